@@ -1,0 +1,3 @@
+//! The PID-1 program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Every decision of the entrypoint, as pure functions. No I/O, no clock, no tokio.

@@ -1,0 +1,1 @@
+//! The few Qdrant REST calls this project uses, typed.

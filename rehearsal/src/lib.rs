@@ -1,0 +1,5 @@
+//! ECS in a box.
+
+pub mod dns;
+pub mod ecs;
+pub mod standin;

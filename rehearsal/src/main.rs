@@ -1,0 +1,3 @@
+//! `cargo rehearse`.
+
+fn main() {}
