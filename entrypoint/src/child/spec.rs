@@ -67,7 +67,8 @@ pub enum Output {
     /// Straight to ours.
     Inherited,
     /// Through us: raw lines, untouched, whole lines never mixed with our own, and the child never
-    /// waits for a reader of ours (see [`super::output`] for what happens when ours is stuck).
+    /// waits for a reader of ours: when our own output is stuck, lines are lost and counted
+    /// ([`Child::lost_lines`](super::Child::lost_lines)).
     Piped {
         /// Where lines of its standard output go.
         out: Sink,
