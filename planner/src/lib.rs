@@ -12,6 +12,7 @@ pub mod ids;
 pub mod memory;
 pub mod observed;
 pub mod records;
+pub mod restart;
 pub mod settings;
 pub mod view;
 
