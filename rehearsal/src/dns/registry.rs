@@ -86,7 +86,7 @@ impl Registry {
 
     /// The behaviour of a view.
     pub fn behaviour(&self, view: &str) -> Behaviour {
-        self.zone().behaviour(view, self.now()).clone()
+        self.zone().behaviour(view).clone()
     }
 
     /// Forgets all cached answers.
@@ -105,10 +105,9 @@ impl Registry {
     }
 
     pub(super) fn answer(&self, view: &str, question: Question) -> (Reply, Behaviour) {
-        let now = self.now();
         let mut zone = self.zone();
-        let reply = zone.answer(view, question, now);
-        let behaviour = zone.behaviour(view, now).clone();
+        let reply = zone.answer(view, question, self.now());
+        let behaviour = zone.behaviour(view).clone();
         (reply, behaviour)
     }
 

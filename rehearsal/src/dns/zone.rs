@@ -59,24 +59,21 @@ struct CacheKey {
     kind: Kind,
 }
 
-struct View {
+/// A behaviour, and since when it is stale.
+#[derive(Clone, Default)]
+struct Setting {
     behaviour: Behaviour,
     stale_since: Option<Duration>,
+}
+
+#[derive(Default)]
+struct View {
+    setting: Setting,
     cache: HashMap<CacheKey, (Duration, Reply)>,
     counts: Counts,
 }
 
-impl View {
-    fn new(behaviour: Behaviour, at: Duration) -> Self {
-        let stale_since = (behaviour.mode == Mode::Stale).then_some(at);
-        Self {
-            behaviour,
-            stale_since,
-            cache: HashMap::new(),
-            counts: Counts::default(),
-        }
-    }
-
+impl Setting {
     fn change(&mut self, at: Duration, change: &mut dyn FnMut(&mut Behaviour)) {
         change(&mut self.behaviour);
         self.stale_since = match self.behaviour.mode {
@@ -91,7 +88,8 @@ pub(super) struct Zone {
     /// Lower case, absolute.
     service: String,
     entries: Vec<Entry>,
-    behaviour: Behaviour,
+    /// What views that are first asked later begin with.
+    setting: Setting,
     views: BTreeMap<String, View>,
     random: StdRng,
 }
@@ -101,7 +99,7 @@ impl Zone {
         Self {
             service,
             entries: Vec::new(),
-            behaviour: Behaviour::default(),
+            setting: Setting::default(),
             views: BTreeMap::new(),
             random: StdRng::seed_from_u64(seed),
         }
@@ -140,9 +138,9 @@ impl Zone {
 
     /// Changes all views, and what later views begin with.
     pub fn change(&mut self, at: Duration, change: &mut dyn FnMut(&mut Behaviour)) {
-        change(&mut self.behaviour);
+        self.setting.change(at, change);
         for view in self.views.values_mut() {
-            view.change(at, change);
+            view.setting.change(at, change);
         }
     }
 
@@ -152,7 +150,7 @@ impl Zone {
         at: Duration,
         change: &mut dyn FnMut(&mut Behaviour),
     ) {
-        self.view(view, at).change(at, change);
+        self.view(view).setting.change(at, change);
     }
 
     pub fn clear_caches(&mut self) {
@@ -161,8 +159,8 @@ impl Zone {
         }
     }
 
-    pub fn behaviour(&mut self, view: &str, at: Duration) -> &Behaviour {
-        &self.view(view, at).behaviour
+    pub fn behaviour(&mut self, view: &str) -> &Behaviour {
+        &self.view(view).setting.behaviour
     }
 
     pub fn counts(&self, view: Option<&str>) -> Counts {
@@ -175,19 +173,20 @@ impl Zone {
         sum
     }
 
-    fn view(&mut self, name: &str, at: Duration) -> &mut View {
-        let behaviour = &self.behaviour;
-        self.views
-            .entry(name.to_owned())
-            .or_insert_with(|| View::new(behaviour.clone(), at))
+    fn view(&mut self, name: &str) -> &mut View {
+        let setting = &self.setting;
+        self.views.entry(name.to_owned()).or_insert_with(|| View {
+            setting: setting.clone(),
+            ..View::default()
+        })
     }
 
     /// Answers a question that came to a view, and counts both.
     pub fn answer(&mut self, view: &str, question: Question, at: Duration) -> Reply {
         let (kind, tcp) = (question.kind, question.tcp);
         let reply = self.reply(view, question, at);
-        let view = self.view(view, at);
-        let cut = view.behaviour.truncate && !tcp && reply != Reply::Silent;
+        let view = self.view(view);
+        let cut = view.setting.behaviour.truncate && !tcp && reply != Reply::Silent;
         let reply = if cut { Reply::Truncated } else { reply };
         let counts = &mut view.counts;
         counts.tcp += u64::from(tcp);
@@ -210,9 +209,9 @@ impl Zone {
     }
 
     fn reply(&mut self, view: &str, question: Question, at: Duration) -> Reply {
-        let state = self.view(view, at);
-        let behaviour = state.behaviour.clone();
-        let seen_at = state.stale_since.unwrap_or(at);
+        let state = self.view(view);
+        let behaviour = state.setting.behaviour.clone();
+        let seen_at = state.setting.stale_since.unwrap_or(at);
         let key = CacheKey {
             client: (behaviour.cache_scope == Scope::Client).then_some(question.client),
             name: question.name.clone(),
@@ -239,7 +238,7 @@ impl Zone {
         };
         if let Some(keep) = keep {
             let cached = (at + keep, reply.clone());
-            self.view(view, at).cache.insert(key, cached);
+            self.view(view).cache.insert(key, cached);
         }
         reply
     }
