@@ -40,7 +40,7 @@ impl Memory {
     /// Takes in one observation, `elapsed` after the one before it.
     pub fn observe(&mut self, settings: &Settings, elapsed: Duration, seen: &Observation) {
         // A pause of the whole task must not count as silence of the others.
-        let step = (elapsed <= settings.beat * 2).then_some(elapsed);
+        let step = (elapsed <= settings.gap).then_some(elapsed);
         if elapsed > settings.loss_timeout / 2 {
             self.verified = false;
         }

@@ -162,10 +162,12 @@ pub struct Hello {
     /// Its generation.
     pub generation: Option<GenerationId>,
     /// Data was set aside on its disk.
+    #[serde(default)]
     pub aside: bool,
     /// Where its Qdrant listens for peers.
     pub uri: String,
     /// The peers that its Qdrant lists; empty unless a member.
+    #[serde(default)]
     pub peers: BTreeSet<PeerId>,
 }
 

@@ -27,8 +27,11 @@ pub struct Settings {
     pub adopt_fresh: bool,
     /// Members that must be in before anyone is ready for the first time.
     pub ready_peers: usize,
-    /// The pause between two beats of a member; two of them without a round break every count.
+    /// The pause between two beats of a member.
     pub beat: Duration,
+    /// The longest time between two rounds that still counts; a longer one means that this task
+    /// itself was paused, and breaks every count. Two beats and the deadlines of a slow round.
+    pub gap: Duration,
     /// A claim whose lease has not moved for so long may be abandoned.
     pub claim_timeout: Duration,
     /// A generation whose members were all silent for so long is lost.

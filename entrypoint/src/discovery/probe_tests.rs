@@ -6,11 +6,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
-use crate::discovery::HelloState;
+use planner::records::State;
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_millis(400);
-const HELLO: &str = r#"{"format":1,"service":"vectors","store_id":null,"task":"t","address":"127.0.0.1",
+const HELLO: &str = r#"{"format":1,"service":"vectors","store_id":null,"task":"t","aside":false,"peers":[],
     "uri":"http://127.0.0.1:6335/","state":"empty","generation":null}"#;
 
 /// A listener that reads one request, answers with these bytes and closes; gives its port and the
@@ -76,7 +76,7 @@ async fn a_hello_is_asked_for_with_the_key_and_read() {
     let dead = closed().await;
     let probe = prober(port, dead, dead, Some("secret")).probe(HOST).await;
     match &probe {
-        Probe::Hello(hello) => assert_eq!(hello.state, HelloState::Empty),
+        Probe::Hello(hello) => assert_eq!(hello.state, State::Empty),
         other => panic!("{other:?}"),
     }
     assert!(probe.is_alive());
