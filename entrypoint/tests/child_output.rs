@@ -1,5 +1,13 @@
 //! The child's output on its way through us, with real pipes.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    reason = "tests may fail loudly, and so may what they share"
+)]
+
 mod child_support;
 
 use child_support::{PATIENCE, script};

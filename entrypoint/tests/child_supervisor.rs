@@ -3,6 +3,14 @@
 //! The supervisor is this test binary, started again with the ignored test [`supervisor`], which does
 //! what `ROLE` says. `unshare` makes it PID 1; where that is not permitted, the test says so.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    reason = "tests may fail loudly, and so may what they share"
+)]
+
 mod child_support;
 
 use child_support::{PATIENCE, until, until_dead};
@@ -45,6 +53,7 @@ fn supervisor() {
     std::process::exit(runtime.block_on(async {
         match role.as_str() {
             "hold" => hold().await,
+            "signals" => run(sh("grep ^SigIgn /proc/self/status")).await,
             "orphans" => orphans(Reaper::as_subreaper().unwrap()).await,
             "orphans of PID 1" => {
                 orphans(Reaper::if_pid_one().unwrap().expect("we are PID 1")).await
@@ -65,12 +74,11 @@ fn sh(text: &str) -> Spec {
 }
 
 async fn hold() -> i32 {
-    spawn(sh("echo child $$; exec sleep 600"))
-        .await
-        .unwrap()
-        .wait()
-        .await
-        .exit_code()
+    run(sh("echo child $$; exec sleep 600")).await
+}
+
+async fn run(spec: Spec) -> i32 {
+    spawn(spec).await.unwrap().wait().await.exit_code()
 }
 
 /// Children end while orphans do; every child's code must reach us, every orphan be reaped.
@@ -215,6 +223,19 @@ fn a_supervisor_that_is_killed_takes_its_child_along() {
     assert_ne!(child_support::state(child), None);
     held.signal(Signal::SIGKILL);
     until_dead("child of a killed supervisor", child);
+}
+
+/// A wrapper like `nohup` leaves signals ignored; Qdrant must get them all the same.
+#[test]
+fn signals_ignored_above_us_are_not_ignored_in_the_child() {
+    let mut wrapper = Command::new("/bin/sh");
+    wrapper.args(["-c", r#"trap '' HUP INT QUIT USR1 TERM; exec "$0" "$@""#]);
+    wrapper.arg(std::env::current_exe().unwrap());
+    let supervisor = Supervisor::start_by(wrapper, "signals", |_| {});
+    let ignored = String::from_utf8(supervisor.line("SigIgn:")).unwrap();
+    let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+    // Bits 0 to 30 are the signals with names; the C library keeps the next two to itself.
+    assert_eq!(ignored & 0x7fff_ffff, 0, "{ignored:x}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use nix::errno::Errno;
 use std::{
-    io,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 use thiserror::Error;
@@ -64,7 +65,30 @@ pub enum SpawnError {
     },
 }
 
+/// Class, byte order and machine are found in the first bytes of an ELF file (elf(5)).
+const ELF_HEADER: usize = 20;
+
 impl SpawnError {
+    /// Refuses what the kernel would not run. Without this, `execvp` hands such a file to /bin/sh, and
+    /// a Qdrant for another CPU ends as a shell's syntax error.
+    pub(super) fn precheck(program: &Path, cwd: Option<&Path>) -> Result<(), Self> {
+        let there = cwd.unwrap_or(Path::new("")).join(program);
+        // What cannot be read may still be executed; exec will tell.
+        let (Some(it), Some(us)) = (head(&there), head(Path::new("/proc/self/exe"))) else {
+            return Ok(());
+        };
+        let same = |part: std::ops::Range<usize>| {
+            it.get(part.clone())
+                .is_some_and(|bytes| Some(bytes) == us.get(part))
+        };
+        if it.starts_with(b"#!") || (same(0..6) && same(18..ELF_HEADER)) {
+            return Ok(());
+        }
+        Err(Self::WrongFormat {
+            program: program.to_path_buf(),
+        })
+    }
+
     /// Tells the cause of a failed fork/exec, looking at the file system where the error number
     /// alone leaves it open.
     pub(super) fn of(program: &Path, cwd: Option<&Path>, source: io::Error) -> Self {
@@ -100,4 +124,13 @@ impl SpawnError {
             _ => 126,
         }
     }
+}
+
+fn head(path: &Path) -> Option<Vec<u8>> {
+    let file = File::open(path)
+        .ok()
+        .filter(|f| f.metadata().is_ok_and(|m| m.is_file()))?;
+    let mut head = Vec::new();
+    file.take(ELF_HEADER as u64).read_to_end(&mut head).ok()?;
+    Some(head)
 }

@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn an_endless_line_passes_in_pieces() {
         let chunk = vec![b'x'; READ];
-        let got = runs(&vec![&chunk[..]; 9]);
+        let got = runs(&[&chunk[..]; 9]);
         assert_eq!(
             got.iter().map(Vec::len).collect::<Vec<_>>(),
             [LONGEST_LINE, LONGEST_LINE, READ + 1]

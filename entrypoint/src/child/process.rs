@@ -220,6 +220,7 @@ fn parent(mut spec: Spec, tx: oneshot::Sender<Result<Child, SpawnError>>) {
 }
 
 fn start(spec: &mut Spec) -> Result<Started, SpawnError> {
+    SpawnError::precheck(&spec.program, spec.cwd.as_deref())?;
     let mut command = command(spec);
     fork::prepare(&mut command);
     let registering = orphans::Registering::begin();
