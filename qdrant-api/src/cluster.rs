@@ -203,7 +203,8 @@ impl Client {
     }
 
     /// Asks this node to fetch consensus state anew from the leader. Repairs lagging metadata
-    /// only, never data; success means only that it was asked for.
+    /// only, never data. Success means only that it was asked for: a leader, or a node without one,
+    /// drops the request.
     ///
     /// # Errors
     /// [`Error`].
