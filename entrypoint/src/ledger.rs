@@ -50,7 +50,6 @@ pub enum Depth {
 }
 
 /// The records of one store, as one task sees and writes them.
-#[derive(Debug)]
 pub struct Ledger {
     store: StoreHandle,
     task: TaskId,

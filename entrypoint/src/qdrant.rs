@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use planner::ids::PeerId;
@@ -43,7 +43,6 @@ struct Start {
     program: PathBuf,
     uri: String,
     env: Vec<(OsString, OsString)>,
-    cwd: Option<PathBuf>,
 }
 
 /// Our own Qdrant.
@@ -60,6 +59,7 @@ pub struct Qdrant {
     resting_until: Option<(Instant, String)>,
     recovery: Recovery,
     recover_next: Option<OsString>,
+    recovering: bool,
     last_exit: Option<Exit>,
     last: Option<ClusterInfo>,
     ready: bool,
@@ -90,7 +90,7 @@ impl Qdrant {
         let rest = SocketAddr::new(config.qdrant.local_address(), config.qdrant.http_port);
         let client = client_at(rest, api_key, config.probe_timeout * 3)?;
         Ok(Self {
-            start: Start { program: config.qdrant_bin.clone(), uri, env, cwd: None },
+            start: Start { program: config.qdrant_bin.clone(), uri, env },
             client,
             child: None,
             joining: false,
@@ -104,6 +104,7 @@ impl Qdrant {
             resting_until: None,
             recovery: Recovery::from_env(|name| std::env::var_os(name)),
             recover_next: None,
+            recovering: false,
             last_exit: None,
             last: None,
             ready: false,
@@ -129,15 +130,15 @@ impl Qdrant {
             args.extend(["--bootstrap".into(), bootstrap.into()]);
         }
         let mut env = self.start.env.clone();
-        if let Some(message) = self.recover_next.take() {
+        let recovering = self.recover_next.take();
+        self.recovering = recovering.is_some();
+        if let Some(message) = recovering {
             env.push((recovery::RECOVERY_MODE.into(), message));
         }
         let mut spec =
             Spec::new(self.start.program.clone(), args, Environment::Exactly(env));
-        spec.output = Output::through_us(None);
-        if let Some(cwd) = &self.start.cwd {
-            spec.cwd = Some(cwd.clone());
-        }
+        // Qdrant writes its own lines to our own output.
+        spec.output = Output::Inherited;
         let child = child::spawn(spec).await?;
         tracing::info!(
             event = events::QDRANT_STARTED,
@@ -181,7 +182,7 @@ impl Qdrant {
     pub async fn stop(&mut self, grace: Duration) -> Option<Stopped> {
         let child = self.child.take()?;
         if let Some(exit) = child.exited() {
-            return Some(Stopped { exit, killed: false });
+            return Some(Stopped { exit, forced: false });
         }
         let stopped = child.stop(grace).await;
         self.last_exit = Some(stopped.exit.clone());
@@ -211,7 +212,7 @@ impl Qdrant {
         {
             self.recover_next = Some(message);
         }
-        let text = describe(&exit);
+        let text = exit.to_string();
         if self.joining {
             tracing::info!(
                 event = events::JOIN_FAILED,
@@ -236,10 +237,9 @@ impl Qdrant {
     }
 
     fn recovery_message(&self, exit: &Exit) -> Option<OsString> {
-        let cwd = self.start.cwd.clone().unwrap_or_else(|| PathBuf::from("."));
-        let init_file = self.recovery.look(&cwd);
-        match self.recovery.decide(exit, init_file) {
-            recovery::Decision::Recover(message) => Some(message.into()),
+        let init_file = self.recovery.look(Path::new("."));
+        match self.recovery.decide(exit, init_file, false, self.recovering) {
+            recovery::Decision::Rerun(message) => Some(message.into()),
             recovery::Decision::Leave(_) => None,
         }
     }
@@ -261,7 +261,7 @@ impl Qdrant {
                 (None, None) => "stopped",
             },
             "restarts": self.restarts.total(),
-            "last_exit": self.last_exit.as_ref().map(describe),
+            "last_exit": self.last_exit.as_ref().map(ToString::to_string),
         })
     }
 
@@ -331,10 +331,6 @@ impl Qdrant {
             None => std::future::pending().await,
         }
     }
-}
-
-fn describe(exit: &Exit) -> String {
-    exit.to_string()
 }
 
 /// A client for the REST interface at this address.

@@ -125,8 +125,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A round has decided.
-    pub fn decided(&mut self, seen: &Observation, decided: &Decision) {
+    /// A round has decided. Gives whether it decided something else than the one before.
+    pub fn decided(&mut self, seen: &Observation, decided: &Decision) -> bool {
         let kind = std::mem::discriminant(&decided.reason);
         // A reason with a running count is one reason; its kind tells.
         let now = (
@@ -134,7 +134,8 @@ impl Journal {
             action(&decided.action),
             format!("{kind:?}"),
         );
-        if self.said.as_ref() != Some(&now) {
+        let changed = self.said.as_ref() != Some(&now);
+        if changed {
             let record = decision(seen, decided);
             tracing::info!(
                 event = events::DECISION,
@@ -162,6 +163,7 @@ impl Journal {
         } else if let Observed::Unknown(why) = &seen.store {
             self.store("read the store", Some(why.clone()));
         }
+        changed
     }
 
     /// An action was carried out.

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use planner::decision::{Action, Decision, Phase};
+use planner::decision::{Action, Decision};
 use planner::ids::{GenerationId, PeerId};
 use planner::memory::Memory;
 use planner::observed::Observed;
-use planner::records::{FORMAT, Member, Stage, State};
+use planner::records::{FORMAT, Member, State};
 use planner::settings::Settings;
 use planner::view::{Child as ChildView, Disk as DiskView, Observation};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::act::Hands;
+use crate::child::StopBudget;
 use crate::config::Config;
 use crate::disk::{Disk, DiskError};
 use crate::events;
@@ -43,6 +44,9 @@ pub struct Task {
     lease: u64,
     probe_commit: bool,
     last_round: Option<Instant>,
+    /// When something last happened here: rounds slow down while nothing does.
+    stirred: Instant,
+    stop_budget: StopBudget,
     journal: record::Journal,
 }
 
@@ -55,6 +59,7 @@ impl Task {
         ledger: Ledger,
         qdrant: Qdrant,
         senses: Senses,
+        stop_budget: StopBudget,
     ) -> Result<(Self, watch::Receiver<Board>), DiskError> {
         let settings = settings(&config, &identity);
         let seen = disk.look()?;
@@ -104,6 +109,8 @@ impl Task {
             lease: 0,
             probe_commit: false,
             last_round: None,
+            stirred: Instant::now(),
+            stop_budget,
             journal: record::Journal::default(),
         };
         Ok((task, reader))
@@ -113,17 +120,25 @@ impl Task {
     pub async fn run(&mut self) -> Result<std::convert::Infallible, DiskError> {
         loop {
             let acted = self.round().await?;
-            let pause = match (acted, self.settled()) {
-                // An action changes what the next round sees.
-                (true, _) => Duration::ZERO,
-                (false, false) => self.config.round,
-                (false, true) => self.config.beat,
-            };
+            let pause = self.pause(acted);
             // The end of Qdrant is never waited out.
             let child = self.qdrant.running();
             let _ = timeout(pause, Qdrant::ended(child)).await;
-            self.qdrant.notice_exit();
         }
+    }
+
+    /// Forming is quick, waiting gets calmer the longer nothing happens, membership is calm.
+    fn pause(&mut self, acted: bool) -> Duration {
+        let (quick, calm) = (self.config.round, self.config.beat);
+        if acted {
+            // What was done shows in the next look, after a moment.
+            self.stirred = Instant::now();
+            return quick / 4;
+        }
+        if self.settled() {
+            return calm;
+        }
+        (self.stirred.elapsed() / 20).clamp(quick, calm)
     }
 
     /// A ready member in a cluster that works looks less often.
@@ -151,7 +166,9 @@ impl Task {
         self.probe_commit = decision.probe_commit;
         // Said before it is done, so that nobody takes us for empty while we act.
         self.publish(&seen, &decision);
-        self.journal.decided(&seen, &decision);
+        if self.journal.decided(&seen, &decision) {
+            self.stirred = Instant::now();
+        }
         if decision.renew_lease {
             self.renew(&seen).await;
         }
@@ -259,7 +276,7 @@ impl Task {
     /// Ends in order: keep serving for `linger`, then SIGTERM, then SIGKILL at the margin. Returns
     /// the exit code of the task: that of Qdrant, 0 when it was not running.
     pub async fn stop(&mut self, began: Instant) -> i32 {
-        let budget = self.config.stop_budget();
+        let budget = self.stop_budget;
         self.board.send_modify(|board| {
             board.status.phase = "stopping".to_owned();
             board.status.reason = "a signal asked the task to stop".to_owned();
@@ -285,7 +302,7 @@ impl Task {
                 tracing::info!(
                     event = events::QDRANT_STOPPED,
                     exit = stopped.exit.to_string(),
-                    killed = stopped.killed,
+                    killed = stopped.forced,
                     code
                 );
                 code

@@ -119,7 +119,7 @@ pub(crate) fn believed<'a>(
             Probe::Task { hello, proof: Some(formed) }
                 if formed.service == settings.service && hello.service == settings.service =>
             {
-                Some((*address, (hello, formed)))
+                Some((*address, (hello.as_ref(), formed)))
             }
             _ => None,
         })
