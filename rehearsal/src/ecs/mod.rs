@@ -29,10 +29,10 @@ use crate::timing;
 /// Service discovery as the scheduler sees it: a task's address is registered before its first
 /// process starts (ECS registers while ACTIVATING) and deregistered after its last one ended.
 pub trait Names: Send + Sync {
-    /// A task with this address begins.
-    fn register(&self, address: Ipv4Addr);
-    /// The task with this address is over.
-    fn deregister(&self, address: Ipv4Addr);
+    /// A task begins.
+    fn register(&self, task: &str, address: Ipv4Addr);
+    /// The task is over.
+    fn deregister(&self, task: &str);
 }
 
 /// What a task is made of.
@@ -222,7 +222,7 @@ impl Shared {
         std::fs::create_dir_all(task.disk.join("storage")).context("make a disk")?;
         std::fs::create_dir_all(task.disk.join("config")).context("make a disk")?;
         lock(&self.state).tasks.push(task.clone());
-        self.names.register(task.address);
+        self.names.register(&task.id, task.address);
         let text = format!("launched in zone {} at {}", task.zone, task.address);
         self.timeline.push(Kind::Ecs, &[task.number], text);
         self.execute(&task).await
@@ -306,7 +306,7 @@ impl Shared {
         }
         task.destroy();
         task.set_ended(exit);
-        self.names.deregister(task.address);
+        self.names.deregister(&task.id);
         let zone = self.definition.zones.iter().position(|zone| *zone == task.zone).unwrap_or(0);
         lock(&self.state).free.push((zone, task.address));
         tokio::time::sleep(timing::REPLACE).await;
