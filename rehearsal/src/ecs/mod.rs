@@ -188,12 +188,29 @@ impl Ecs {
     }
 }
 
-impl Drop for Ecs {
-    fn drop(&mut self) {
+impl Ecs {
+    /// Ends everything: nothing is wanted any more and every process is killed.
+    pub fn close(&self) {
         lock(&self.shared.state).desired = 0;
         for task in self.tasks() {
             task.destroy();
         }
+    }
+
+    /// [`Ecs::close`], and waits until the processes are gone.
+    pub async fn end(&self) {
+        self.close();
+        for task in self.tasks() {
+            if let Some(process) = task.process() {
+                process.wait().await;
+            }
+        }
+    }
+}
+
+impl Drop for Ecs {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

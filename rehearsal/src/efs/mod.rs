@@ -86,7 +86,12 @@ impl Efs {
         test().err().map(|error| format!("{error:#}"))
     }
 
-    /// What the entrypoints are given.
+    /// Where the records lie: a folder of its own, which the entrypoints have to make.
+    fn records(&self) -> PathBuf {
+        self.real.join("cluster")
+    }
+
+    /// The shared directory as the tasks see it.
     pub fn path(&self) -> &Path {
         &self.seen
     }
@@ -120,18 +125,29 @@ impl Efs {
     }
 
     /// Rewrites the owner in `identity.json`, as if another service's file system were mounted.
+    /// Returns what stood there, for [`Efs::give_back`].
     ///
     /// # Errors
     /// When there is no readable identity.
-    pub fn give_to(&self, service: &str) -> Result<()> {
-        let path = self.real.join("identity.json");
+    pub fn give_to(&self, service: &str) -> Result<String> {
+        let path = self.records().join("identity.json");
         let text = std::fs::read_to_string(&path).context("read identity.json")?;
         let mut identity: Value = serde_json::from_str(&text).context("parse identity.json")?;
         let fields = identity.as_object_mut().context("identity.json is no object")?;
         fields.insert("service".into(), service.into());
         fields.insert("store_id".into(), uuid::Uuid::new_v4().to_string().into());
+        self.give_back(&identity.to_string())?;
+        Ok(text)
+    }
+
+    /// Puts an identity in place.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn give_back(&self, identity: &str) -> Result<()> {
+        let path = self.records().join("identity.json");
         let fresh = path.with_extension("other");
-        std::fs::write(&fresh, identity.to_string()).context("write identity.json")?;
+        std::fs::write(&fresh, identity).context("write identity.json")?;
         std::fs::rename(&fresh, &path).context("replace identity.json")
     }
 
@@ -148,7 +164,7 @@ impl Efs {
 
     /// Numbers of all generations whose outcome is *formed*, ascending.
     pub fn all_formed(&self) -> Vec<u64> {
-        let entries = std::fs::read_dir(self.real.join("generations")).into_iter().flatten();
+        let entries = std::fs::read_dir(self.records().join("generations")).into_iter().flatten();
         let mut numbers: Vec<u64> = entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -159,7 +175,7 @@ impl Efs {
     }
 
     fn record<T: serde::de::DeserializeOwned>(&self, generation: u64, name: &str) -> Option<T> {
-        let path = self.real.join(format!("generations/{generation:06}")).join(name);
+        let path = self.records().join(format!("generations/{generation:06}")).join(name);
         serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
     }
 }
@@ -193,7 +209,7 @@ mod tests {
     fn what_the_store_protocol_needs_works_through_fuse() {
         let folder = tempfile::tempdir().unwrap();
         let Some(efs) = breakable(folder.path()) else { return };
-        let claim = efs.path().join("generations/000001/claim.json");
+        let claim = efs.path().join("cluster/generations/000001/claim.json");
         let draft = efs.path().join("draft");
         std::fs::create_dir_all(claim.parent().unwrap()).unwrap();
         std::fs::write(&draft, r#"{"token":"a","task":"b"}"#).unwrap();
