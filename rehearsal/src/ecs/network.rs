@@ -1,0 +1,70 @@
+//! Addresses: one private corner of 127.0.0.0/8 for each rehearsal.
+//! Owns: which addresses are taken. Must not: bind anything.
+
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::lock;
+
+/// A locked range 127.R.0.0/16. Held until dropped, so that rehearsals can run side by side.
+#[derive(Debug)]
+pub struct Network {
+    second: u8,
+    used: Mutex<[u8; 8]>,
+    _lock: Flock<File>,
+}
+
+impl Network {
+    /// Takes the first free range.
+    ///
+    /// # Errors
+    /// When all ranges are taken or the lock directory cannot be made.
+    pub fn claim() -> Result<Self> {
+        let folder = std::env::temp_dir().join("qdrant-rehearsal-networks");
+        std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        for second in 64..=250u8 {
+            let path = folder.join(second.to_string());
+            let Ok(file) = OpenOptions::new().create(true).truncate(false).write(true).open(&path)
+            else {
+                continue; // another user's file
+            };
+            if let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                return Ok(Self { second, used: Mutex::new([0; 8]), _lock: lock });
+            }
+        }
+        bail!("every range 127.64.0.0/16 to 127.250.0.0/16 is taken: see {}", folder.display())
+    }
+
+    /// Where the DNS server listens.
+    pub fn dns(&self) -> SocketAddr {
+        (self.address(0, 2), 5353).into()
+    }
+
+    /// Where the task metadata server listens.
+    pub fn metadata(&self) -> SocketAddr {
+        (self.address(0, 170), 8051).into()
+    }
+
+    /// A fresh address in a zone's subnet; `None` when the subnet is full.
+    pub fn fresh(&self, zone: usize) -> Option<Ipv4Addr> {
+        let mut used = lock(&self.used);
+        let last = used.get_mut(zone)?;
+        let host = last.checked_add(1).filter(|host| *host < 240)?;
+        *last = host;
+        let subnet = u8::try_from(zone + 1).ok()?.checked_mul(16)?;
+        Some(self.address(subnet, 10 + host))
+    }
+
+    /// An address of this range that no task ever gets.
+    pub fn stranger(&self) -> Ipv4Addr {
+        self.address(240, 7)
+    }
+
+    fn address(&self, third: u8, fourth: u8) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.second, third, fourth)
+    }
+}

@@ -1,0 +1,412 @@
+//! A directory seen through FUSE, so that it can be slow, hang or refuse writes like EFS does.
+//! Owns: passing operations through and the fault in front of them. Must not: keep data.
+//!
+//! FUSE and not a trick in the entrypoint: the product has no test hooks, and only a file system
+//! can make `open(2)` of an ordinary path hang the way a hard NFS mount hangs it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{
+    DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt,
+};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+};
+
+use super::Fault;
+use crate::lock;
+
+/// Nothing is cached by the kernel, so that every operation meets the fault.
+const NOW: Duration = Duration::ZERO;
+
+/// The fault in force, shared with the scenario.
+#[derive(Debug, Default)]
+pub struct Gate {
+    fault: Mutex<Fault>,
+    changed: Condvar,
+}
+
+impl Gate {
+    /// Puts another fault in force; operations that hang go on.
+    pub fn set(&self, fault: Fault) {
+        *lock(&self.fault) = fault;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self, writes: bool) -> io::Result<()> {
+        let mut fault = lock(&self.fault);
+        loop {
+            match *fault {
+                Fault::None => return Ok(()),
+                Fault::Slow(delay) => {
+                    drop(fault);
+                    std::thread::sleep(delay);
+                    return Ok(());
+                }
+                Fault::ReadOnly if writes => return Err(io::Error::from_raw_os_error(30)),
+                Fault::ReadOnly => return Ok(()),
+                Fault::Hang => {
+                    fault = self.changed.wait(fault).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}
+
+/// The file system.
+pub struct Through {
+    root: PathBuf,
+    gate: Arc<Gate>,
+    names: Mutex<HashMap<u64, BTreeSet<PathBuf>>>,
+    open: Mutex<HashMap<u64, Arc<File>>>,
+    handles: AtomicU64,
+}
+
+impl Through {
+    /// Shows `root` through `gate`.
+    pub fn new(root: PathBuf, gate: Arc<Gate>) -> Self {
+        let (names, open) = Default::default();
+        Self { root, gate, names, open, handles: AtomicU64::new(1) }
+    }
+
+    fn path(&self, node: INodeNo) -> io::Result<PathBuf> {
+        if node == INodeNo::ROOT {
+            return Ok(self.root.clone());
+        }
+        let names = lock(&self.names);
+        let known = names.get(&node.0).into_iter().flatten();
+        let mut alive = known.filter(|path| {
+            fs::symlink_metadata(path).is_ok_and(|metadata| metadata.ino() == node.0)
+        });
+        alive.next().cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn child(&self, parent: INodeNo, name: &OsStr) -> io::Result<PathBuf> {
+        Ok(self.path(parent)?.join(name))
+    }
+
+    fn remember(&self, path: &Path) -> io::Result<FileAttr> {
+        let metadata = fs::symlink_metadata(path)?;
+        lock(&self.names).entry(metadata.ino()).or_default().insert(path.to_owned());
+        Ok(attributes(&metadata, path == self.root))
+    }
+
+    fn keep(&self, file: File) -> FileHandle {
+        let handle = self.handles.fetch_add(1, Ordering::Relaxed);
+        lock(&self.open).insert(handle, Arc::new(file));
+        FileHandle(handle)
+    }
+
+    fn file(&self, handle: FileHandle) -> io::Result<Arc<File>> {
+        lock(&self.open).get(&handle.0).cloned().ok_or_else(|| io::Error::from_raw_os_error(9))
+    }
+
+    fn attributes_of(&self, node: INodeNo, handle: Option<FileHandle>) -> io::Result<FileAttr> {
+        let metadata = match handle.and_then(|handle| self.file(handle).ok()) {
+            Some(file) => file.metadata()?,
+            None => fs::symlink_metadata(self.path(node)?)?,
+        };
+        Ok(attributes(&metadata, node == INodeNo::ROOT))
+    }
+
+    fn list(&self, node: INodeNo) -> io::Result<Vec<(u64, FileType, std::ffi::OsString)>> {
+        let mut all = vec![
+            (node.0, FileType::Directory, ".".into()),
+            (node.0, FileType::Directory, "..".into()),
+        ];
+        for entry in fs::read_dir(self.path(node)?)? {
+            let entry = entry?;
+            // A file may vanish between listing and looking: then it is not listed.
+            if let Ok(metadata) = entry.path().symlink_metadata() {
+                all.push((metadata.ino(), kind(&metadata), entry.file_name()));
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn kind(metadata: &Metadata) -> FileType {
+    if metadata.is_dir() {
+        FileType::Directory
+    } else if metadata.is_symlink() {
+        FileType::Symlink
+    } else {
+        FileType::RegularFile
+    }
+}
+
+fn attributes(metadata: &Metadata, root: bool) -> FileAttr {
+    let time = |at: io::Result<SystemTime>| at.unwrap_or(SystemTime::UNIX_EPOCH);
+    FileAttr {
+        ino: if root { INodeNo::ROOT } else { INodeNo(metadata.ino()) },
+        size: metadata.size(),
+        blocks: metadata.blocks(),
+        atime: time(metadata.accessed()),
+        mtime: time(metadata.modified()),
+        ctime: time(metadata.modified()),
+        crtime: SystemTime::UNIX_EPOCH,
+        kind: kind(metadata),
+        perm: (metadata.mode() & 0o7777) as u16,
+        nlink: metadata.nlink() as u32,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+fn options(flags: i32) -> OpenOptions {
+    let mode = flags & 0o3; // O_ACCMODE
+    let mut options = OpenOptions::new();
+    options.read(mode != 1).write(mode != 0);
+    // O_CREAT, O_EXCL, O_TRUNC: the kernel turns append into offsets, and asks for the others
+    // explicitly.
+    options.custom_flags(flags & (0o200 | 0o1000));
+    options
+}
+
+/// Runs one operation behind the gate and sends its answer.
+macro_rules! answer {
+    ($self:ident, $writes:expr, $reply:ident, $work:block, |$value:pat_param| $send:expr) => {{
+        let result = $self.gate.pass($writes).and_then(|()| -> io::Result<_> { $work });
+        match result {
+            Ok($value) => $send,
+            Err(error) => $reply.error(Errno::from(error)),
+        }
+    }};
+}
+
+impl Filesystem for Through {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        answer!(self, false, reply, { self.remember(&self.child(parent, name)?) }, |attr| {
+            reply.entry(&NOW, &attr, Generation(0))
+        });
+    }
+
+    fn getattr(&self, _: &Request, node: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
+        answer!(self, false, reply, { self.attributes_of(node, handle) }, |attr| {
+            reply.attr(&NOW, &attr)
+        });
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        node: INodeNo,
+        mode: Option<u32>,
+        _: Option<u32>,
+        _: Option<u32>,
+        size: Option<u64>,
+        _: Option<TimeOrNow>,
+        _: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        handle: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let work = || {
+            if let Some(mode) = mode {
+                fs::set_permissions(self.path(node)?, Permissions::from_mode(mode))?;
+            }
+            if let Some(size) = size {
+                OpenOptions::new().write(true).open(self.path(node)?)?.set_len(size)?;
+            }
+            self.attributes_of(node, handle)
+        };
+        answer!(self, true, reply, { work() }, |attr| reply.attr(&NOW, &attr));
+    }
+
+    fn mkdir(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let work = || {
+            let path = self.child(parent, name)?;
+            fs::DirBuilder::new().mode(mode & !umask).create(&path)?;
+            self.remember(&path)
+        };
+        answer!(self, true, reply, { work() }, |attr| reply.entry(&NOW, &attr, Generation(0)));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        answer!(self, true, reply, { fs::remove_file(self.child(parent, name)?) }, |()| reply.ok());
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        answer!(self, true, reply, { fs::remove_dir(self.child(parent, name)?) }, |()| reply.ok());
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        to_parent: INodeNo,
+        to_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let work = || {
+            if !flags.is_empty() {
+                return Err(io::ErrorKind::InvalidInput.into()); // as NFS answers RENAME_NOREPLACE
+            }
+            let to = self.child(to_parent, to_name)?;
+            fs::rename(self.child(parent, name)?, &to)?;
+            self.remember(&to).map(|_| ())
+        };
+        answer!(self, true, reply, { work() }, |()| reply.ok());
+    }
+
+    fn link(
+        &self,
+        _: &Request,
+        node: INodeNo,
+        to_parent: INodeNo,
+        to_name: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        let work = || {
+            let to = self.child(to_parent, to_name)?;
+            fs::hard_link(self.path(node)?, &to)?;
+            self.remember(&to)
+        };
+        answer!(self, true, reply, { work() }, |attr| reply.entry(&NOW, &attr, Generation(0)));
+    }
+
+    fn open(&self, _: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let work = || Ok(self.keep(options(flags.0).open(self.path(node)?)?));
+        answer!(self, flags.0 & 0o3 != 0, reply, { work() }, |handle| {
+            reply.opened(handle, FopenFlags::FOPEN_DIRECT_IO)
+        });
+    }
+
+    fn create(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let work = || {
+            let path = self.child(parent, name)?;
+            let mut how = options(flags);
+            how.write(true).mode(mode & !umask);
+            match flags & 0o200 {
+                0 => how.create(true),
+                _ => how.create_new(true),
+            };
+            let file = how.open(&path)?;
+            Ok((self.remember(&path)?, self.keep(file)))
+        };
+        answer!(self, true, reply, { work() }, |(attr, handle)| {
+            reply.created(&NOW, &attr, Generation(0), handle, FopenFlags::FOPEN_DIRECT_IO)
+        });
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let work = || {
+            let mut buffer = vec![0; size as usize];
+            let length = self.file(handle)?.read_at(&mut buffer, offset)?;
+            buffer.truncate(length);
+            Ok(buffer)
+        };
+        answer!(self, false, reply, { work() }, |buffer| reply.data(&buffer));
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let work = || self.file(handle)?.write_all_at(data, offset);
+        answer!(self, true, reply, { work() }, |()| reply.written(data.len() as u32));
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        lock(&self.open).remove(&handle.0);
+        reply.ok();
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
+        answer!(self, true, reply, { self.file(handle)?.sync_all() }, |()| reply.ok());
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        answer!(self, true, reply, { Ok(()) }, |()| reply.ok());
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        node: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        answer!(self, false, reply, { self.list(node) }, |entries| {
+            for (at, (inode, kind, name)) in entries.into_iter().enumerate().skip(offset as usize) {
+                if reply.add(INodeNo(inode), at as u64 + 1, kind, name) {
+                    break;
+                }
+            }
+            reply.ok();
+        });
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        // EFS reports 8 EiB.
+        let blocks = 1 << 43;
+        reply.statfs(blocks, blocks, blocks, 0, 0, 1 << 20, 255, 1 << 20);
+    }
+}

@@ -1,0 +1,115 @@
+//! The observers' questions. Deliberately not the client that the entrypoint uses: a mistake in
+//! that one must not blind the judge as well.
+//! Owns: HTTP GETs with a short limit. Must not: keep state.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::sample::{Generation, Raft, Status, View};
+use crate::ecs::task::Task;
+use crate::timing;
+
+/// Name of the formed record in Qdrant's replicated key map.
+const FORMED: &str = "entrypoint.generation";
+/// The entrypoint's control port.
+const CONTROL: u16 = 6336;
+/// Qdrant's REST port.
+const REST: u16 = 6333;
+
+/// A client for the observers.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder().timeout(timing::ASK).no_proxy().build()
+}
+
+/// Everything about one task, asked at once.
+pub async fn look(client: &reqwest::Client, task: &Task) -> View {
+    let mut view = View {
+        task: task.number,
+        id: task.id.clone(),
+        address: task.address.to_string(),
+        zone: task.zone.clone(),
+        running: task.running(),
+        paused: task.paused(),
+        ..View::default()
+    };
+    if !view.running {
+        return view;
+    }
+    let host = &view.address;
+    let control = format!("http://{host}:{CONTROL}/v1/status");
+    let map = format!("http://{host}:{REST}/cluster/metadata/keys/{FORMED}");
+    let (status, raft, formed) = tokio::join!(
+        get::<Status>(client, control, &task.api_key),
+        raft(client, host, &task.api_key),
+        get::<Value>(client, map, &task.api_key),
+    );
+    view.status = status;
+    view.raft = raft;
+    view.formed = formed.as_ref().and_then(formed_generation);
+    view
+}
+
+/// `GET /cluster` of the Qdrant at `host`; `None` when it does not answer as a cluster node.
+pub async fn raft(client: &reqwest::Client, host: &str, api_key: &str) -> Option<Raft> {
+    let answer = get::<Value>(client, format!("http://{host}:{REST}/cluster"), api_key).await?;
+    let result = answer.get("result")?;
+    let info = result.get("raft_info")?;
+    let number = |value: Option<&Value>| value.and_then(Value::as_u64);
+    let mut peers = BTreeMap::new();
+    for (id, peer) in result.get("peers")?.as_object()? {
+        let uri = peer.get("uri").and_then(Value::as_str).unwrap_or_default();
+        peers.insert(id.parse().ok()?, uri.to_owned());
+    }
+    Some(Raft {
+        peer_id: number(result.get("peer_id"))?,
+        peers,
+        leader: number(info.get("leader")).filter(|leader| *leader != 0),
+        is_voter: info.get("is_voter").and_then(Value::as_bool).unwrap_or(false),
+        commit: number(info.get("commit")).unwrap_or(0),
+        term: number(info.get("term")).unwrap_or(0),
+    })
+}
+
+/// Whether Qdrant's own `/readyz` says 200.
+pub async fn qdrant_ready(client: &reqwest::Client, host: &str) -> bool {
+    let answer = client.get(format!("http://{host}:{REST}/readyz")).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
+}
+
+async fn get<T: DeserializeOwned>(client: &reqwest::Client, url: String, key: &str) -> Option<T> {
+    let answer = client.get(url).header("api-key", key).send().await.ok()?;
+    answer.error_for_status().ok()?.json().await.ok()
+}
+
+/// The record is `{…, "generation": N, "token": "…", "formed": true}`; the number may be nested.
+fn formed_generation(answer: &Value) -> Option<Generation> {
+    let record = answer.get("result")?;
+    if record.get("formed")?.as_bool() != Some(true) {
+        return None;
+    }
+    let generation = record.get("generation")?;
+    let number = generation.as_u64().or_else(|| generation.get("number")?.as_u64())?;
+    let token = record.get("token").or_else(|| generation.get("token"))?.as_str()?.to_owned();
+    Some(Generation { number, token })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn formed_is_believed_only_when_it_says_so() {
+        let record = |formed| json!({"result": {"formed": formed, "generation": 2, "token": "x"}});
+        let expected = Generation { number: 2, token: "x".into() };
+        assert_eq!(formed_generation(&record(json!(true))), Some(expected));
+        assert_eq!(formed_generation(&record(json!(false))), None);
+        assert_eq!(formed_generation(&record(json!("true"))), None);
+        assert_eq!(formed_generation(&json!({"result": null})), None);
+    }
+}

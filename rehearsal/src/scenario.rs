@@ -1,0 +1,65 @@
+//! What a scenario is.
+//! Owns: the types a scenario file fills in. Must not: run anything.
+
+use futures::future::BoxFuture;
+
+use crate::verdict::{Allowed, Failure};
+use crate::world::World;
+
+/// A bad day, in one or several cases that each begin with an empty world.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it proves, in one line.
+    pub about: &'static str,
+    /// Its cases; most have one, without a name.
+    pub cases: &'static [Case],
+}
+
+/// One case.
+pub struct Case {
+    /// Its name, or nothing.
+    pub name: &'static str,
+    /// How its world differs from the usual one.
+    pub setup: fn(&mut Setup),
+    /// What happens in it. It ends well when nothing was broken.
+    pub run: for<'w> fn(&'w World) -> BoxFuture<'w, Result<(), Failure>>,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How the world of a case is made.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Cluster size that every task is told.
+    pub size: usize,
+    /// Fewest tasks with which the case makes sense.
+    pub at_least: usize,
+    /// What may happen here that must not happen elsewhere.
+    pub allowed: Allowed,
+    /// How many generations may be formed in all.
+    pub generations: usize,
+    /// Whether the store must be able to be slow, hang or refuse.
+    pub breakable_store: bool,
+    /// Environment of every task beside the usual.
+    pub env: Vec<(&'static str, String)>,
+}
+
+impl Setup {
+    /// The usual world for so many tasks.
+    pub fn new(size: usize) -> Self {
+        Self {
+            size,
+            at_least: 1,
+            allowed: Allowed::default(),
+            generations: 1,
+            breakable_store: false,
+            env: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! All scenarios, one file each, in the order in which `--list` shows them.
+//! Owns: the list. Must not: hold a scenario itself.
+
+mod address_reuse;
+mod all_restart;
+mod cold_start;
+mod dns_empty;
+mod dns_lag;
+mod dns_stale;
+mod first_light;
+mod founder_dies;
+mod founder_sleeps;
+mod key_rotated;
+mod one;
+mod replace_two;
+mod stagger;
+mod stop_all;
+mod store_emptied;
+mod store_hangs;
+mod store_of_another_service;
+mod store_read_only;
+mod store_slow;
+
+use crate::scenario::Scenario;
+
+/// What nearly every scenario needs.
+mod prelude {
+    pub(super) use std::sync::Arc;
+    pub(super) use std::time::Duration;
+
+    pub(super) use crate::ecs::task::Task;
+    pub(super) use crate::scenario::{Case, Scenario, Setup};
+    pub(super) use crate::timing;
+    pub(super) use crate::verdict::Failure;
+    pub(super) use crate::world::World;
+
+    /// Starts all tasks and waits until they are one cluster at rest.
+    pub(super) async fn form(world: &World) -> Result<(), Failure> {
+        world.ecs.scale(world.size());
+        world.rest(world.size()).await.map(|_| ())
+    }
+
+    /// A running task that is neither the founder nor the leader: the most ordinary one.
+    pub(super) fn ordinary(world: &World) -> Result<Arc<Task>, Failure> {
+        let (founder, leader) = (world.founder()?.number, world.leader()?.number);
+        let running = world.ecs.running();
+        let found = running.iter().rev().find(|task| ![founder, leader].contains(&task.number));
+        found.or(running.last()).cloned().ok_or_else(|| Failure::new("a task runs", "none does"))
+    }
+
+    /// Watches for a while that nobody forms a generation beyond the first `known`.
+    pub(super) async fn nobody_founds(world: &World, known: usize) -> Result<(), Failure> {
+        let formed = |_: &_| {
+            let formed = world.efs.all_formed();
+            (formed.len() > known).then(|| format!("{formed:?} are formed"))
+        };
+        world.never("nobody founds", timing::WATCH, formed).await
+    }
+}
+
+/// Every scenario; the first is what runs without an argument.
+pub const ALL: &[&Scenario] = &[
+    &first_light::SCENARIO,
+    &cold_start::SCENARIO,
+    &stagger::SCENARIO,
+    &founder_dies::SCENARIO,
+    &founder_sleeps::SCENARIO,
+    &replace_two::SCENARIO,
+    &address_reuse::SCENARIO,
+    &dns_lag::SCENARIO,
+    &dns_stale::SCENARIO,
+    &dns_empty::SCENARIO,
+    &store_slow::SCENARIO,
+    &store_hangs::SCENARIO,
+    &store_read_only::SCENARIO,
+    &store_emptied::SCENARIO,
+    &store_of_another_service::SCENARIO,
+    &key_rotated::SCENARIO,
+    &all_restart::SCENARIO,
+    &stop_all::SCENARIO,
+    &one::SCENARIO,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<_> = super::ALL.iter().map(|scenario| scenario.name).collect();
+        assert_eq!(names.len(), super::ALL.len());
+        for scenario in super::ALL {
+            let cases: BTreeSet<_> = scenario.cases.iter().map(|case| case.name).collect();
+            assert_eq!(cases.len(), scenario.cases.len(), "{}", scenario.name);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The one table of times: production defaults are minutes, a rehearsal should take seconds.
+//! Owns: every duration a rehearsal gives to others or waits itself.
+
+use std::time::Duration;
+
+/// What every entrypoint of a rehearsal is told. Order and names are those of
+/// `docs/configuration.md`; the relations between them are those of the defaults: a claim outlives
+/// several beats and store time-outs, a loss outlives several claims' worth of silence.
+pub const ENTRYPOINT: &[(&str, &str)] = &[
+    ("ENTRYPOINT_ROUND", "50ms"),
+    ("ENTRYPOINT_BEAT", "250ms"),
+    ("ENTRYPOINT_CLAIM_TIMEOUT", "2s"),
+    ("ENTRYPOINT_LOSS_TIMEOUT", "3s"),
+    ("ENTRYPOINT_PROBE_TIMEOUT", "400ms"),
+    ("ENTRYPOINT_STORE_TIMEOUT", "500ms"),
+    ("ENTRYPOINT_DNS_TIMEOUT", "300ms"),
+    ("ENTRYPOINT_DNS_SETTLE", "1s"),
+    ("ENTRYPOINT_STOP_TIMEOUT", "10s"),
+    ("ENTRYPOINT_STOP_MARGIN", "1s"),
+    ("ENTRYPOINT_STOP_LINGER", "200ms"),
+    ("ENTRYPOINT_RESTART_MIN", "100ms"),
+    ("ENTRYPOINT_RESTART_MAX", "1s"),
+];
+
+/// `ENTRYPOINT_CLAIM_TIMEOUT` above.
+pub const CLAIM: Duration = Duration::from_secs(2);
+/// `ENTRYPOINT_LOSS_TIMEOUT` above.
+pub const LOSS: Duration = Duration::from_secs(3);
+/// `ENTRYPOINT_DNS_SETTLE` above.
+pub const SETTLE: Duration = Duration::from_secs(1);
+/// `ENTRYPOINT_STOP_TIMEOUT` above: from SIGTERM to the scheduler's SIGKILL.
+pub const STOP: Duration = Duration::from_secs(10);
+/// From the end of a task to the start of its replacement (ECS: some tens of seconds).
+pub const REPLACE: Duration = Duration::from_millis(300);
+/// Between two looks of the observers.
+pub const LOOK: Duration = Duration::from_millis(50);
+/// Between two looks where a scenario must hit a moment.
+pub const AIM: Duration = Duration::from_millis(2);
+/// How long one question of the observers may take.
+pub const ASK: Duration = Duration::from_millis(500);
+/// How long a cluster may take to come to rest after the last fault.
+pub const REST: Duration = Duration::from_secs(45);
+/// How long rest must be seen without a change before it counts.
+pub const STILL: Duration = Duration::from_millis(500);
+/// How long a scenario watches that something does *not* happen.
+pub const WATCH: Duration = Duration::from_secs(6);
+/// After a process died: how long its own child may still be seen.
+pub const ORPHAN: Duration = Duration::from_secs(2);
