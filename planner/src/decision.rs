@@ -268,7 +268,7 @@ impl fmt::Display for Reason {
                 }
             }
             Self::QdrantStarting => f.write_str("Qdrant is starting"),
-            Self::QdrantStopped => f.write_str("Qdrant has stopped and is started again"),
+            Self::QdrantStopped => f.write_str("Qdrant is not running"),
             Self::Resting(why) => write!(f, "Qdrant is started again after a pause: {why}"),
             Self::JoinThrough(address) => write!(f, "a member answers at {address}"),
             Self::Learner => f.write_str("Qdrant has joined and does not vote yet"),
