@@ -1,4 +1,8 @@
 //! Properties of reading the environment: nothing makes it panic, and what it prints reads back.
+#![allow(
+    clippy::expect_used,
+    reason = "helpers of tests may fail as loudly as tests"
+)]
 
 use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt};
 

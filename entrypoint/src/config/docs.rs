@@ -1,6 +1,6 @@
 //! `docs/configuration.md`, made from the declarations. Owns the words around the tables.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use super::{
     qdrant::{SETTINGS, When},
@@ -33,6 +33,13 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::Ecs, "Given by ECS"),
 ];
 
+const KINDS_HEAD: &str = "
+## Kinds of values
+
+| Kind | What to write |
+|---|---|
+";
+
 const IDENTITY: &str = "\
 On ECS all of this comes from task metadata; the variables are for running elsewhere, and win where
 they are set. The address in task metadata must belong to a network interface of this machine;
@@ -45,11 +52,11 @@ const QDRANT: &str = "
 Every `QDRANT__` variable goes to Qdrant untouched. Qdrant compares their names without regard to case;
 the entrypoint knows them in upper case only, and refuses another spelling of those in the two tables
 below rather than overlook it. Qdrant's configuration files are not read: ports, keys and paths
-that differ from the defaults belong into the environment. An empty API key is no API key, as in
+that differ from the defaults belong in the environment. An empty API key is no API key, as in
 Qdrant 1.19.
 
-`QDRANT_URI` and `QDRANT_BOOTSTRAP` are arguments of Qdrant, not settings, and contradict an entrypoint
-that decides them.
+`QDRANT_URI` and `QDRANT_BOOTSTRAP` are not settings but arguments of Qdrant; what they mean for the
+entrypoint is not part of this page.
 
 ### Read by the entrypoint
 
@@ -98,19 +105,28 @@ pub fn render_markdown() -> String {
     for rule in RULES {
         let _ = writeln!(text, "- {}", rule.text);
     }
+    text.push_str(KINDS_HEAD);
+    let kinds: BTreeMap<_, _> = ALL.iter().map(|var| (var.kind(), var.form())).collect();
+    // A kind in backquotes lists its words itself.
+    for (kind, form) in kinds.iter().filter(|(kind, _)| !is_list_of_words(kind)) {
+        let _ = writeln!(text, "| {kind} | {form} |");
+    }
     text
+}
+
+fn is_list_of_words(kind: &str) -> bool {
+    kind.starts_with('`') && kind.ends_with('`')
 }
 
 fn table(text: &mut String, group: Group) {
     text.push_str("| Variable | Default | Value | Meaning |\n|---|---|---|---|\n");
     for var in ALL.iter().filter(|var| var.group() == group) {
-        let secret = if var.secret() { " (secret)" } else { "" };
         let _ = writeln!(
             text,
-            "| `{}` | {} | {}{secret} | {} |",
+            "| `{}` | {} | {} | {} |",
             var.name(),
             default(*var),
-            var.form(),
+            var.kind(),
             var.doc()
         );
     }

@@ -199,10 +199,18 @@ impl Config {
         config.p2p_tls = r.read(&vars::QDRANT_P2P_TLS);
         config.qdrant.overrides =
             qdrant::overrides(config.qdrant.api_key.is_some(), |name| reader.holds(name));
-        config.effective = reader.effective;
 
+        config.effective = std::mem::take(&mut reader.effective);
         let findings = rules::check(&config, &reader.broken);
         config.warnings = findings.warnings;
+        for key in [&vars::QDRANT_API_KEY, &vars::QDRANT_ALT_API_KEY] {
+            if reader.is_empty(key.name) {
+                config.warnings.push(format!(
+                    "{} is set but empty, which means no key; remove it, or give the key",
+                    key.name
+                ));
+            }
+        }
         let errors: Vec<_> = reader.errors.into_iter().chain(findings.errors).collect();
         if errors.is_empty() {
             Ok(config)

@@ -16,6 +16,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A type that a variable can have. `parse` and `show` are inverse to each other.
 pub(super) trait Value: Sized {
+    /// The kind of value in a word or two, for tables.
+    const KIND: &'static str;
     /// What to write, in words that follow "give".
     const FORM: &'static str;
     /// Whether values are never printed.
@@ -29,6 +31,7 @@ pub(super) trait Value: Sized {
 }
 
 impl<T: Value> Value for Option<T> {
+    const KIND: &'static str = T::KIND;
     const FORM: &'static str = T::FORM;
     const SECRET: bool = T::SECRET;
 
@@ -42,6 +45,7 @@ impl<T: Value> Value for Option<T> {
 }
 
 impl Value for u32 {
+    const KIND: &'static str = "number";
     const FORM: &'static str = "a whole number from 1";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -58,6 +62,7 @@ impl Value for u32 {
 }
 
 impl Value for u16 {
+    const KIND: &'static str = "port";
     const FORM: &'static str = "a port from 1 to 65535";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -82,6 +87,7 @@ fn digits(text: &str) -> Result<&str, String> {
 }
 
 impl Value for bool {
+    const KIND: &'static str = "switch";
     const FORM: &'static str = "true or false";
 
     /// The words that Qdrant's own reader takes, in any case (crate `config` 0.15, value.rs:238-240).
@@ -99,6 +105,7 @@ impl Value for bool {
 }
 
 impl Value for Duration {
+    const KIND: &'static str = "duration";
     const FORM: &'static str = "a duration with its unit, such as 250ms, 5s or 4m, at most 24h";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -116,6 +123,7 @@ impl Value for Duration {
 }
 
 impl Value for IpAddr {
+    const KIND: &'static str = "address";
     const FORM: &'static str = "an IP address without a port";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -128,6 +136,7 @@ impl Value for IpAddr {
 }
 
 impl Value for SocketAddr {
+    const KIND: &'static str = "address and port";
     const FORM: &'static str = "an IP address with a port, such as 10.0.0.2:53 or [fd00::2]:53";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -143,13 +152,11 @@ impl Value for SocketAddr {
 }
 
 impl Value for PathBuf {
+    const KIND: &'static str = "path";
     const FORM: &'static str = "a path";
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.contains('\0') {
-            return Err("not a path".to_owned());
-        }
-        Ok(Self::from(text))
+        Ok(Self::from(printable(text)?))
     }
 
     fn show(&self) -> Option<String> {
@@ -157,15 +164,26 @@ impl Value for PathBuf {
     }
 }
 
+/// Paths are printed as they are, and one with a line break or the like is a mistake.
+fn printable(text: &str) -> Result<&str, String> {
+    if text.chars().any(char::is_control) {
+        return Err("holds a control character (a line break at its end?)".to_owned());
+    }
+    Ok(text)
+}
+
 impl Value for StoreUrl {
+    const KIND: &'static str = "`file://` URL";
     const FORM: &'static str = "a directory as file:///absolute/path";
 
     fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with("s3://") {
             return Err("a store on S3 is not supported in this version".to_owned());
         }
-        let path = text.strip_prefix("file://").ok_or("not a file:// URL")?;
-        if path.contains(['%', '?', '#', '\0']) {
+        let path = printable(text)?
+            .strip_prefix("file://")
+            .ok_or("not a file:// URL")?;
+        if path.contains(['%', '?', '#']) {
             return Err(
                 "holds one of the characters % ? #, whose meaning in a URL is not the one \
                         in a path"
@@ -192,6 +210,7 @@ impl Value for StoreUrl {
 }
 
 impl Value for reqwest::Url {
+    const KIND: &'static str = "`http://` URL";
     const FORM: &'static str = "the http:// URL that ECS gives";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -207,6 +226,7 @@ impl Value for reqwest::Url {
 }
 
 impl Value for Secret {
+    const KIND: &'static str = "secret";
     const FORM: &'static str = "visible ASCII characters";
     const SECRET: bool = true;
 
@@ -230,6 +250,7 @@ impl Value for Secret {
 }
 
 impl Value for Name {
+    const KIND: &'static str = "name";
     const FORM: &'static str = Name::FORM;
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -242,6 +263,7 @@ impl Value for Name {
 }
 
 impl Value for Word {
+    const KIND: &'static str = "word";
     const FORM: &'static str = "1 to 1024 visible ASCII characters without spaces";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -254,6 +276,7 @@ impl Value for Word {
 }
 
 impl Value for DnsName {
+    const KIND: &'static str = "DNS name";
     const FORM: &'static str = "a DNS name such as qdrant.search.internal";
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -267,8 +290,9 @@ impl Value for DnsName {
 
 /// A closed set of words.
 macro_rules! words {
-    ($type:ty, $form:literal, $($word:literal => $value:path),+) => {
+    ($type:ty, $kind:literal, $form:literal, $($word:literal => $value:path),+) => {
         impl Value for $type {
+            const KIND: &'static str = $kind;
             const FORM: &'static str = $form;
 
             fn parse(text: &str) -> Result<Self, String> {
@@ -285,10 +309,10 @@ macro_rules! words {
     };
 }
 
-words!(DnsType, "a or srv", "a" => DnsType::A, "srv" => DnsType::Srv);
-words!(AdoptStore, "fresh, or remove the variable", "fresh" => AdoptStore::Fresh);
-words!(LogFormat, "json or text", "json" => LogFormat::Json, "text" => LogFormat::Text);
-words!(LogLevel, "error, warn, info, debug or trace",
+words!(DnsType, "`a`, `srv`", "a or srv", "a" => DnsType::A, "srv" => DnsType::Srv);
+words!(AdoptStore, "`fresh`", "fresh, or remove the variable", "fresh" => AdoptStore::Fresh);
+words!(LogFormat, "`json`, `text`", "json or text", "json" => LogFormat::Json, "text" => LogFormat::Text);
+words!(LogLevel, "`error`, `warn`, `info`, `debug`, `trace`", "error, warn, info, debug or trace",
     "error" => LogLevel::Error, "warn" => LogLevel::Warn, "info" => LogLevel::Info,
     "debug" => LogLevel::Debug, "trace" => LogLevel::Trace);
 

@@ -47,6 +47,13 @@ impl Reader {
         self.entries.contains_key(std::ffi::OsStr::new(name))
     }
 
+    /// Whether the environment holds the variable with an empty value.
+    pub(super) fn is_empty(&self, name: &str) -> bool {
+        self.entries
+            .get(std::ffi::OsStr::new(name))
+            .is_some_and(|value| value.is_empty())
+    }
+
     /// The value of a variable; its default when it is not set or cannot be read (the error is noted).
     pub(super) fn read<T: Value>(&mut self, var: &'static Var<T>) -> T {
         let value = match self.parse(var) {

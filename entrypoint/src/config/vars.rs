@@ -53,8 +53,10 @@ pub(super) trait Declared: Sync {
     fn name(&self) -> &'static str;
     fn group(&self) -> Group;
     fn doc(&self) -> &'static str;
+    /// The kind of value in a word or two.
+    fn kind(&self) -> &'static str;
+    /// What to write, in words that follow "give".
     fn form(&self) -> &'static str;
-    fn secret(&self) -> bool;
     /// The default as one would write it; `None` when there is none.
     fn default_text(&self) -> Option<String>;
     fn derived(&self) -> Option<&'static str>;
@@ -70,11 +72,11 @@ impl<T: Value + 'static> Declared for Var<T> {
     fn doc(&self) -> &'static str {
         self.doc
     }
+    fn kind(&self) -> &'static str {
+        T::KIND
+    }
     fn form(&self) -> &'static str {
         T::FORM
-    }
-    fn secret(&self) -> bool {
-        T::SECRET
     }
     fn default_text(&self) -> Option<String> {
         (self.default)().show()
@@ -296,7 +298,12 @@ mod tests {
     fn sentences_fit_a_table() {
         for var in ALL {
             assert!(var.doc().ends_with('.'), "{}", var.name());
-            for text in [var.doc(), var.form(), var.derived().unwrap_or_default()] {
+            for text in [
+                var.doc(),
+                var.kind(),
+                var.form(),
+                var.derived().unwrap_or_default(),
+            ] {
                 assert!(
                     !text.contains(['|', '\n']) && !text.contains("  "),
                     "{}",

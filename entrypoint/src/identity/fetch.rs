@@ -33,14 +33,17 @@ pub(super) async fn until_usable(
     let base = uri.as_str().trim_end_matches('/');
     let mut pause = FIRST_PAUSE;
     let mut tries = 0;
+    let mut before = None;
     loop {
         tries += 1;
         let answer = ask(http, base, end)
             .await
             .and_then(|metadata| read(&metadata));
-        let last = match answer {
-            Ok(identity) => return Ok(identity),
-            Err(error) => error,
+        let last = match (answer, before) {
+            (Ok(identity), _) => return Ok(identity),
+            // A try that the limit cut short says less than the complete one before it.
+            (Err(MetadataError::Request(_)), Some(before)) if Instant::now() >= end => before,
+            (Err(error), _) => error,
         };
         if !last.may_pass() || Instant::now() + pause >= end {
             return Err(IdentityError::Metadata {
@@ -50,6 +53,7 @@ pub(super) async fn until_usable(
             });
         }
         tracing::debug!(event = "identity.retry", tries, reason = %last, "task metadata is not usable yet");
+        before = Some(last);
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

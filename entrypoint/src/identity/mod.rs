@@ -60,9 +60,8 @@ pub enum IdentitySource {
 pub enum IdentityError {
     /// Task metadata gave no usable answer within the limit.
     #[error(
-        "no usable task metadata from {url} in {tries} tries: {last}; \
-         the task is to be replaced, or set ENTRYPOINT_ADDRESS and ENTRYPOINT_TASK_ID and unset \
-         ECS_CONTAINER_METADATA_URI_V4 outside ECS"
+        "no usable task metadata from {url} after {tries} tries: {last}; let ECS replace the task, \
+         or outside ECS unset ECS_CONTAINER_METADATA_URI_V4"
     )]
     Metadata {
         /// Where it was asked for.
