@@ -28,8 +28,8 @@ pub enum ActError {
     #[error(transparent)]
     Qdrant(#[from] QdrantError),
     /// Qdrant's REST interface.
-    #[error(transparent)]
-    Rest(#[from] qdrant_api::Error),
+    #[error("write into Qdrant's key map")]
+    Rest(#[source] Box<qdrant_api::Error>),
     /// A record could not be written as JSON.
     #[error("write the generation as JSON")]
     Encode(#[from] serde_json::Error),
@@ -64,9 +64,11 @@ impl Hands<'_> {
         let stamp = seen.disk.stamp.as_ref();
         match action {
             Action::Wait => Ok(()),
-            Action::Claim { number, mode, previous } => {
-                self.claim(*number, *mode, previous.as_ref()).await
-            }
+            Action::Claim {
+                number,
+                mode,
+                previous,
+            } => self.claim(*number, *mode, previous.as_ref()).await,
             Action::RepeatClaim => {
                 let stamp = stamp.ok_or(ActError::Gone("the stamp is gone"))?;
                 self.write_claim(stamp.clone(), Mode::Found).await
@@ -84,7 +86,11 @@ impl Hands<'_> {
             Action::StartJoiner { formed, via, uri } => self.join(stamp, formed, *via, uri).await,
             Action::Publish(formed) => {
                 let value = serde_json::to_value(formed)?;
-                self.qdrant.client().put_metadata_key(FORMED_KEY, &value, true).await?;
+                self.qdrant
+                    .client()
+                    .put_metadata_key(FORMED_KEY, &value, true)
+                    .await
+                    .map_err(|error| ActError::Rest(Box::new(error)))?;
                 tracing::info!(
                     event = events::PUBLISHED,
                     generation = formed.generation.number,
@@ -113,7 +119,10 @@ impl Hands<'_> {
         let stamp = Stamp {
             format: FORMAT,
             store_id: StoreId(uuid::Uuid::new_v4().simple().to_string()),
-            generation: GenerationId { number, token: Token(uuid::Uuid::new_v4().simple().to_string()) },
+            generation: GenerationId {
+                number,
+                token: Token(uuid::Uuid::new_v4().simple().to_string()),
+            },
             previous: previous.cloned(),
             founder: None,
             stage: Stage::Founding,
@@ -122,15 +131,20 @@ impl Hands<'_> {
     }
 
     async fn write_claim(&mut self, mut stamp: Stamp, mode: Mode) -> Result<(), ActError> {
-        let identity = self.ledger.identify(self.service, self.stack, stamp.store_id.clone()).await?;
+        let identity = self
+            .ledger
+            .identify(self.service, self.stack, stamp.store_id.clone())
+            .await?;
         if identity.service != self.service {
             return Err(ActError::Taken(identity.service));
         }
         stamp.store_id = identity.store_id;
         self.disk.write_stamp(&stamp)?;
         let uri = self.qdrant.uri().to_owned();
-        let other =
-            self.ledger.claim(&stamp.generation, mode, &uri, stamp.previous.as_ref()).await?;
+        let other = self
+            .ledger
+            .claim(&stamp.generation, mode, &uri, stamp.previous.as_ref())
+            .await?;
         if other.is_none() {
             tracing::info!(
                 event = events::CLAIMED,
@@ -146,9 +160,12 @@ impl Hands<'_> {
         let ChildView::Running(Observed::Known(qdrant)) = &seen.child else {
             return Err(ActError::Gone("Qdrant does not answer any more"));
         };
-        let formed = Stamp { founder: Some(qdrant.peer_id), ..stamp.clone() }
-            .formed(self.service, false)
-            .ok_or(ActError::Gone("the founder's peer id is gone"))?;
+        let formed = Stamp {
+            founder: Some(qdrant.peer_id),
+            ..stamp.clone()
+        }
+        .formed(self.service, false)
+        .ok_or(ActError::Gone("the founder's peer id is gone"))?;
         match self.ledger.form(&formed).await? {
             None => {
                 tracing::info!(
@@ -174,7 +191,10 @@ impl Hands<'_> {
             stage: Stage::Member,
         })?;
         self.qdrant.joined();
-        tracing::info!(event = events::JOINED, generation = formed.generation.number);
+        tracing::info!(
+            event = events::JOINED,
+            generation = formed.generation.number
+        );
         Ok(())
     }
 
@@ -202,15 +222,27 @@ impl Hands<'_> {
     }
 
     async fn recreate(&mut self, formed: &Formed) -> Result<(), ActError> {
-        let identity =
-            self.ledger.identify(self.service, self.stack, formed.store_id.clone()).await?;
+        let identity = self
+            .ledger
+            .identify(self.service, self.stack, formed.store_id.clone())
+            .await?;
         if identity.store_id != formed.store_id {
             return Err(ActError::Taken(identity.service));
         }
         let uri = self.qdrant.uri().to_owned();
-        self.ledger.claim(&formed.generation, Mode::Found, &uri, formed.previous.as_ref()).await?;
+        self.ledger
+            .claim(
+                &formed.generation,
+                Mode::Found,
+                &uri,
+                formed.previous.as_ref(),
+            )
+            .await?;
         if self.ledger.form(formed).await?.is_none() {
-            tracing::warn!(event = events::RECREATED, generation = formed.generation.number);
+            tracing::warn!(
+                event = events::RECREATED,
+                generation = formed.generation.number
+            );
         }
         Ok(())
     }
@@ -232,11 +264,19 @@ impl Hands<'_> {
         let (disk, runs, store) = self.look_again().await?;
         let proven = proven(&store, seen, self.service);
         destruction::may_set_aside(newer, &disk, runs, proven).map_err(ActError::Refused)?;
-        let stamp = disk.stamp.as_ref().ok_or(ActError::Gone("the stamp is gone"))?;
+        let stamp = disk
+            .stamp
+            .as_ref()
+            .ok_or(ActError::Gone("the stamp is gone"))?;
         let old = &stamp.generation;
-        self.disk.set_aside(&format!("{:06}-{}", old.number, old.token))?;
+        self.disk
+            .set_aside(&format!("{:06}-{}", old.number, old.token))?;
         self.qdrant.reset();
-        tracing::warn!(event = events::SET_ASIDE, generation = old.number, newer = newer.number);
+        tracing::warn!(
+            event = events::SET_ASIDE,
+            generation = old.number,
+            newer = newer.number
+        );
         Ok(())
     }
 
@@ -256,8 +296,14 @@ fn proven<'a>(
 ) -> Option<&'a GenerationId> {
     let in_store = store.known().into_iter().filter_map(Store::formed);
     let by_peers = seen.peers.values().filter_map(|probe| match probe {
-        Probe::Task { proof: Some(formed), .. } if formed.service == service => Some(formed),
+        Probe::Task {
+            proof: Some(formed),
+            ..
+        } if formed.service == service => Some(formed),
         _ => None,
     });
-    in_store.chain(by_peers).map(|formed| &formed.generation).max_by_key(|id| id.number)
+    in_store
+        .chain(by_peers)
+        .map(|formed| &formed.generation)
+        .max_by_key(|id| id.number)
 }

@@ -48,7 +48,10 @@ enum Command {
 
 /// Runs the program; `args` without its name. Returns the exit code.
 pub fn main(args: Vec<OsString>) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("entrypoint: cannot start: {error}");
@@ -58,8 +61,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
     let code = if let Some(through) = passthrough::detect(&args, |name| std::env::var_os(name)) {
         let program = std::env::var_os("ENTRYPOINT_QDRANT_BIN")
             .map_or_else(|| PathBuf::from(serve::QDRANT_BIN), PathBuf::from);
-        let code =
-            runtime.block_on(passthrough::run(through, program, |name| std::env::var_os(name)));
+        let code = runtime.block_on(passthrough::run(through, program, |name| {
+            std::env::var_os(name)
+        }));
         u8::try_from(code.rem_euclid(256)).unwrap_or(u8::MAX)
     } else {
         let argv = std::iter::once(OsString::from("entrypoint")).chain(args);

@@ -42,7 +42,11 @@ pub async fn bind(at: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 fn router(board: watch::Receiver<Board>, keys: Vec<Secret>, patience: Duration) -> Router {
-    let shared = Shared { board, keys: keys.into(), patience };
+    let shared = Shared {
+        board,
+        keys: keys.into(),
+        patience,
+    };
     let private = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/hello", get(hello))
@@ -62,7 +66,11 @@ async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -
     if allowed {
         return next.run(request).await;
     }
-    (StatusCode::UNAUTHORIZED, "this needs Qdrant's API key in the header api-key\n").into_response()
+    (
+        StatusCode::UNAUTHORIZED,
+        "this needs Qdrant's API key in the header api-key\n",
+    )
+        .into_response()
 }
 
 /// `api-key: …` or `Authorization: Bearer …`, as Qdrant takes them.
@@ -70,13 +78,19 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(key) = headers.get("api-key") {
         return Some(key.as_bytes());
     }
-    headers.get("authorization")?.as_bytes().strip_prefix(b"Bearer ")
+    headers
+        .get("authorization")?
+        .as_bytes()
+        .strip_prefix(b"Bearer ")
 }
 
 async fn livez(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     match shared.board.borrow().is_alive(shared.patience) {
         true => (StatusCode::OK, "alive\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "the loop of PID 1 has stopped turning\n"),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the loop of PID 1 has stopped turning\n",
+        ),
     }
 }
 
@@ -132,7 +146,10 @@ mod tests {
             child: serde_json::Value::Null,
             decision: serde_json::Value::Null,
         };
-        Board { status, turned: Instant::now() }
+        Board {
+            status,
+            turned: Instant::now(),
+        }
     }
 
     async fn start(
@@ -167,10 +184,19 @@ mod tests {
             assert_eq!(get(url(), Some(("api-key", "wrong"))).await.0, 401);
             assert_eq!(get(url(), Some(("authorization", "old"))).await.0, 401);
             assert_eq!(get(url(), Some(("api-key", "new"))).await.0, 200);
-            assert_eq!(get(url(), Some(("authorization", "Bearer old"))).await.0, 200);
+            assert_eq!(
+                get(url(), Some(("authorization", "Bearer old"))).await.0,
+                200
+            );
         }
-        assert_eq!(get(format!("{base}/livez"), None).await, (200, "alive\n".to_owned()));
-        assert_eq!(get(format!("{base}/readyz"), None).await, (503, "not yet\n".to_owned()));
+        assert_eq!(
+            get(format!("{base}/livez"), None).await,
+            (200, "alive\n".to_owned())
+        );
+        assert_eq!(
+            get(format!("{base}/readyz"), None).await,
+            (503, "not yet\n".to_owned())
+        );
     }
 
     #[tokio::test]
@@ -184,8 +210,14 @@ mod tests {
             board.status.ready = true;
             board.status.ready_reason = "ready".to_owned();
         });
-        assert_eq!(hello(&get(format!("{base}/v1/hello"), None).await.1).state, TaskState::Member);
-        assert_eq!(get(format!("{base}/readyz"), None).await, (200, "ready\n".to_owned()));
+        assert_eq!(
+            hello(&get(format!("{base}/v1/hello"), None).await.1).state,
+            TaskState::Member
+        );
+        assert_eq!(
+            get(format!("{base}/readyz"), None).await,
+            (200, "ready\n".to_owned())
+        );
     }
 
     #[tokio::test]

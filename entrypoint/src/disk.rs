@@ -36,7 +36,9 @@ pub enum DiskError {
         source: io::Error,
     },
     /// A record cannot be understood; nothing is changed.
-    #[error("{path} cannot be read ({why}): the task does nothing with this disk until it is repaired or empty")]
+    #[error(
+        "{path} cannot be read ({why}): the task does nothing with this disk until it is repaired or empty"
+    )]
     Record {
         /// The file.
         path: PathBuf,
@@ -51,7 +53,11 @@ trait At<T> {
 
 impl<T> At<T> for io::Result<T> {
     fn at(self, doing: &'static str, path: &Path) -> Result<T, DiskError> {
-        self.map_err(|source| DiskError::Io { doing, path: path.to_owned(), source })
+        self.map_err(|source| DiskError::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        })
     }
 }
 
@@ -103,7 +109,9 @@ impl Disk {
         let raft = self.raft_state()?;
         Ok(View {
             stamp: self.stamp()?,
-            joined: raft.as_ref().is_some_and(|raft| raft.state.hard_state.term > 0),
+            joined: raft
+                .as_ref()
+                .is_some_and(|raft| raft.state.hard_state.term > 0),
             collections: has_entries(&self.storage.join("collections"))?,
             aside: has_entries(&self.ours().join(ASIDE))?,
             peer_id: raft.map(|raft| PeerId(raft.this_peer_id)),
@@ -112,9 +120,15 @@ impl Disk {
 
     fn stamp(&self) -> Result<Option<Stamp>, DiskError> {
         let path = self.ours().join(STAMP);
-        let Some(bytes) = read_if_there(&path, 64 << 10)? else { return Ok(None) };
-        let record = |why: String| DiskError::Record { path: path.clone(), why };
-        let stamp: Stamp = serde_json::from_slice(&bytes).map_err(|error| record(error.to_string()))?;
+        let Some(bytes) = read_if_there(&path, 64 << 10)? else {
+            return Ok(None);
+        };
+        let record = |why: String| DiskError::Record {
+            path: path.clone(),
+            why,
+        };
+        let stamp: Stamp =
+            serde_json::from_slice(&bytes).map_err(|error| record(error.to_string()))?;
         if stamp.format > FORMAT {
             return Err(record(format!(
                 "format {} is newer than {FORMAT}, the newest this version reads",
@@ -126,18 +140,25 @@ impl Disk {
 
     fn raft_state(&self) -> Result<Option<RaftState>, DiskError> {
         let path = self.storage.join("raft_state.json");
-        let Some(bytes) = read_if_there(&path, RAFT_STATE_LIMIT)? else { return Ok(None) };
+        let Some(bytes) = read_if_there(&path, RAFT_STATE_LIMIT)? else {
+            return Ok(None);
+        };
         serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|error| DiskError::Record { path, why: error.to_string() })
+            .map_err(|error| DiskError::Record {
+                path,
+                why: error.to_string(),
+            })
     }
 
     /// Writes our stamp so that it survives a crash: temporary file, fsync, rename, fsync of the
     /// directory.
     pub fn write_stamp(&self, stamp: &Stamp) -> Result<(), DiskError> {
         let path = self.ours().join(STAMP);
-        let bytes = serde_json::to_vec(stamp)
-            .map_err(|error| DiskError::Record { path: path.clone(), why: error.to_string() })?;
+        let bytes = serde_json::to_vec(stamp).map_err(|error| DiskError::Record {
+            path: path.clone(),
+            why: error.to_string(),
+        })?;
         self.write(STAMP, &bytes)
     }
 
@@ -239,7 +260,9 @@ fn remove_if_there(path: &Path) -> Result<(), DiskError> {
 }
 
 fn sync_dir(path: &Path) -> Result<(), DiskError> {
-    File::open(path).and_then(|dir| dir.sync_all()).at("flush directory", path)
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .at("flush directory", path)
 }
 
 #[cfg(test)]
@@ -252,7 +275,10 @@ mod tests {
         Stamp {
             format: FORMAT,
             store_id: StoreId::from("s"),
-            generation: GenerationId { number: 3, token: "t".into() },
+            generation: GenerationId {
+                number: 3,
+                token: "t".into(),
+            },
             previous: None,
             founder: Some(PeerId(7)),
             stage: Stage::Member,
@@ -294,7 +320,11 @@ mod tests {
         let (_dir, disk) = with_data();
         disk.set_aside("000003-t").unwrap();
         assert!(disk.look().unwrap().aside);
-        fs::write(disk.storage.join("raft_state.json"), r#"{"state":{"hard_state":{"term":0}},"this_peer_id":1}"#).unwrap();
+        fs::write(
+            disk.storage.join("raft_state.json"),
+            r#"{"state":{"hard_state":{"term":0}},"this_peer_id":1}"#,
+        )
+        .unwrap();
         disk.discard().unwrap();
         let seen = disk.look().unwrap();
         assert_eq!((seen.stamp, seen.joined, seen.aside), (None, false, true));
@@ -316,10 +346,17 @@ mod tests {
         let (dir, disk) = with_data();
         disk.write(FREEING, b"y").unwrap();
         fs::create_dir_all(disk.ours().join("aside/y")).unwrap();
-        fs::rename(disk.storage.join("collections"), disk.ours().join("aside/y/collections")).unwrap();
+        fs::rename(
+            disk.storage.join("collections"),
+            disk.ours().join("aside/y/collections"),
+        )
+        .unwrap();
         let again = Disk::open(dir.path().join("storage")).unwrap();
         let seen = again.look().unwrap();
-        assert_eq!((seen.stamp, seen.collections, seen.joined, seen.aside), (None, false, false, true));
+        assert_eq!(
+            (seen.stamp, seen.collections, seen.joined, seen.aside),
+            (None, false, false, true)
+        );
         assert!(again.ours().join("aside/y/raft_state.json").is_file());
         assert!(!again.ours().join(FREEING).exists());
     }
@@ -329,8 +366,19 @@ mod tests {
         let (_dir, disk) = with_data();
         fs::write(disk.ours().join(STAMP), "{\"format\":1").unwrap();
         let error = disk.look().unwrap_err().to_string();
-        assert!(error.contains("stamp.json") && error.contains("repaired"), "{error}");
-        fs::write(disk.ours().join(STAMP), serde_json::to_vec(&Stamp { format: 99, ..stamp() }).unwrap()).unwrap();
+        assert!(
+            error.contains("stamp.json") && error.contains("repaired"),
+            "{error}"
+        );
+        fs::write(
+            disk.ours().join(STAMP),
+            serde_json::to_vec(&Stamp {
+                format: 99,
+                ..stamp()
+            })
+            .unwrap(),
+        )
+        .unwrap();
         let error = disk.look().unwrap_err().to_string();
         assert!(error.contains("newer"), "{error}");
         assert!(disk.storage.join("collections/c/0").is_dir());

@@ -66,6 +66,10 @@ mod tests {
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, &page).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(path).unwrap(), page, "run with UPDATE_DOCS=1");
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            page,
+            "run with UPDATE_DOCS=1"
+        );
     }
 }

@@ -28,7 +28,9 @@ pub enum LedgerError {
     #[error("writing {0} has not been answered yet; its outcome will be read")]
     Pending(String),
     /// A record that this version cannot understand.
-    #[error("{key} {why}; nothing is decided from this store until it is repaired or removed by hand")]
+    #[error(
+        "{key} {why}; nothing is decided from this store until it is repaired or removed by hand"
+    )]
     Record {
         /// The record.
         key: String,
@@ -62,7 +64,13 @@ pub struct Ledger {
 impl Ledger {
     /// The records in `store`, for `task`.
     pub fn new(store: StoreHandle, task: TaskId) -> Self {
-        Self { store, task, beat: 0, written: None, fixed: BTreeMap::new() }
+        Self {
+            store,
+            task,
+            beat: 0,
+            written: None,
+            fixed: BTreeMap::new(),
+        }
     }
 
     /// Where the store is, for people.
@@ -83,8 +91,12 @@ impl Ledger {
         let mut generations = BTreeMap::new();
         let listed = self.store.list(&Prefix::new("generations")?).await?;
         for key in &listed {
-            let Some(number) = number_of(key, "claim.json") else { continue };
-            let Some(claim) = self.fixed_record::<Claim>(key).await? else { continue };
+            let Some(number) = number_of(key, "claim.json") else {
+                continue;
+            };
+            let Some(claim) = self.fixed_record::<Claim>(key).await? else {
+                continue;
+            };
             let at = |name: &str| generation_key(number, name);
             let outcome_key = at("outcome.json")?;
             let outcome = self.fixed_record::<Outcome>(&outcome_key).await?;
@@ -92,15 +104,26 @@ impl Ledger {
                 None if depth == Depth::Full => self.record::<Lease>(&at("lease.json")?).await?,
                 _ => None,
             };
-            let lease = lease.filter(|lease| lease.token == claim.token).map(|lease| lease.beat);
-            generations.insert(number, Generation { claim, lease, outcome });
+            let lease = lease
+                .filter(|lease| lease.token == claim.token)
+                .map(|lease| lease.beat);
+            generations.insert(
+                number,
+                Generation {
+                    claim,
+                    lease,
+                    outcome,
+                },
+            );
         }
         self.fixed.retain(|key, _| listed.contains(key));
         let mut members = BTreeMap::new();
         let mut sets = false;
         if depth == Depth::Full {
             for key in self.store.list(&Prefix::new("members")?).await? {
-                let Some(task) = key.name().strip_suffix(".json") else { continue };
+                let Some(task) = key.name().strip_suffix(".json") else {
+                    continue;
+                };
                 if let Some(member) = self.record::<Member>(&key).await? {
                     members.insert(TaskId::from(task), member);
                 }
@@ -109,7 +132,13 @@ impl Ledger {
         }
         let own = members.remove(&self.task);
         let own_beat_seen = own.is_some_and(|member| member.beat == self.beat && self.beat > 0);
-        Ok(Store { identity, generations, members, own_beat_seen, sets })
+        Ok(Store {
+            identity,
+            generations,
+            members,
+            own_beat_seen,
+            sets,
+        })
     }
 
     /// Whether a complete snapshot set exists. Too many to list is many.
@@ -128,14 +157,20 @@ impl Ledger {
         if let Some(bytes) = self.fixed.get(key) {
             return parse(key, bytes).map(Some);
         }
-        let Some(bytes) = self.store.read(key).await? else { return Ok(None) };
+        let Some(bytes) = self.store.read(key).await? else {
+            return Ok(None);
+        };
         let record = parse(key, &bytes)?;
         self.fixed.insert(key.clone(), bytes);
         Ok(Some(record))
     }
 
     async fn record<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, LedgerError> {
-        self.store.read(key).await?.map(|bytes| parse(key, &bytes)).transpose()
+        self.store
+            .read(key)
+            .await?
+            .map(|bytes| parse(key, &bytes))
+            .transpose()
     }
 
     /// Writes our member record when it says something new or `every` has passed.
@@ -165,8 +200,13 @@ impl Ledger {
 
     /// Renews the lease of our claim.
     pub async fn renew(&mut self, generation: &GenerationId, beat: u64) -> Result<(), LedgerError> {
-        let lease = Lease { format: FORMAT, token: generation.token.clone(), beat };
-        self.put(&generation_key(generation.number, "lease.json")?, &lease).await
+        let lease = Lease {
+            format: FORMAT,
+            token: generation.token.clone(),
+            beat,
+        };
+        self.put(&generation_key(generation.number, "lease.json")?, &lease)
+            .await
     }
 
     /// Makes sure that the store has an identity and returns the one that it has.
@@ -202,13 +242,21 @@ impl Ledger {
             uri: uri.to_owned(),
             previous: previous.cloned(),
         };
-        self.create(&generation_key(generation.number, "claim.json")?, &claim).await
+        self.create(&generation_key(generation.number, "claim.json")?, &claim)
+            .await
     }
 
     /// Creates *formed*; returns what is there when it is something else.
     pub async fn form(&mut self, formed: &Formed) -> Result<Option<Outcome>, LedgerError> {
-        let outcome = Outcome::Formed(Formed { complete: false, ..formed.clone() });
-        self.create(&generation_key(formed.generation.number, "outcome.json")?, &outcome).await
+        let outcome = Outcome::Formed(Formed {
+            complete: false,
+            ..formed.clone()
+        });
+        self.create(
+            &generation_key(formed.generation.number, "outcome.json")?,
+            &outcome,
+        )
+        .await
     }
 
     /// Creates *abandoned*; returns what is there when it is something else.
@@ -217,9 +265,13 @@ impl Ledger {
         number: u64,
         why: &str,
     ) -> Result<Option<Outcome>, LedgerError> {
-        let outcome =
-            Outcome::Abandoned { format: FORMAT, by: self.task.clone(), why: why.to_owned() };
-        self.create(&generation_key(number, "outcome.json")?, &outcome).await
+        let outcome = Outcome::Abandoned {
+            format: FORMAT,
+            by: self.task.clone(),
+            why: why.to_owned(),
+        };
+        self.create(&generation_key(number, "outcome.json")?, &outcome)
+            .await
     }
 
     /// Exclusive creation: `None` when ours is there now, else what is there.
@@ -264,7 +316,10 @@ fn encode<T: Serialize>(key: &Key, record: &T) -> Result<Vec<u8>, LedgerError> {
 
 /// Reads a record; its format is looked at first, because a newer one may look quite different.
 fn parse<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, LedgerError> {
-    let wrong = |why: String| LedgerError::Record { key: key.as_str().to_owned(), why };
+    let wrong = |why: String| LedgerError::Record {
+        key: key.as_str().to_owned(),
+        why,
+    };
     let value: serde_json::Value = serde_json::from_slice(bytes)
         .map_err(|error| wrong(format!("is damaged or cut off ({error})")))?;
     match format_of(&value) {
@@ -276,7 +331,8 @@ fn parse<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, LedgerError>
         Some(_) => {}
         None => return Err(wrong("has no format number".to_owned())),
     }
-    serde_json::from_value(value).map_err(|error| wrong(format!("is not what it should be ({error})")))
+    serde_json::from_value(value)
+        .map_err(|error| wrong(format!("is not what it should be ({error})")))
 }
 
 /// The `format` of a record, which an outcome carries one level down.
@@ -305,7 +361,10 @@ mod tests {
     }
 
     fn generation(number: u64, token: &str) -> GenerationId {
-        GenerationId { number, token: Token::from(token) }
+        GenerationId {
+            number,
+            token: Token::from(token),
+        }
     }
 
     fn formed(number: u64, token: &str) -> Formed {
@@ -352,10 +411,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut a, mut b) = (ledger(dir.path(), "a"), ledger(dir.path(), "b"));
         let one = generation(1, "a");
-        assert!(a.claim(&one, Mode::Found, "http://a:1/", None).await.unwrap().is_none());
+        assert!(
+            a.claim(&one, Mode::Found, "http://a:1/", None)
+                .await
+                .unwrap()
+                .is_none()
+        );
         // Again, because the first answer may have been lost.
-        assert!(a.claim(&one, Mode::Found, "http://a:1/", None).await.unwrap().is_none());
-        let other = b.claim(&generation(1, "b"), Mode::Found, "http://b:1/", None).await.unwrap();
+        assert!(
+            a.claim(&one, Mode::Found, "http://a:1/", None)
+                .await
+                .unwrap()
+                .is_none()
+        );
+        let other = b
+            .claim(&generation(1, "b"), Mode::Found, "http://b:1/", None)
+            .await
+            .unwrap();
         assert_eq!(other.unwrap().task, TaskId::from("a"));
         a.renew(&one, 5).await.unwrap();
         assert_eq!(look(&mut b).await.undecided().unwrap().1.lease, Some(5));
@@ -371,7 +443,9 @@ mod tests {
     async fn the_lease_of_another_token_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
         let (mut a, mut b) = (ledger(dir.path(), "a"), ledger(dir.path(), "b"));
-        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None).await.unwrap();
+        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+            .await
+            .unwrap();
         b.renew(&generation(1, "b"), 9).await.unwrap();
         assert_eq!(look(&mut a).await.undecided().unwrap().1.lease, None);
     }
@@ -380,9 +454,17 @@ mod tests {
     async fn a_formed_record_is_stored_without_the_flag_of_the_key_map() {
         let dir = tempfile::tempdir().unwrap();
         let mut a = ledger(dir.path(), "a");
-        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None).await.unwrap();
+        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+            .await
+            .unwrap();
         assert!(a.form(&formed(1, "a")).await.unwrap().is_none());
-        assert_eq!(look(&mut a).await.formed(), Some(&Formed { complete: false, ..formed(1, "a") }));
+        assert_eq!(
+            look(&mut a).await.formed(),
+            Some(&Formed {
+                complete: false,
+                ..formed(1, "a")
+            })
+        );
     }
 
     #[tokio::test]
@@ -394,7 +476,12 @@ mod tests {
         a.beat(member(State::Empty), long).await.unwrap();
         a.beat(member(State::Empty), long).await.unwrap();
         assert!(look(&mut a).await.own_beat_seen);
-        let beat = |store: &Store| store.members.get(&TaskId::from("a")).map(|m| (m.beat, m.state));
+        let beat = |store: &Store| {
+            store
+                .members
+                .get(&TaskId::from("a"))
+                .map(|m| (m.beat, m.state))
+        };
         assert_eq!(beat(&look(&mut b).await), Some((1, State::Empty)));
         a.beat(member(State::Member), long).await.unwrap();
         a.beat(member(State::Member), Duration::ZERO).await.unwrap();
@@ -409,7 +496,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("store");
         let mut a = ledger(&root, "a");
-        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None).await.unwrap();
+        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+            .await
+            .unwrap();
         a.form(&formed(1, "a")).await.unwrap();
         assert!(look(&mut a).await.formed().is_some());
         std::fs::remove_dir_all(root.join("generations")).unwrap();
@@ -420,12 +509,17 @@ mod tests {
     async fn damaged_and_newer_records_make_the_store_unknown_and_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let mut a = ledger(dir.path(), "a");
-        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None).await.unwrap();
+        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+            .await
+            .unwrap();
         let claim = dir.path().join("generations/000001/claim.json");
         let whole = std::fs::read_to_string(&claim).unwrap();
         for (text, word) in [
             (whole[..whole.len() / 2].to_owned(), "cut off"),
-            (whole.replace("\"format\": 1", "\"format\": 2"), "newer version"),
+            (
+                whole.replace("\"format\": 1", "\"format\": 2"),
+                "newer version",
+            ),
             ("{}".to_owned(), "no format"),
             (r#"{"format":1}"#.to_owned(), "not what it should be"),
         ] {

@@ -9,7 +9,9 @@ use crate::config::{LogFormat, LogLevel};
 /// Sends every event of this process to standard output. Called once.
 pub fn start(format: LogFormat, level: LogLevel) {
     let level = LevelFilter::from_level(level.into());
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false);
     match format {
         LogFormat::Json => builder
             .json()

@@ -13,7 +13,9 @@ use planner::view::{Disk as DiskView, Dns, Observation, Probe as Seen, Store};
 use qdrant_api::ApiKey;
 
 use crate::config::{Config, DnsType};
-use crate::discovery::{Answer, DiscoveryError, Ports, Probe, Prober, RecordKind, Resolver, ResolverConfig};
+use crate::discovery::{
+    Answer, DiscoveryError, Ports, Probe, Prober, RecordKind, Resolver, ResolverConfig,
+};
 use crate::ledger::{Depth, Ledger};
 use crate::qdrant::{Qdrant, client_at, read_proof};
 
@@ -75,7 +77,10 @@ impl Senses {
             prober: Prober::new(ports, key, config.probe_timeout)?,
             own,
             http_port: config.qdrant.http_port,
-            api_key: key.map(ApiKey::new).transpose().map_err(|_| DiscoveryError::ApiKey)?,
+            api_key: key
+                .map(ApiKey::new)
+                .transpose()
+                .map_err(|_| DiscoveryError::ApiKey)?,
             timeout: config.probe_timeout,
             known: BTreeSet::new(),
         })
@@ -89,7 +94,11 @@ impl Senses {
         qdrant: &mut Qdrant,
         wanted: Wanted<'_>,
     ) -> Observation {
-        let depth = if wanted.settled { Depth::Generations } else { Depth::Full };
+        let depth = if wanted.settled {
+            Depth::Generations
+        } else {
+            Depth::Full
+        };
         let (dns, store, child) = tokio::join!(
             lookup(self.resolver.as_ref()),
             ledger.look(depth),
@@ -103,18 +112,24 @@ impl Senses {
             addresses.extend(listed);
         }
         if let Some(info) = qdrant.last() {
-            addresses.extend(info.peers.values().filter_map(|uri| host_of(uri.address()?)));
+            addresses.extend(
+                info.peers
+                    .values()
+                    .filter_map(|uri| host_of(uri.address()?)),
+            );
         }
         addresses.remove(&self.own);
         let peers = self.ask(addresses, wanted).await;
-        Observation { disk, store, dns, peers, child }
+        Observation {
+            disk,
+            store,
+            dns,
+            peers,
+            child,
+        }
     }
 
-    async fn ask(
-        &self,
-        addresses: BTreeSet<IpAddr>,
-        wanted: Wanted<'_>,
-    ) -> BTreeMap<IpAddr, Seen> {
+    async fn ask(&self, addresses: BTreeSet<IpAddr>, wanted: Wanted<'_>) -> BTreeMap<IpAddr, Seen> {
         let answers = self.prober.probe_all(addresses).await;
         futures::stream::iter(answers)
             .map(|(address, probe)| async move { (address, self.read(address, probe, wanted).await) })
@@ -131,16 +146,20 @@ impl Senses {
                 });
                 // A settled member needs no proof of what it is itself part of.
                 let needs_proof = hello.state == State::Member && !(same && wanted.settled);
-                let proof = if needs_proof { self.proof(address).await } else { None };
+                let proof = if needs_proof {
+                    self.proof(address).await
+                } else {
+                    None
+                };
                 Seen::Task { hello, proof }
             }
             Probe::Refused { status } => Seen::Opaque(format!(
                 "it refuses our API key with {status} (was the key changed?)"
             )),
             Probe::Malformed(what) => Seen::Opaque(what),
-            Probe::OpenQdrant { port } => {
-                Seen::Opaque(format!("port {port} of a Qdrant is open and no entrypoint answers"))
-            }
+            Probe::OpenQdrant { port } => Seen::Opaque(format!(
+                "port {port} of a Qdrant is open and no entrypoint answers"
+            )),
             Probe::Unknown(why) => Seen::Opaque(format!("it could not be asked: {why}")),
             Probe::NoAnswer { .. } => Seen::Silent,
         }
@@ -160,7 +179,9 @@ impl Senses {
 }
 
 async fn lookup(resolver: Option<&Resolver>) -> Dns {
-    let Some(resolver) = resolver else { return Dns::NotConfigured };
+    let Some(resolver) = resolver else {
+        return Dns::NotConfigured;
+    };
     let answer = resolver.lookup().await;
     match &answer {
         Answer::Addresses(addresses) => Dns::Arrived(addresses.iter().copied().collect()),
@@ -170,7 +191,11 @@ async fn lookup(resolver: Option<&Resolver>) -> Dns {
 }
 
 fn addresses_in(store: &Store) -> BTreeSet<IpAddr> {
-    let claims = store.generations.values().rev().filter_map(|g| host_of(&g.claim.uri));
+    let claims = store
+        .generations
+        .values()
+        .rev()
+        .filter_map(|g| host_of(&g.claim.uri));
     let members = store.members.values().map(|member| member.address);
     members.chain(claims).take(STORE_ADDRESSES).collect()
 }
@@ -188,8 +213,14 @@ mod tests {
 
     #[test]
     fn hosts_of_uris() {
-        assert_eq!(host_of("http://10.0.0.1:6335/"), Some("10.0.0.1".parse().unwrap()));
-        assert_eq!(host_of("http://[fd00::1]:6335"), Some("fd00::1".parse().unwrap()));
+        assert_eq!(
+            host_of("http://10.0.0.1:6335/"),
+            Some("10.0.0.1".parse().unwrap())
+        );
+        assert_eq!(
+            host_of("http://[fd00::1]:6335"),
+            Some("fd00::1".parse().unwrap())
+        );
         for bad in ["/", "", "http://name:6335/", "10.0.0.1"] {
             assert_eq!(host_of(bad), None, "{bad}");
         }

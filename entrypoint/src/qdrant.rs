@@ -17,7 +17,7 @@ use qdrant_api::{ApiKey, BaseUrl, Client, Cluster, ClusterInfo, ConsensusThread,
 use tokio::task::JoinHandle;
 
 use crate::child::recovery::{self, Recovery};
-use crate::child::{self, Child, Environment, Exit, Oom, Output, Spec, SpawnError, Stopped};
+use crate::child::{self, Child, Environment, Exit, Oom, Output, SpawnError, Spec, Stopped};
 use crate::config::Config;
 use crate::events;
 
@@ -70,16 +70,25 @@ pub struct Qdrant {
 impl Qdrant {
     /// Prepares to run Qdrant at `address`; nothing is started yet.
     pub fn new(config: &Config, address: IpAddr) -> Result<Self, QdrantError> {
-        let uri = format!("http://{}", SocketAddr::new(address, config.qdrant.p2p_port));
+        let uri = format!(
+            "http://{}",
+            SocketAddr::new(address, config.qdrant.p2p_port)
+        );
         let overrides = config.qdrant_env_overrides();
         let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
             .filter(|(name, _)| {
                 // Ours are nobody else's business, and these two would contradict our arguments.
                 let name = name.to_string_lossy();
-                !name.starts_with("ENTRYPOINT_") && name != "QDRANT_URI" && name != "QDRANT_BOOTSTRAP"
+                !name.starts_with("ENTRYPOINT_")
+                    && name != "QDRANT_URI"
+                    && name != "QDRANT_BOOTSTRAP"
             })
             .collect();
-        env.extend(overrides.into_iter().map(|(name, value)| (name.into(), value.into())));
+        env.extend(
+            overrides
+                .iter()
+                .map(|(name, value)| (OsString::from(name), OsString::from(value))),
+        );
         let api_key = config
             .qdrant
             .api_key
@@ -90,7 +99,11 @@ impl Qdrant {
         let rest = SocketAddr::new(config.qdrant.local_address(), config.qdrant.http_port);
         let client = client_at(rest, api_key, config.probe_timeout * 3)?;
         Ok(Self {
-            start: Start { program: config.qdrant_bin.clone(), uri, env },
+            start: Start {
+                program: config.qdrant_bin.clone(),
+                uri,
+                env,
+            },
             client,
             child: None,
             joining: false,
@@ -124,7 +137,11 @@ impl Qdrant {
     }
 
     /// Starts it; `bootstrap` names the peer to join through.
-    pub async fn start(&mut self, bootstrap: Option<&str>, joining: bool) -> Result<(), QdrantError> {
+    pub async fn start(
+        &mut self,
+        bootstrap: Option<&str>,
+        joining: bool,
+    ) -> Result<(), QdrantError> {
         let mut args: Vec<OsString> = vec!["--uri".into(), (&self.start.uri).into()];
         if let Some(bootstrap) = bootstrap {
             args.extend(["--bootstrap".into(), bootstrap.into()]);
@@ -135,8 +152,7 @@ impl Qdrant {
         if let Some(message) = recovering {
             env.push((recovery::RECOVERY_MODE.into(), message));
         }
-        let mut spec =
-            Spec::new(self.start.program.clone(), args, Environment::Exactly(env));
+        let mut spec = Spec::new(self.start.program.clone(), args, Environment::Exactly(env));
         // Qdrant writes its own lines to our own output.
         spec.output = Output::Inherited;
         let child = child::spawn(spec).await?;
@@ -169,10 +185,16 @@ impl Qdrant {
 
     /// SIGKILL, and waits until it is gone.
     pub async fn kill(&mut self) {
-        let Some(child) = self.child.take() else { return };
+        let Some(child) = self.child.take() else {
+            return;
+        };
         child.kill();
         let exit = child.wait().await;
-        tracing::warn!(event = events::QDRANT_KILLED, exit = exit.to_string(), "Qdrant was killed");
+        tracing::warn!(
+            event = events::QDRANT_KILLED,
+            exit = exit.to_string(),
+            "Qdrant was killed"
+        );
         self.last_exit = Some(exit);
         self.joining = false;
         self.forget();
@@ -182,7 +204,10 @@ impl Qdrant {
     pub async fn stop(&mut self, grace: Duration) -> Option<Stopped> {
         let child = self.child.take()?;
         if let Some(exit) = child.exited() {
-            return Some(Stopped { exit, forced: false });
+            return Some(Stopped {
+                exit,
+                forced: false,
+            });
         }
         let stopped = child.stop(grace).await;
         self.last_exit = Some(stopped.exit.clone());
@@ -196,14 +221,24 @@ impl Qdrant {
 
     /// Takes note when it has ended by itself.
     pub fn notice_exit(&mut self) {
-        let Some(exit) = self.child.as_ref().and_then(Child::exited) else { return };
+        let Some(exit) = self.child.as_ref().and_then(Child::exited) else {
+            return;
+        };
         self.child = None;
         let policy = if self.joining {
-            RestartPolicy { min: Duration::from_millis(200), max: Duration::from_secs(5), ..self.policy }
+            RestartPolicy {
+                min: Duration::from_millis(200),
+                max: Duration::from_secs(5),
+                ..self.policy
+            }
         } else {
             self.policy
         };
-        let book = if self.joining { &mut self.joins } else { &mut self.restarts };
+        let book = if self.joining {
+            &mut self.joins
+        } else {
+            &mut self.restarts
+        };
         let restart = book.on_exit(&policy, exit.uptime);
         // Between half and the whole of it, so that tasks that failed together part.
         let delay = restart.delay.mul_f64(rand::random_range(0.5..=1.0));
@@ -238,7 +273,10 @@ impl Qdrant {
 
     fn recovery_message(&self, exit: &Exit) -> Option<OsString> {
         let init_file = self.recovery.look(Path::new("."));
-        match self.recovery.decide(exit, init_file, false, self.recovering) {
+        match self
+            .recovery
+            .decide(exit, init_file, false, self.recovering)
+        {
             recovery::Decision::Rerun(message) => Some(message.into()),
             recovery::Decision::Leave(_) => None,
         }
@@ -296,7 +334,12 @@ impl Qdrant {
             leads: info.leads_itself(),
             has_leader: info.raft.leader.is_some(),
             is_voter: info.raft.is_voter,
-            peers: info.peers.keys().copied().map(PeerId).collect::<BTreeSet<_>>(),
+            peers: info
+                .peers
+                .keys()
+                .copied()
+                .map(PeerId)
+                .collect::<BTreeSet<_>>(),
             consensus_stopped: matches!(info.consensus_thread, ConsensusThread::Stopped),
             ready: self.ready,
             proof,
@@ -347,8 +390,10 @@ pub fn client_at(
 
 /// The formed record in a Qdrant's replicated key map: the proof by which a peer is believed.
 pub async fn read_proof(client: &Client) -> Result<Option<Formed>, String> {
-    let value =
-        client.metadata_key(FORMED_KEY).await.map_err(|error| crate::log::chain(&error))?;
+    let value = client
+        .metadata_key(FORMED_KEY)
+        .await
+        .map_err(|error| crate::log::chain(&error))?;
     match value {
         None => Ok(None),
         Some(serde_json::Value::Null) => Ok(None),
@@ -386,7 +431,10 @@ impl CommitProbe {
             let client = client.with_timeout(COMMIT_TIMEOUT);
             self.running = Some(tokio::spawn(async move {
                 let value = serde_json::json!({ "format": planner::records::FORMAT });
-                client.put_metadata_key(PROBE_KEY, &value, true).await.is_ok()
+                client
+                    .put_metadata_key(PROBE_KEY, &value, true)
+                    .await
+                    .is_ok()
             }));
         }
         self.last.map(|(committed, _)| committed)

@@ -23,7 +23,10 @@ fn control(config: &Config) -> SocketAddr {
 
 async fn get(config: &Config, path: &str) -> anyhow::Result<reqwest::Response> {
     let url = format!("http://{}{path}", control(config));
-    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(TIMEOUT)
+        .build()?;
     let mut request = client.get(&url);
     if let Some(key) = &config.qdrant.api_key {
         request = request.header("api-key", key.expose());
@@ -72,7 +75,10 @@ async fn fetch(config: &Config) -> anyhow::Result<(String, Status)> {
 
 fn table(status: &Status) -> String {
     let dash = || "-".to_owned();
-    let generation = status.generation.as_ref().map_or_else(dash, ToString::to_string);
+    let generation = status
+        .generation
+        .as_ref()
+        .map_or_else(dash, ToString::to_string);
     let peer = status.peer_id.map_or_else(dash, |id| id.to_string());
     let mut rows = vec![
         ("service", status.service.clone()),
@@ -82,11 +88,17 @@ fn table(status: &Status) -> String {
         ("revision", status.revision.clone().unwrap_or_else(dash)),
         ("phase", format!("{} since {}", status.phase, status.since)),
         ("reason", status.reason.clone()),
-        ("ready", format!("{} ({})", status.ready, status.ready_reason)),
+        (
+            "ready",
+            format!("{} ({})", status.ready, status.ready_reason),
+        ),
         ("generation", generation),
         ("peer", peer),
         ("role", status.role.clone().unwrap_or_else(dash)),
-        ("voter", status.is_voter.map_or_else(dash, |voter| voter.to_string())),
+        (
+            "voter",
+            status.is_voter.map_or_else(dash, |voter| voter.to_string()),
+        ),
     ];
     for peer in &status.peers {
         rows.push(("peers", format!("{} {}", peer.id, peer.uri)));

@@ -35,7 +35,10 @@ fn action(action: &Action) -> String {
         Action::StartMember => "start Qdrant with its data".to_owned(),
         Action::Publish(formed) => format!("publish generation {}", formed.generation.number),
         Action::Recreate(formed) => {
-            format!("re-create the records of generation {}", formed.generation.number)
+            format!(
+                "re-create the records of generation {}",
+                formed.generation.number
+            )
         }
         Action::Kill => "kill Qdrant".to_owned(),
         Action::Discard(_) => "free the disk".to_owned(),
@@ -84,14 +87,17 @@ fn observed(seen: &Observation) -> Value {
 }
 
 fn stored(store: &Store) -> Value {
-    let top = store.generations.last_key_value().map(|(number, generation)| {
-        let outcome = match &generation.outcome {
-            None => "undecided",
-            Some(Outcome::Formed(_)) => "formed",
-            Some(Outcome::Abandoned { .. }) => "abandoned",
-        };
-        json!({ "number": number, "claimant": generation.claim.task, "outcome": outcome })
-    });
+    let top = store
+        .generations
+        .last_key_value()
+        .map(|(number, generation)| {
+            let outcome = match &generation.outcome {
+                None => "undecided",
+                Some(Outcome::Formed(_)) => "formed",
+                Some(Outcome::Abandoned { .. }) => "abandoned",
+            };
+            json!({ "number": number, "claimant": generation.claim.task, "outcome": outcome })
+        });
     json!({
         "formed": store.formed().map(|formed| formed.generation.number),
         "highest_claim": top,

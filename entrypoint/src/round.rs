@@ -64,7 +64,11 @@ impl Task {
         let settings = settings(&config, &identity);
         let seen = disk.look()?;
         // Until the first decision: data is data.
-        let state = if seen == DiskView::EMPTY { State::Empty } else { State::HoldsData };
+        let state = if seen == DiskView::EMPTY {
+            State::Empty
+        } else {
+            State::HoldsData
+        };
         let generation = seen.stamp.as_ref().map(|stamp| stamp.generation.clone());
         let status = Status {
             format: FORMAT,
@@ -92,7 +96,10 @@ impl Task {
             child: qdrant.describe(),
             decision: serde_json::Value::Null,
         };
-        let (board, reader) = watch::channel(Board { status, turned: Instant::now() });
+        let (board, reader) = watch::channel(Board {
+            status,
+            turned: Instant::now(),
+        });
         let task = Self {
             config,
             identity,
@@ -143,7 +150,10 @@ impl Task {
 
     /// A ready member in a cluster that works looks less often.
     fn settled(&self) -> bool {
-        self.memory.ready && self.memory.verified && self.state == State::Member && !self.probe_commit
+        self.memory.ready
+            && self.memory.verified
+            && self.state == State::Member
+            && !self.probe_commit
     }
 
     async fn round(&mut self) -> Result<bool, DiskError> {
@@ -155,7 +165,10 @@ impl Task {
             settled: self.settled(),
             probe_commit: self.probe_commit,
         };
-        let seen = self.senses.look(disk, &mut self.ledger, &mut self.qdrant, wanted).await;
+        let seen = self
+            .senses
+            .look(disk, &mut self.ledger, &mut self.qdrant, wanted)
+            .await;
         let now = Instant::now();
         let elapsed = self.last_round.map_or(Duration::ZERO, |last| now - last);
         self.last_round = Some(now);
@@ -212,14 +225,18 @@ impl Task {
             revision: self.identity.revision.clone(),
         };
         let beat = self.ledger.beat(member, self.config.beat).await;
-        self.journal.store("write our beat", beat.err().map(|e| crate::log::chain(&e)));
+        self.journal
+            .store("write our beat", beat.err().map(|e| crate::log::chain(&e)));
     }
 
     async fn renew(&mut self, seen: &Observation) {
-        let Some(stamp) = &seen.disk.stamp else { return };
+        let Some(stamp) = &seen.disk.stamp else {
+            return;
+        };
         self.lease += 1;
         if let Err(error) = self.ledger.renew(&stamp.generation, self.lease).await {
-            self.journal.store("renew our lease", Some(crate::log::chain(&error)));
+            self.journal
+                .store("renew our lease", Some(crate::log::chain(&error)));
         }
     }
 
@@ -241,9 +258,10 @@ impl Task {
             status.aside = seen.disk.aside;
             status.store_id = match (&seen.disk.stamp, &seen.store) {
                 (Some(stamp), _) => Some(stamp.store_id.clone()),
-                (None, Observed::Known(store)) => {
-                    store.identity.as_ref().map(|identity| identity.store_id.clone())
-                }
+                (None, Observed::Known(store)) => store
+                    .identity
+                    .as_ref()
+                    .map(|identity| identity.store_id.clone()),
                 (None, Observed::Unknown(_)) => None,
             };
             status.peer_id = seen.disk.peer_id;
@@ -258,7 +276,10 @@ impl Task {
                     .peers
                     .iter()
                     .filter_map(|(id, uri)| {
-                        Some(Peer { id: PeerId(*id), uri: uri.address()?.to_owned() })
+                        Some(Peer {
+                            id: PeerId(*id),
+                            uri: uri.address()?.to_owned(),
+                        })
                     })
                     .collect();
             }

@@ -84,30 +84,47 @@ async fn live(config: Arc<Config>) -> anyhow::Result<i32> {
 }
 
 async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
-    let http = reqwest::Client::builder().no_proxy().build().context("set up HTTP")?;
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .context("set up HTTP")?;
     let identity = identity::discover(&config, &http, METADATA_LIMIT)
         .await
         .context("find out who this task is")?;
-    let disk = Disk::open(config.qdrant.storage_path.clone()).context("open the storage directory")?;
+    let disk =
+        Disk::open(config.qdrant.storage_path.clone()).context("open the storage directory")?;
     let store = DirectoryStore::open(config.store.directory()).context("open the store")?;
-    let store = StoreHandle::start(Arc::new(store), config.store_timeout).context("start the store")?;
+    let store =
+        StoreHandle::start(Arc::new(store), config.store_timeout).context("start the store")?;
     let ledger = Ledger::new(store, identity.task.as_str().into());
     let qdrant = Qdrant::new(&config, identity.address).context("prepare Qdrant")?;
     let senses = Senses::new(&config, identity.address).context("prepare discovery")?;
     announce(&config, &identity, &ledger);
     let at = SocketAddr::new(config.bind, config.control_port);
-    let listener = control::bind(at).await.with_context(|| format!("listen on {at}"))?;
+    let listener = control::bind(at)
+        .await
+        .with_context(|| format!("listen on {at}"))?;
     let budget = StopBudget::new(config.stop_timeout, config.stop_margin, config.stop_linger)
         .context("divide the stop time-out")?;
-    let (task, board) =
-        Task::new(Arc::clone(&config), identity, disk, ledger, qdrant, senses, budget)
-        .context("read the storage directory")?;
+    let (task, board) = Task::new(
+        Arc::clone(&config),
+        identity,
+        disk,
+        ledger,
+        qdrant,
+        senses,
+        budget,
+    )
+    .context("read the storage directory")?;
     let keys = [&config.qdrant.api_key, &config.qdrant.alt_api_key];
     let keys = keys.into_iter().flatten().cloned().collect();
     let patience = LIVENESS_FLOOR.max(config.store_timeout * 8);
     tokio::spawn(async move {
         if let Err(error) = control::serve(listener, board, keys, patience).await {
-            tracing::error!(event = events::FAILED, "the control port has closed: {error}");
+            tracing::error!(
+                event = events::FAILED,
+                "the control port has closed: {error}"
+            );
         }
     });
     Ok(task)

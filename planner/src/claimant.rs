@@ -34,7 +34,9 @@ fn rules(settings: &Settings, memory: &Memory, seen: &Observation, stamp: &Stamp
         Some(other) if other.claim.token != stamp.generation.token => {
             return give_up(
                 seen,
-                Discard::ClaimLost { generation: stamp.generation.clone() },
+                Discard::ClaimLost {
+                    generation: stamp.generation.clone(),
+                },
                 Reason::ClaimLost,
             );
         }
@@ -46,7 +48,9 @@ fn rules(settings: &Settings, memory: &Memory, seen: &Observation, stamp: &Stamp
             Some(Outcome::Abandoned { .. }) => {
                 return give_up(
                     seen,
-                    Discard::ClaimAbandoned { generation: stamp.generation.clone() },
+                    Discard::ClaimAbandoned {
+                        generation: stamp.generation.clone(),
+                    },
                     Reason::ClaimAbandoned,
                 );
             }
@@ -63,14 +67,19 @@ fn rules(settings: &Settings, memory: &Memory, seen: &Observation, stamp: &Stamp
         }
         Err(Refusal::Never(why)) if ours.is_some() => Decision::act(
             Phase::Founding,
-            Action::Abandon { number, why: why.clone() },
+            Action::Abandon {
+                number,
+                why: why.clone(),
+            },
             Reason::ClaimOvertaken(why),
         ),
-        // Not in the store and no longer allowed: the claim may still land late, so the disk
-        // stays ours until the store says what became of it.
-        Err(Refusal::Never(why)) => {
-            Decision::wait(Phase::Founding, Reason::ClaimOvertaken(why))
-        }
+        // Not in the store and no longer allowed: it may still land late, so it is put there for
+        // good and then given up. A claim alone harms nobody (R1).
+        Err(Refusal::Never(why)) => Decision::act(
+            Phase::Founding,
+            Action::RepeatClaim,
+            Reason::ClaimOvertaken(why),
+        ),
         Err(Refusal::NotYet(reason, alarm)) => {
             let mut decision = match (ours.is_some(), &seen.child) {
                 // Bringing Qdrant up early is harmless and saves time.

@@ -39,12 +39,15 @@ pub(crate) fn may_found(
     let formed = store.formed().map(|formed| &formed.generation);
     if formed != previous {
         let now = formed.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        return Err(Refusal::Never(format!("the highest formed generation is {now}")));
+        return Err(Refusal::Never(format!(
+            "the highest formed generation is {now}"
+        )));
     }
     // R2: a live formed peer outranks whatever the store says.
     let believed = witness::believed(settings, seen);
-    if let Some((address, (_, other))) =
-        believed.iter().find(|(_, (_, other))| Some(&other.generation) != previous)
+    if let Some((address, (_, other))) = believed
+        .iter()
+        .find(|(_, (_, other))| Some(&other.generation) != previous)
     {
         let is_older = previous.is_some_and(|p| other.generation.number < p.number);
         if !is_older {
@@ -68,7 +71,11 @@ pub(crate) fn may_found(
                 return Err(Refusal::not_yet(Reason::StoreUnknown(why)));
             }
             if memory.silence.pending(settings) {
-                let why = memory.silence.hindrance().unwrap_or("its members are silent").to_owned();
+                let why = memory
+                    .silence
+                    .hindrance()
+                    .unwrap_or("its members are silent")
+                    .to_owned();
                 return Err(Refusal::not_yet(Reason::StoreUnknown(format!(
                     "it lists members of a cluster and no formed generation: {why}"
                 ))));
@@ -93,7 +100,10 @@ pub(crate) fn may_found(
                 let alarm = Alarm::RestoreNeeded(lost.clone());
                 return Err(Refusal::NotYet(Reason::SeeAlarm, Some(alarm)));
             }
-            Ok((Reason::MayFoundAgain(lost.clone()), Some(Alarm::ClusterLost(lost.clone()))))
+            Ok((
+                Reason::MayFoundAgain(lost.clone()),
+                Some(Alarm::ClusterLost(lost.clone())),
+            ))
         }
     }
 }

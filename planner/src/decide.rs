@@ -21,6 +21,16 @@ pub fn decide(
     seen: &Observation,
 ) -> Decision {
     memory.observe(settings, elapsed, seen);
+    let mut decision = by_role(settings, memory, seen);
+    // Readiness stays for the life of the process, through restarts and fencing: ECS kills what
+    // the load balancer calls unhealthy, and with it the disk.
+    if memory.ready {
+        decision.ready = Ok(());
+    }
+    decision
+}
+
+fn by_role(settings: &Settings, memory: &mut Memory, seen: &Observation) -> Decision {
     let Some(stamp) = &seen.disk.stamp else {
         if seen.disk.joined || seen.disk.collections {
             return Decision::wait(Phase::Blocked, Reason::SeeAlarm)
@@ -56,7 +66,10 @@ impl Decision {
 
     /// A decision to act.
     pub(crate) fn act(phase: Phase, action: Action, reason: Reason) -> Self {
-        Self { action, ..Self::wait(phase, reason) }
+        Self {
+            action,
+            ..Self::wait(phase, reason)
+        }
     }
 
     /// What we say of ourselves meanwhile.

@@ -241,23 +241,38 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MayFound => f.write_str("no cluster was ever formed and everyone who is here is empty"),
+            Self::MayFound => {
+                f.write_str("no cluster was ever formed and everyone who is here is empty")
+            }
             Self::MayFoundAgain(lost) => {
-                write!(f, "every member of generation {lost} is gone and no snapshot set exists")
+                write!(
+                    f,
+                    "every member of generation {lost} is gone and no snapshot set exists"
+                )
             }
             Self::DnsNotSettled(what) => write!(f, "DNS must settle first: {what}"),
             Self::NotEmpty(address, what) => write!(f, "{address} is not empty: {what}"),
             Self::CannotRead(address, what) => {
-                write!(f, "somebody is alive at {address} whom we cannot read: {what}")
+                write!(
+                    f,
+                    "somebody is alive at {address} whom we cannot read: {what}"
+                )
             }
             Self::StoreUnknown(why) => write!(f, "the store cannot be read: {why}"),
             Self::FounderAtWork(task, number) => {
                 write!(f, "task {task} is bringing up generation {number}")
             }
             Self::FounderSilent(task, number) => {
-                write!(f, "task {task} has stopped renewing its claim to generation {number}")
+                write!(
+                    f,
+                    "task {task} has stopped renewing its claim to generation {number}"
+                )
             }
-            Self::NobodyAnswers { generation, silent, hindrance } => {
+            Self::NobodyAnswers {
+                generation,
+                silent,
+                hindrance,
+            } => {
                 write!(
                     f,
                     "generation {generation} is the cluster and nobody of it answers (silent for {silent:.1?}"
@@ -274,22 +289,32 @@ impl fmt::Display for Reason {
             Self::Learner => f.write_str("Qdrant has joined and does not vote yet"),
             Self::InCluster => f.write_str("in the cluster"),
             Self::Publish => f.write_str("the peers must be told which generation this is"),
-            Self::LeadsItself => f.write_str("Qdrant leads itself and nothing speaks against forming"),
+            Self::LeadsItself => {
+                f.write_str("Qdrant leads itself and nothing speaks against forming")
+            }
             Self::FormedReadBack => f.write_str("the generation is formed"),
             Self::RecordsMissing => f.write_str("the store has lost the records of our generation"),
             Self::ClaimAbandoned => f.write_str("our claim was abandoned"),
             Self::WeLive(task, number) => {
-                write!(f, "task {task} has claimed generation {number} while ours lives")
+                write!(
+                    f,
+                    "task {task} has claimed generation {number} while ours lives"
+                )
             }
             Self::ClaimLost => f.write_str("another task has claimed this generation"),
             Self::ClaimUnseen => f.write_str("our claim is not in the store yet"),
             Self::ClaimOvertaken(what) => write!(f, "our claim is no longer allowed: {what}"),
             Self::Superseded(newer) => write!(f, "generation {newer} is formed"),
             Self::Unverified(what) => {
-                write!(f, "nobody can say that this data is still the cluster's: {what}")
+                write!(
+                    f,
+                    "nobody can say that this data is still the cluster's: {what}"
+                )
             }
             Self::Removed(what) => write!(f, "the cluster does not list this peer: {what}"),
-            Self::Stuck => f.write_str("consensus does not commit and no collection is stored here"),
+            Self::Stuck => {
+                f.write_str("consensus does not commit and no collection is stored here")
+            }
             Self::SeeAlarm => f.write_str("see the alarm"),
         }
     }
@@ -310,6 +335,8 @@ pub enum Alarm {
     RestoreNeeded(GenerationId),
     /// Our peer was removed while it held data; the data is kept and needs a person's word.
     RemovedWithData,
+    /// Somebody is alive whom we cannot read, and has been for a while.
+    Unreadable(String),
     /// The tokens of two generations do not chain.
     BrokenChain(String),
 }
@@ -338,6 +365,10 @@ impl fmt::Display for Alarm {
             ),
             Self::RemovedWithData => f.write_str(
                 "this peer was removed from the cluster while its disk holds collections: the data is kept and Qdrant stays stopped; end the task when the data is no longer wanted",
+            ),
+            Self::Unreadable(what) => write!(
+                f,
+                "somebody is alive whom we cannot read ({what}): this task waits; was the API key changed, or does the address belong to somebody else?"
             ),
             Self::BrokenChain(what) => write!(
                 f,

@@ -26,7 +26,9 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, Refused> {
 }
 
 fn stamp_of(disk: &Disk) -> Result<&Stamp, Refused> {
-    disk.stamp.as_ref().ok_or_else(|| Refused("this disk has no stamp of ours".to_owned()))
+    disk.stamp
+        .as_ref()
+        .ok_or_else(|| Refused("this disk has no stamp of ours".to_owned()))
 }
 
 /// May Qdrant's files on this disk be deleted, on this ground, as things are *now*?
@@ -99,7 +101,9 @@ pub fn may_set_aside(
         return refuse("the fate of our claim is not known");
     }
     match proven {
-        Some(proven) if proven.number >= newer.number && proven.number > stamp.generation.number => {
+        Some(proven)
+            if proven.number >= newer.number && proven.number > stamp.generation.number =>
+        {
             Ok(())
         }
         Some(proven) => refuse(format!("the highest formed generation is {proven}")),

@@ -39,9 +39,7 @@ text_id! {
 }
 
 /// A Qdrant peer in Raft. Random 53-bit number, never reused (facts: T12).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PeerId(pub u64);
 

@@ -25,19 +25,15 @@ pub(crate) fn decide(
     decision
 }
 
-fn rules(
-    settings: &Settings,
-    memory: &mut Memory,
-    seen: &Observation,
-    stamp: &Stamp,
-) -> Decision {
+fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &Stamp) -> Decision {
     if let Some(decision) = member::superseded(settings, seen, stamp) {
         return decision;
     }
     match &seen.child {
-        Child::Running(Observed::Known(qdrant)) if qdrant.consensus_stopped => {
-            leave(seen, Reason::Removed("its consensus has stopped".to_owned()))
-        }
+        Child::Running(Observed::Known(qdrant)) if qdrant.consensus_stopped => leave(
+            seen,
+            Reason::Removed("its consensus has stopped".to_owned()),
+        ),
         Child::Running(Observed::Known(qdrant)) if qdrant.is_voter => {
             match stamp.formed(&settings.service, false) {
                 Some(formed) => {
@@ -89,19 +85,17 @@ pub(crate) fn lost_with_nothing(
     Some(leave(seen, Reason::MayFoundAgain(stamp.generation.clone())).state(State::Stuck))
 }
 
-fn nobody(
-    settings: &Settings,
-    memory: &mut Memory,
-    seen: &Observation,
-    stamp: &Stamp,
-) -> Decision {
+fn nobody(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &Stamp) -> Decision {
     // A claim upon our generation may have died half way; anyone may abandon it.
     if let Observed::Known(store) = &seen.store
         && store.undecided().is_some()
     {
         return newcomer::without_peers(settings, memory, seen);
     }
-    let store_lost_it = seen.store.known().is_some_and(|store| store.formed().is_none());
+    let store_lost_it = seen
+        .store
+        .known()
+        .is_some_and(|store| store.formed().is_none());
     if store_lost_it && !seen.disk.joined && !seen.disk.collections {
         // Nobody answers, the store knows nothing of this generation, and nothing is here.
         let reason = Reason::Unverified("the store knows no formed generation".to_owned());

@@ -1,6 +1,8 @@
 //! A task whose disk belongs to a formed generation: run it, tell the others, and stop at once
 //! when the cluster is elsewhere (rules R1, R6, R9).
 
+use core::time::Duration;
+
 use crate::claims;
 use crate::decision::{Action, Alarm, Decision, Discard, NotReady, Phase, Reason};
 use crate::ids::GenerationId;
@@ -27,9 +29,6 @@ pub(crate) fn decide(
             Phase::Member | Phase::Joining => State::Member,
             _ => State::HoldsData,
         };
-    }
-    if memory.ready {
-        decision.ready = Ok(());
     }
     decision
 }
@@ -72,11 +71,7 @@ pub(crate) fn superseded(
 }
 
 /// The store, when it can be read and is not somebody else's.
-fn our_store<'a>(
-    settings: &Settings,
-    seen: &'a Observation,
-    stamp: &Stamp,
-) -> Option<&'a Store> {
+fn our_store<'a>(settings: &Settings, seen: &'a Observation, stamp: &Stamp) -> Option<&'a Store> {
     let store = seen.store.known()?;
     let ours = store.identity.as_ref().is_none_or(|identity| {
         identity.store_id == stamp.store_id && identity.service == settings.service
@@ -94,7 +89,11 @@ fn chain(store: &Store, formed: &Formed, ours: &GenerationId) -> Result<(), Stri
         if id.number <= ours.number {
             return Err(format!("{} follows {id}, not {ours}", formed.generation));
         }
-        at = match store.generations.get(&id.number).and_then(|g| g.outcome.as_ref()) {
+        at = match store
+            .generations
+            .get(&id.number)
+            .and_then(|g| g.outcome.as_ref())
+        {
             Some(Outcome::Formed(earlier)) if earlier.generation == *id => {
                 earlier.previous.as_ref()
             }
@@ -119,7 +118,9 @@ fn make_way(seen: &Observation, newer: &GenerationId) -> Decision {
     let reason = Reason::Superseded(newer.clone());
     let action = match seen.child {
         Child::Running(_) => Action::Kill,
-        _ if seen.disk.collections => Action::SetAside { newer: newer.clone() },
+        _ if seen.disk.collections => Action::SetAside {
+            newer: newer.clone(),
+        },
         _ => Action::Discard(Discard::Dataless),
     };
     Decision::act(Phase::Fenced, action, reason).state(State::HoldsData)
@@ -131,15 +132,15 @@ pub(crate) fn leave(seen: &Observation, reason: Reason) -> Decision {
         Child::Running(_) => {
             Decision::act(Phase::Fenced, Action::Kill, reason).state(State::HoldsData)
         }
-        _ if seen.disk.collections => {
-            Decision::wait(Phase::Fenced, reason).state(State::HoldsData).alarm(Alarm::RemovedWithData)
-        }
+        _ if seen.disk.collections => Decision::wait(Phase::Fenced, reason)
+            .state(State::HoldsData)
+            .alarm(Alarm::RemovedWithData),
         _ => Decision::act(Phase::Fenced, Action::Discard(Discard::Dataless), reason)
             .state(State::HoldsData),
     }
 }
 
-/// R9: our consensus has ended, or a majority of the cluster has not listed us for two beats.
+/// R9: our consensus has ended, or a majority of those who answer does not list us.
 fn removed(
     settings: &Settings,
     memory: &mut Memory,
@@ -149,7 +150,10 @@ fn removed(
     if let Child::Running(Observed::Known(qdrant)) = &seen.child
         && qdrant.consensus_stopped
     {
-        return Some(leave(seen, Reason::Removed("its consensus has stopped".to_owned())));
+        return Some(leave(
+            seen,
+            Reason::Removed("its consensus has stopped".to_owned()),
+        ));
     }
     let us = seen.disk.peer_id?;
     let (mut with, mut without) = (1_usize, 0_usize);
@@ -166,12 +170,19 @@ fn removed(
         }
     }
     if without <= with {
-        memory.unlisted = core::time::Duration::ZERO;
+        memory.listed = true;
+        memory.unlisted = Duration::ZERO;
         return None;
     }
-    // One moment's view may be late; two beats of a majority are not.
-    memory.unlisted = (memory.unlisted + memory.step).min(settings.beat * 2);
-    (memory.unlisted >= settings.beat * 2).then(|| {
+    // What others say may be as old as their slowest round. Who was listed before needs less
+    // patience than a newcomer, whom they have not looked at yet.
+    let patience = if memory.listed {
+        settings.beat * 2
+    } else {
+        settings.gap * 2
+    };
+    memory.unlisted = (memory.unlisted + memory.step).min(patience);
+    (memory.unlisted >= patience).then(|| {
         let what = format!("{without} members answer and do not list peer {us}");
         leave(seen, Reason::Removed(what))
     })
@@ -191,9 +202,7 @@ fn belongs(
         };
     }
     match &seen.child {
-        Child::Stopped => {
-            Decision::act(Phase::Member, Action::StartMember, Reason::QdrantStopped)
-        }
+        Child::Stopped => Decision::act(Phase::Member, Action::StartMember, Reason::QdrantStopped),
         Child::Resting(why) => Decision::wait(Phase::Member, Reason::Resting(why.clone())),
         Child::Running(Observed::Unknown(_)) => {
             Decision::wait(Phase::Member, Reason::QdrantStarting)
@@ -224,10 +233,14 @@ fn verify(
         _ if store_speaks || same => {}
         (_, Dns::Arrived(_) | Dns::NotConfigured) => {}
         (Observed::Unknown(store), Dns::Failed(dns)) => {
-            return Err(format!("the store does not answer ({store}), nor does DNS ({dns})"));
+            return Err(format!(
+                "the store does not answer ({store}), nor does DNS ({dns})"
+            ));
         }
         (Observed::Known(_), Dns::Failed(dns)) => {
-            return Err(format!("the store is somebody else's, and DNS does not answer ({dns})"));
+            return Err(format!(
+                "the store is somebody else's, and DNS does not answer ({dns})"
+            ));
         }
     }
     memory.verified = true;
@@ -251,7 +264,10 @@ fn serve(
     if let Observed::Known(Some(proof)) = &qdrant.proof
         && proof.generation != stamp.generation
     {
-        let what = format!("Qdrant says {}, this disk {}", proof.generation, stamp.generation);
+        let what = format!(
+            "Qdrant says {}, this disk {}",
+            proof.generation, stamp.generation
+        );
         return fence(seen, Alarm::BrokenChain(what));
     }
     if let Some(action) = publish(settings, stamp, qdrant, complete) {
@@ -265,7 +281,10 @@ fn serve(
         && let Some(identity) = &store.identity
         && identity.store_id != stamp.store_id
     {
-        let what = format!("it is {}, our cluster's is {}", identity.store_id, stamp.store_id);
+        let what = format!(
+            "it is {}, our cluster's is {}",
+            identity.store_id, stamp.store_id
+        );
         decision.alarms.push(Alarm::ForeignStore(what));
     }
     decision.ready = ready(settings, qdrant, members);
@@ -275,19 +294,20 @@ fn serve(
 
 /// Tells the peers, through consensus, which generation this is and when its first formation is
 /// complete. Only the leader writes, so that one write suffices.
-fn publish(
-    settings: &Settings,
-    stamp: &Stamp,
-    qdrant: &Qdrant,
-    complete: bool,
-) -> Option<Action> {
-    let Observed::Known(proof) = &qdrant.proof else { return None };
+fn publish(settings: &Settings, stamp: &Stamp, qdrant: &Qdrant, complete: bool) -> Option<Action> {
+    let Observed::Known(proof) = &qdrant.proof else {
+        return None;
+    };
     let wanted = match proof {
         Some(proof) => !proof.complete && complete,
         None => true,
     };
     (wanted && qdrant.leads)
-        .then(|| stamp.formed(&settings.service, complete).map(Action::Publish))
+        .then(|| {
+            stamp
+                .formed(&settings.service, complete)
+                .map(Action::Publish)
+        })
         .flatten()
 }
 
@@ -309,10 +329,15 @@ fn mend_store(
         let reason = Reason::WeLive(claim.claim.task.clone(), number);
         return Some((Action::Abandon { number, why }, reason));
     }
-    let recorded = store.formed().is_some_and(|formed| formed.generation == stamp.generation);
-    let place_taken = store.generations.get(&stamp.generation.number).is_some_and(|there| {
-        there.claim.token != stamp.generation.token || there.outcome.is_some()
-    });
+    let recorded = store
+        .formed()
+        .is_some_and(|formed| formed.generation == stamp.generation);
+    let place_taken = store
+        .generations
+        .get(&stamp.generation.number)
+        .is_some_and(|there| {
+            there.claim.token != stamp.generation.token || there.outcome.is_some()
+        });
     if recorded || place_taken {
         return None;
     }
@@ -328,20 +353,25 @@ pub(crate) fn watch_commits(
     seen: &Observation,
     decision: &mut Decision,
 ) {
-    let Child::Running(Observed::Known(qdrant)) = &seen.child else { return };
-    let answering = seen.peers.values().filter(|probe| matches!(probe, Probe::Task { .. })).count();
+    let Child::Running(Observed::Known(qdrant)) = &seen.child else {
+        return;
+    };
+    let answering = seen
+        .peers
+        .values()
+        .filter(|probe| matches!(probe, Probe::Task { .. }))
+        .count();
     let somebody_missing = qdrant.peers.len() > answering + 1;
     // A role proves nothing (facts: T1); a write does. It is made only when there is doubt.
     decision.probe_commit =
         !seen.disk.collections && (somebody_missing || !qdrant.has_leader || !qdrant.is_voter);
     match qdrant.commits {
-        Some(true) => memory.no_commit = core::time::Duration::ZERO,
+        Some(true) => memory.no_commit = Duration::ZERO,
         None if qdrant.has_leader && !decision.probe_commit => {
-            memory.no_commit = core::time::Duration::ZERO;
+            memory.no_commit = Duration::ZERO;
         }
         Some(false) | None if qdrant.commits == Some(false) || !qdrant.has_leader => {
-            memory.no_commit =
-                (memory.no_commit + memory.step).min(settings.loss_timeout);
+            memory.no_commit = (memory.no_commit + memory.step).min(settings.loss_timeout);
         }
         _ => {}
     }
@@ -366,7 +396,10 @@ fn live_members(settings: &Settings, seen: &Observation, generation: &Generation
 fn ready(settings: &Settings, qdrant: &Qdrant, members: usize) -> Result<(), NotReady> {
     let complete = matches!(&qdrant.proof, Observed::Known(Some(proof)) if proof.complete);
     if !complete {
-        return Err(NotReady::Forming { members, wanted: settings.ready_peers });
+        return Err(NotReady::Forming {
+            members,
+            wanted: settings.ready_peers,
+        });
     }
     if !qdrant.is_voter {
         return Err(NotReady::Learner);

@@ -28,6 +28,10 @@ pub struct Memory {
     pub no_commit: Duration,
     /// How long a majority has not listed our peer.
     pub unlisted: Duration,
+    /// The others have listed our peer before.
+    pub listed: bool,
+    /// How long somebody has been alive whom we cannot read.
+    pub unreadable: Duration,
     /// Our data was found to be the cluster's since this process began, or last slept.
     pub verified: bool,
     /// Readiness was given; it stays for the life of the process.
@@ -48,6 +52,10 @@ impl Memory {
         self.dns.observe(settings, step, &seen.dns);
         self.claim.observe(settings, step, &seen.store);
         self.silence.observe(settings, step, seen);
+        self.unreadable = match witness::unreadable(seen) {
+            Some(_) => count(self.unreadable, self.step, settings.claim_timeout),
+            None => Duration::ZERO,
+        };
     }
 }
 
@@ -82,8 +90,11 @@ impl DnsMemory {
         for address in answer {
             new |= self.listed.insert(*address, Duration::ZERO).is_none();
         }
-        self.stable =
-            if new { Duration::ZERO } else { count(self.stable, step, settings.dns_settle) };
+        self.stable = if new {
+            Duration::ZERO
+        } else {
+            count(self.stable, step, settings.dns_settle)
+        };
         if self.answers.len() >= DNS_ANSWERS {
             self.answers.pop_front();
         }
@@ -98,10 +109,15 @@ impl DnsMemory {
             Dns::Arrived(_) => {}
         }
         if self.answers.len() < DNS_ANSWERS {
-            return Err(format!("{} of {DNS_ANSWERS} answers have arrived", self.answers.len()));
+            return Err(format!(
+                "{} of {DNS_ANSWERS} answers have arrived",
+                self.answers.len()
+            ));
         }
-        let whole_and_lists_us =
-            self.answers.iter().any(|a| a.len() < DNS_LIMIT && a.contains(&settings.address));
+        let whole_and_lists_us = self
+            .answers
+            .iter()
+            .any(|a| a.len() < DNS_LIMIT && a.contains(&settings.address));
         if whole_and_lists_us {
             return Ok(self.answers.iter().flatten().copied().collect());
         }
@@ -124,12 +140,20 @@ pub struct ClaimWatch {
 
 impl ClaimWatch {
     fn observe(&mut self, settings: &Settings, step: Option<Duration>, store: &Observed<Store>) {
-        let now = store.known().and_then(Store::undecided).map(|(n, claim)| (n, claim.lease));
+        let now = store
+            .known()
+            .and_then(Store::undecided)
+            .map(|(n, claim)| (n, claim.lease));
         match (step, now) {
             (Some(step), Some(now)) if self.watched == Some(now) => {
                 self.unmoved = count(self.unmoved, step, settings.claim_timeout);
             }
-            (_, now) => *self = Self { watched: now, unmoved: Duration::ZERO },
+            (_, now) => {
+                *self = Self {
+                    watched: now,
+                    unmoved: Duration::ZERO,
+                }
+            }
         }
     }
 
@@ -161,7 +185,9 @@ impl Silence {
             .filter(|(_, member)| !witness::member_gives_way(member, generation.as_ref()))
             .map(|(task, member)| (task.clone(), member.beat))
             .collect();
-        let moved = beats.iter().find(|(task, beat)| self.beats.get(*task) != Some(*beat));
+        let moved = beats
+            .iter()
+            .find(|(task, beat)| self.beats.get(*task) != Some(*beat));
         let hindrance = match (step, moved) {
             (None, _) => Some("this task has slept".to_owned()),
             _ if generation != self.generation => Some("just begun".to_owned()),
@@ -184,7 +210,10 @@ impl Silence {
     }
 
     fn reset(&mut self, why: &str) {
-        *self = Self { hindrance: Some(why.to_owned()), ..Self::default() };
+        *self = Self {
+            hindrance: Some(why.to_owned()),
+            ..Self::default()
+        };
     }
 
     /// For how long all have been silent.

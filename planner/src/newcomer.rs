@@ -2,20 +2,18 @@
 
 use crate::claims::{self, Refusal};
 use crate::decision::{Action, Alarm, Decision, Phase, Reason};
-use crate::ids::GenerationId;
+use crate::ids::{GenerationId, TaskId};
 use crate::memory::Memory;
 use crate::observed::Observed;
 use crate::records::{Formed, Mode, State};
 use crate::settings::Settings;
-use crate::view::{Child, Observation, Store};
+use crate::view::{Child, Observation};
 use crate::witness;
 
 /// Decides for a disk without a stamp.
 pub(crate) fn decide(settings: &Settings, memory: &mut Memory, seen: &Observation) -> Decision {
     match target(settings, seen, None) {
-        Target::Conflict(alarm) => {
-            Decision::wait(Phase::Blocked, Reason::SeeAlarm).alarm(alarm)
-        }
+        Target::Conflict(alarm) => Decision::wait(Phase::Blocked, Reason::SeeAlarm).alarm(alarm),
         Target::Join(formed) => join(memory, settings, seen, formed),
         Target::Nobody => without_peers(settings, memory, seen),
     }
@@ -124,21 +122,31 @@ pub(crate) fn without_peers(
         return Decision::wait(Phase::Blocked, Reason::SeeAlarm).alarm(alarm);
     }
     if let Some((number, claim)) = store.undecided() {
-        return watch_claim(settings, memory, number, store, &claim.claim.task);
+        return watch_claim(settings, memory, number, &claim.claim.task);
+    }
+    if let Some((address, what)) = witness::unreadable(seen) {
+        let reason = Reason::CannotRead(address, what.to_owned());
+        let decision = Decision::wait(Phase::Waiting, reason);
+        // For a moment this is a task that starts or ends.
+        return match memory.unreadable >= settings.claim_timeout {
+            true => decision.alarm(Alarm::Unreadable(format!("{address}: {what}"))),
+            false => decision,
+        };
     }
     let previous = store.formed().map(|formed| formed.generation.clone());
     match claims::may_found(settings, memory, seen, store, previous.as_ref()) {
         Ok((reason, alarm)) => {
-            let action =
-                Action::Claim { number: store.next_number(), mode: Mode::Found, previous };
+            let action = Action::Claim {
+                number: store.next_number(),
+                mode: Mode::Found,
+                previous,
+            };
             let mut decision =
                 Decision::act(Phase::Founding, action, reason).state(State::Claiming);
             decision.alarms.extend(alarm);
             decision
         }
-        Err(Refusal::Never(why)) => {
-            Decision::wait(Phase::Waiting, Reason::ClaimOvertaken(why))
-        }
+        Err(Refusal::Never(why)) => Decision::wait(Phase::Waiting, Reason::ClaimOvertaken(why)),
         Err(Refusal::NotYet(reason, alarm)) => {
             let phase = match (&reason, &alarm) {
                 (_, Some(_)) => Phase::Blocked,
@@ -153,16 +161,8 @@ pub(crate) fn without_peers(
 }
 
 /// R5: wait for a founder at work, abandon one that has stopped.
-fn watch_claim(
-    settings: &Settings,
-    memory: &Memory,
-    number: u64,
-    store: &Store,
-    task: &crate::ids::TaskId,
-) -> Decision {
-    // The claim may stand upon a generation that has since been overtaken; it is abandoned all
-    // the same only when its lease stops, because a claim that is not formed harms nobody.
-    debug_assert!(store.generations.contains_key(&number));
+fn watch_claim(settings: &Settings, memory: &Memory, number: u64, task: &TaskId) -> Decision {
+    // Whatever it stands upon: a claim that is not formed harms nobody.
     if memory.claim.expired(settings) {
         let why = format!("its lease has not moved for {:.1?}", settings.claim_timeout);
         return Decision::act(

@@ -40,7 +40,13 @@ pub struct Disk {
 
 impl Disk {
     /// A new disk.
-    pub const EMPTY: Self = Self { stamp: None, joined: false, collections: false, aside: false, peer_id: None };
+    pub const EMPTY: Self = Self {
+        stamp: None,
+        joined: false,
+        collections: false,
+        aside: false,
+        peer_id: None,
+    };
 }
 
 /// The store as read in one round. A record that is truncated, or of a newer format, makes the
@@ -73,21 +79,29 @@ pub struct Generation {
 impl Store {
     /// The highest formed generation: rule R1.
     pub fn formed(&self) -> Option<&Formed> {
-        self.generations.values().rev().find_map(|generation| match &generation.outcome {
-            Some(Outcome::Formed(formed)) => Some(formed),
-            _ => None,
-        })
+        self.generations
+            .values()
+            .rev()
+            .find_map(|generation| match &generation.outcome {
+                Some(Outcome::Formed(formed)) => Some(formed),
+                _ => None,
+            })
     }
 
     /// The highest claim, when it is still undecided.
     pub fn undecided(&self) -> Option<(u64, &Generation)> {
         let (number, generation) = self.generations.last_key_value()?;
-        generation.outcome.is_none().then_some((*number, generation))
+        generation
+            .outcome
+            .is_none()
+            .then_some((*number, generation))
     }
 
     /// The number that the next claim takes.
     pub fn next_number(&self) -> u64 {
-        self.generations.last_key_value().map_or(1, |(number, _)| number.saturating_add(1))
+        self.generations
+            .last_key_value()
+            .map_or(1, |(number, _)| number.saturating_add(1))
     }
 }
 

@@ -29,7 +29,12 @@ fn gives_way(
 
 /// [`gives_way`] of a record in the store.
 pub(crate) fn member_gives_way(member: &Member, formed: Option<&GenerationId>) -> bool {
-    gives_way(member.state, member.aside, member.generation.as_ref(), formed)
+    gives_way(
+        member.state,
+        member.aside,
+        member.generation.as_ref(),
+        formed,
+    )
 }
 
 fn hello_gives_way(hello: &Hello, formed: Option<&GenerationId>) -> bool {
@@ -56,6 +61,14 @@ fn holds(
         Some(Probe::Task { hello, .. }) => (!hello_gives_way(hello, formed))
             .then(|| format!("{address}: task {} is {:?}", hello.task, hello.state)),
     }
+}
+
+/// Somebody who is alive and whom we cannot read: never silence, never empty.
+pub(crate) fn unreadable(seen: &Observation) -> Option<(IpAddr, &str)> {
+    seen.peers.iter().find_map(|(address, probe)| match probe {
+        Probe::Opaque(what) => Some((*address, what.as_str())),
+        _ => None,
+    })
 }
 
 /// Who, in DNS or at an address from the store, could still hold the cluster in this round.
@@ -116,9 +129,10 @@ pub(crate) fn believed<'a>(
     seen.peers
         .iter()
         .filter_map(|(address, probe)| match probe {
-            Probe::Task { hello, proof: Some(formed) }
-                if formed.service == settings.service && hello.service == settings.service =>
-            {
+            Probe::Task {
+                hello,
+                proof: Some(formed),
+            } if formed.service == settings.service && hello.service == settings.service => {
                 Some((*address, (hello.as_ref(), formed)))
             }
             _ => None,

@@ -11,7 +11,9 @@ pub(super) fn read(body: &[u8]) -> Result<Hello, String> {
     match value.get("format").and_then(serde_json::Value::as_u64) {
         Some(format) if format == u64::from(FORMAT) => {}
         Some(format) => {
-            return Err(format!("its hello has format {format}, this program reads {FORMAT}"));
+            return Err(format!(
+                "its hello has format {format}, this program reads {FORMAT}"
+            ));
         }
         None => return Err("its hello names no format".into()),
     }
@@ -39,8 +41,9 @@ mod tests {
 
     #[test]
     fn nulls_are_read() {
-        let body =
-            MEMBER.replace(r#""s-1""#, "null").replace(r#"{"number":1,"token":"abc"}"#, "null");
+        let body = MEMBER
+            .replace(r#""s-1""#, "null")
+            .replace(r#"{"number":1,"token":"abc"}"#, "null");
         let hello = read(body.as_bytes()).unwrap();
         assert_eq!((hello.store_id, hello.generation), (None, None));
     }
@@ -52,7 +55,11 @@ mod tests {
         assert!(read(b"{}").unwrap_err().contains("no format"));
         assert!(read(b"<html>").unwrap_err().contains("not JSON"));
         let unknown = MEMBER.replace(r#""member""#, r#""hibernating""#);
-        assert!(read(unknown.as_bytes()).unwrap_err().contains("hibernating"));
+        assert!(
+            read(unknown.as_bytes())
+                .unwrap_err()
+                .contains("hibernating")
+        );
         let error = read(br#"{"format":1,"service":"vectors"}"#).unwrap_err();
         assert!(error.contains("missing field"), "{error}");
         for end in 0..MEMBER.len() {
