@@ -307,3 +307,7 @@ fn proven<'a>(
         .map(|formed| &formed.generation)
         .max_by_key(|id| id.number)
 }
+
+#[cfg(test)]
+#[path = "act_tests.rs"]
+mod tests;
