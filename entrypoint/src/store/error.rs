@@ -75,7 +75,9 @@ pub enum StoreError {
         path: String,
     },
     /// The user of this process may not do it.
-    #[error("store: cannot {op} {path}: not permitted; give this task's user (or its EFS access point and task role) read and write access")]
+    #[error(
+        "store: cannot {op} {path}: not permitted; give this task's user (or its EFS access point and task role) read and write access"
+    )]
     Permission {
         /// What was being done.
         op: Op,
@@ -85,7 +87,9 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A value above [`MAX_VALUE`].
-    #[error("store: {path} has {size} bytes, above the limit of {MAX_VALUE}; it is no record of ours: look at it and move it away")]
+    #[error(
+        "store: {path} has {size} bytes, above the limit of {MAX_VALUE}; it is no record of ours: look at it and move it away"
+    )]
     TooLarge {
         /// The record.
         path: String,
@@ -99,7 +103,9 @@ pub enum StoreError {
         path: String,
     },
     /// The place cannot do something that safety needs; nothing weaker is tried instead.
-    #[error("store: the file system at {path} refuses {what}, which exclusive records need; use EFS (NFSv4) or a local Unix file system")]
+    #[error(
+        "store: the file system at {path} refuses {what}, which exclusive records need; use EFS (NFSv4) or a local Unix file system"
+    )]
     Unsupported {
         /// The operation that is missing.
         what: &'static str,
@@ -125,7 +131,9 @@ pub enum StoreError {
         path: String,
     },
     /// A write was sent and what became of it could not be established.
-    #[error("store: {op} of {path} may or may not have taken effect; it must be read before going on")]
+    #[error(
+        "store: {op} of {path} may or may not have taken effect; it must be read before going on"
+    )]
     Unclear {
         /// What was being done.
         op: Op,
@@ -146,7 +154,9 @@ pub enum StoreError {
         after: Duration,
     },
     /// Not tried, since an earlier reading call still hangs.
-    #[error("store: {op} of {path} not tried: {hung} has hung for {since:?}; is the volume reachable?")]
+    #[error(
+        "store: {op} of {path} not tried: {hung} has hung for {since:?}; is the volume reachable?"
+    )]
     Busy {
         /// What was to be done.
         op: Op,
@@ -158,7 +168,9 @@ pub enum StoreError {
         since: Duration,
     },
     /// Not tried, since an earlier write is not decided yet.
-    #[error("store: {op} of {path} not tried: {hung} has been pending for {since:?} and comes first")]
+    #[error(
+        "store: {op} of {path} not tried: {hung} has been pending for {since:?} and comes first"
+    )]
     StillPending {
         /// What was to be done.
         op: Op,
@@ -195,7 +207,10 @@ impl StoreError {
     /// Whether the store is silent (as opposed to answering with an error).
     #[must_use]
     pub const fn is_no_answer(&self) -> bool {
-        matches!(self, Self::NoAnswer { .. } | Self::Busy { .. } | Self::StillPending { .. })
+        matches!(
+            self,
+            Self::NoAnswer { .. } | Self::Busy { .. } | Self::StillPending { .. }
+        )
     }
 
     /// Whether the place cannot be written because it is mounted read-only.
@@ -239,9 +254,11 @@ impl StoreError {
     /// with a name are final, everything else (time-outs, stale handles, I/O errors) is not.
     pub(super) fn after_sending(self, op: Op) -> Self {
         match self {
-            Self::Io { ref path, .. } | Self::Vanished { ref path } => {
-                Self::Unclear { op, path: path.clone(), source: Box::new(self) }
-            }
+            Self::Io { ref path, .. } | Self::Vanished { ref path } => Self::Unclear {
+                op,
+                path: path.clone(),
+                source: Box::new(self),
+            },
             named => named,
         }
     }
@@ -278,6 +295,11 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("put") && text.contains("members/a.json") && text.contains("give"));
         assert!(!text.contains("denied"), "{text}");
-        assert!(std::error::Error::source(&error).unwrap().to_string().contains("denied"));
+        assert!(
+            std::error::Error::source(&error)
+                .unwrap()
+                .to_string()
+                .contains("denied")
+        );
     }
 }

@@ -142,7 +142,10 @@ fn check(text: &str) -> Result<(), BadKey> {
     };
     match fault {
         None => Ok(()),
-        Some(why) => Err(BadKey { shown: text.chars().take(80).collect(), why }),
+        Some(why) => Err(BadKey {
+            shown: text.chars().take(80).collect(),
+            why,
+        }),
     }
 }
 
@@ -153,7 +156,10 @@ fn segment_fault(segment: &str) -> Option<&'static str> {
         Some("has a segment that begins with a dot")
     } else if segment.len() > MAX_SEGMENT {
         Some("has a segment longer than 128 bytes")
-    } else if !segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+    } else if !segment
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    {
         Some("has a character that is not allowed")
     } else {
         None
@@ -184,7 +190,10 @@ mod tests {
         ] {
             assert_eq!(Key::new(text).unwrap_err().why, why, "{text:?}");
         }
-        assert_eq!(Key::new("a".repeat(129)).unwrap_err().why, "has a segment longer than 128 bytes");
+        assert_eq!(
+            Key::new("a".repeat(129)).unwrap_err().why,
+            "has a segment longer than 128 bytes"
+        );
         let long = vec!["a".repeat(128); 5].join("/");
         let refused = Key::new(&long).unwrap_err();
         assert_eq!(refused.why, "is longer than 512 bytes");

@@ -77,7 +77,9 @@ impl StoreHandle {
             reader: Lane::start("store-read", Arc::clone(&store))?,
             writer: Lane::start("store-write", store)?,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Where the store is ([`Store::describe`]).
@@ -89,7 +91,10 @@ impl StoreHandle {
     /// The calls that are past their deadline now: none, one or two.
     #[must_use]
     pub fn stuck(&self) -> Vec<Stuck> {
-        [&self.shared.reader, &self.shared.writer].into_iter().filter_map(Lane::stuck).collect()
+        [&self.shared.reader, &self.shared.writer]
+            .into_iter()
+            .filter_map(Lane::stuck)
+            .collect()
     }
 
     /// [`Store::read`].
@@ -121,7 +126,8 @@ impl StoreHandle {
     pub async fn create(&self, key: &Key, value: Vec<u8>) -> Result<Write<Created>, StoreError> {
         let call = self.call(Op::Create, key.as_str());
         let key = key.clone();
-        self.send(call, move |store| store.create(&key, &value)).await
+        self.send(call, move |store| store.create(&key, &value))
+            .await
     }
 
     /// [`Store::put`].
@@ -145,7 +151,12 @@ impl StoreHandle {
     }
 
     fn call(&self, op: Op, path: &str) -> Call {
-        Call { op, path: path.to_owned(), began: Instant::now(), deadline: self.shared.deadline }
+        Call {
+            op,
+            path: path.to_owned(),
+            began: Instant::now(),
+            deadline: self.shared.deadline,
+        }
     }
 
     async fn fetch<T: Send + 'static>(
@@ -155,8 +166,15 @@ impl StoreHandle {
     ) -> Result<T, StoreError> {
         let mut answer = match self.shared.reader.begin(&call, work).await {
             Ok(answer) => answer,
-            Err(Some(Stuck { op: hung, since, .. })) => {
-                return Err(StoreError::Busy { op: call.op, path: call.path, hung, since });
+            Err(Some(Stuck {
+                op: hung, since, ..
+            })) => {
+                return Err(StoreError::Busy {
+                    op: call.op,
+                    path: call.path,
+                    hung,
+                    since,
+                });
             }
             Err(None) => return Err(call.no_answer()),
         };
@@ -177,9 +195,14 @@ impl StoreHandle {
                 let left = call.left();
                 PendingWrite { call, answer }.wait(left).await
             }
-            Err(Some(Stuck { op: hung, since, .. })) => {
-                Err(StoreError::StillPending { op: call.op, path: call.path, hung, since })
-            }
+            Err(Some(Stuck {
+                op: hung, since, ..
+            })) => Err(StoreError::StillPending {
+                op: call.op,
+                path: call.path,
+                hung,
+                since,
+            }),
             Err(None) => Err(call.no_answer()),
         }
     }
@@ -244,11 +267,18 @@ impl Call {
     }
 
     fn no_answer(self) -> StoreError {
-        StoreError::NoAnswer { op: self.op, path: self.path, after: self.began.elapsed() }
+        StoreError::NoAnswer {
+            op: self.op,
+            path: self.path,
+            after: self.began.elapsed(),
+        }
     }
 
     fn crashed(self) -> StoreError {
-        StoreError::Crashed { op: self.op, path: self.path }
+        StoreError::Crashed {
+            op: self.op,
+            path: self.path,
+        }
     }
 }
 
@@ -269,7 +299,11 @@ impl Lane {
             .stack_size(STACK)
             .spawn(move || queue.iter().for_each(|job| job(store.as_ref())))
             .map_err(|source| StoreError::Thread { source })?;
-        Ok(Self { jobs, turn: Arc::new(Semaphore::new(1)), running: Arc::default() })
+        Ok(Self {
+            jobs,
+            turn: Arc::new(Semaphore::new(1)),
+            running: Arc::default(),
+        })
     }
 
     /// Waits for the turn and hands `work` to the thread. `Err`: not begun, because of the call
@@ -314,11 +348,14 @@ impl Lane {
 
     fn stuck(&self) -> Option<Stuck> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.as_ref().filter(|call| call.left().is_zero()).map(|call| Stuck {
-            op: call.op,
-            path: call.path.clone(),
-            since: call.began.elapsed(),
-        })
+        running
+            .as_ref()
+            .filter(|call| call.left().is_zero())
+            .map(|call| Stuck {
+                op: call.op,
+                path: call.path.clone(),
+                since: call.began.elapsed(),
+            })
     }
 }
 
@@ -331,7 +368,10 @@ struct Turn {
 impl Turn {
     fn take(permit: OwnedSemaphorePermit, running: &Arc<Mutex<Option<Call>>>, call: &Call) -> Self {
         *running.lock().unwrap_or_else(PoisonError::into_inner) = Some(call.clone());
-        Self { running: Arc::clone(running), _permit: permit }
+        Self {
+            running: Arc::clone(running),
+            _permit: permit,
+        }
     }
 }
 

@@ -43,7 +43,10 @@ impl DirectoryStore {
     pub fn new(root: impl AsRef<Path>) -> Self {
         // Without the trailing slash that would make the system follow a link.
         let root = root.as_ref().components().collect();
-        Self { root, swept: Mutex::default() }
+        Self {
+            root,
+            swept: Mutex::default(),
+        }
     }
 
     /// As [`DirectoryStore::new`], and looks whether the directory can be listed. Blocks as every
@@ -79,9 +82,11 @@ impl DirectoryStore {
     /// Opens (and makes) the directory of `key` and writes `value` to a temporary file in it.
     fn prepare(&self, op: Op, key: &Key, value: &[u8]) -> Result<(File, Temporary), StoreError> {
         let dir = walk::make(&self.root, &key.parent(), op)?;
-        let handle = dir.try_clone().map_err(|e| StoreError::of(op, self.place(key), e))?;
-        let (temporary, now) = Temporary::write(handle, value)
+        let handle = dir
+            .try_clone()
             .map_err(|e| StoreError::of(op, self.place(key), e))?;
+        let (temporary, now) =
+            Temporary::write(handle, value).map_err(|e| StoreError::of(op, self.place(key), e))?;
         let first = {
             let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
             swept.insert(key.parent())
@@ -118,7 +123,13 @@ impl Store for DirectoryStore {
         let linked = linkat(&dir, temporary.name(), &dir, key.name(), AtFlags::empty())
             .map_err(|errno| link_error(&place, errno));
         drop(temporary);
-        verdict(&place, value, linked, || sync(&dir, OP, &place), self.load(OP, key))
+        verdict(
+            &place,
+            value,
+            linked,
+            || sync(&dir, OP, &place),
+            self.load(OP, key),
+        )
     }
 
     fn put(&self, key: &Key, value: &[u8]) -> Result<(), StoreError> {
@@ -130,9 +141,9 @@ impl Store for DirectoryStore {
             Ok(()) => temporary.is_gone(),
             Err(errno) => {
                 let error = match errno {
-                    Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST => {
-                        StoreError::NotAFile { path: place.clone() }
-                    }
+                    Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST => StoreError::NotAFile {
+                        path: place.clone(),
+                    },
                     _ => StoreError::of(OP, &place, errno).after_sending(OP),
                 };
                 match self.load(OP, key) {
@@ -166,18 +177,15 @@ impl Store for DirectoryStore {
 }
 
 /// Reads one record of an open directory; everything but a plain file of bounded size is refused.
-fn load_from(
-    dir: &File,
-    name: &str,
-    op: Op,
-    place: &str,
-) -> Result<Option<Vec<u8>>, StoreError> {
+fn load_from(dir: &File, name: &str, op: Op, place: &str) -> Result<Option<Vec<u8>>, StoreError> {
     // NONBLOCK: a FIFO lying there must not hold us; it has no effect on plain files.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = match openat(dir, name, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
         Err(Errno::ENOENT) => return Ok(None),
-        Err(Errno::ELOOP | Errno::ENXIO) => return Err(StoreError::NotAFile { path: place.into() }),
+        Err(Errno::ELOOP | Errno::ENXIO) => {
+            return Err(StoreError::NotAFile { path: place.into() });
+        }
         Err(errno) => return Err(StoreError::of(op, place, errno)),
     };
     let about = file.metadata().map_err(|e| StoreError::of(op, place, e))?;
@@ -186,10 +194,15 @@ fn load_from(
     }
     let limit = MAX_VALUE as u64;
     if about.len() > limit {
-        return Err(StoreError::TooLarge { path: place.into(), size: about.len() });
+        return Err(StoreError::TooLarge {
+            path: place.into(),
+            size: about.len(),
+        });
     }
     let mut value = Vec::new();
-    file.take(limit + 1).read_to_end(&mut value).map_err(|e| StoreError::of(op, place, e))?;
+    file.take(limit + 1)
+        .read_to_end(&mut value)
+        .map_err(|e| StoreError::of(op, place, e))?;
     fits(place, &value)?;
     Ok(Some(value))
 }
@@ -236,7 +249,11 @@ fn link_error(place: &str, errno: Errno) -> StoreError {
 }
 
 fn unclear(op: Op, place: &str, source: StoreError) -> StoreError {
-    StoreError::Unclear { op, path: place.into(), source: Box::new(source) }
+    StoreError::Unclear {
+        op,
+        path: place.into(),
+        source: Box::new(source),
+    }
 }
 
 fn sync(dir: &File, op: Op, place: &str) -> Result<(), StoreError> {
@@ -245,7 +262,10 @@ fn sync(dir: &File, op: Op, place: &str) -> Result<(), StoreError> {
 
 fn fits(place: &str, value: &[u8]) -> Result<(), StoreError> {
     if value.len() > MAX_VALUE {
-        return Err(StoreError::TooLarge { path: place.into(), size: value.len() as u64 });
+        return Err(StoreError::TooLarge {
+            path: place.into(),
+            size: value.len() as u64,
+        });
     }
     Ok(())
 }

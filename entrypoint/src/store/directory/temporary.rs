@@ -35,13 +35,19 @@ impl Temporary {
     /// write by the clock of the file server.
     pub(super) fn write(dir: File, value: &[u8]) -> io::Result<(Self, Option<SystemTime>)> {
         let name = format!("{BEFORE}{}{AFTER}", Uuid::new_v4().simple());
-        let flags = OFlag::O_WRONLY
-            | OFlag::O_CREAT
-            | OFlag::O_EXCL
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_CLOEXEC;
-        let fd = openat(&dir, name.as_str(), flags, Mode::from_bits_truncate(FILE_MODE))?;
-        let temporary = Self { dir, name, there: true };
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(
+            &dir,
+            name.as_str(),
+            flags,
+            Mode::from_bits_truncate(FILE_MODE),
+        )?;
+        let temporary = Self {
+            dir,
+            name,
+            there: true,
+        };
         let mut file = File::from(fd);
         file.write_all(value)?;
         file.sync_all()?;
@@ -74,7 +80,9 @@ impl Drop for Temporary {
 pub(super) fn sweep(dir: &File, now: Option<SystemTime>) {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let Some(now) = now else { return };
-    let Ok(mut entries) = Dir::openat(dir, ".", flags, Mode::empty()) else { return };
+    let Ok(mut entries) = Dir::openat(dir, ".", flags, Mode::empty()) else {
+        return;
+    };
     let stale = entries
         .iter()
         .take(SWEEP_LOOKS)
@@ -96,7 +104,10 @@ fn is_stale(dir: &File, name: &str, now: SystemTime) -> bool {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let age = || -> io::Result<Option<Duration>> {
         let about = File::from(openat(dir, name, flags, Mode::empty())?).metadata()?;
-        Ok(now.duration_since(about.modified()?).ok().filter(|_| about.is_file()))
+        Ok(now
+            .duration_since(about.modified()?)
+            .ok()
+            .filter(|_| about.is_file()))
     };
     age().is_ok_and(|age| age.is_some_and(|age| age > STALE))
 }

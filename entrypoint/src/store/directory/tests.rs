@@ -38,16 +38,35 @@ fn conforms() {
 #[test]
 fn makes_directories_and_files_readable_by_the_group_and_leaves_no_temporaries() {
     let (_dir, store) = place();
-    assert_eq!(DirectoryStore::open(store.path()).unwrap().list(&Prefix::root()).unwrap(), []);
+    assert_eq!(
+        DirectoryStore::open(store.path())
+            .unwrap()
+            .list(&Prefix::root())
+            .unwrap(),
+        []
+    );
     assert!(!store.path().exists(), "reading makes nothing");
-    assert_eq!(store.create(&key("generations/000001/claim.json"), b"1").unwrap(), Created::Ours);
+    assert_eq!(
+        store
+            .create(&key("generations/000001/claim.json"), b"1")
+            .unwrap(),
+        Created::Ours
+    );
     store.put(&key("members/a.json"), b"1").unwrap();
-    let mode = |path: &str| fs::metadata(store.path().join(path)).unwrap().permissions().mode();
+    let mode = |path: &str| {
+        fs::metadata(store.path().join(path))
+            .unwrap()
+            .permissions()
+            .mode()
+    };
     // The umask of the test may take away more, never give.
     assert_eq!(mode("") & !0o750 & 0o777, 0);
     assert_eq!(mode("generations/000001/claim.json") & !0o640 & 0o777, 0);
     assert_eq!(mode("generations/000001/claim.json") & 0o600, 0o600);
-    assert_eq!(names(&store.path().join("generations/000001")), ["claim.json"]);
+    assert_eq!(
+        names(&store.path().join("generations/000001")),
+        ["claim.json"]
+    );
     assert_eq!(names(&store.path().join("members")), ["a.json"]);
 }
 
@@ -56,7 +75,10 @@ fn a_file_in_place_of_a_directory_is_named() {
     let (dir, store) = place();
     fs::write(dir.path().join("snapshots"), "").unwrap();
     let error = DirectoryStore::open(store.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NotADirectory { .. }), "{error:?}");
+    assert!(
+        matches!(error, StoreError::NotADirectory { .. }),
+        "{error:?}"
+    );
     let (_dir, store) = place();
     assert_eq!(store.create(&key("members"), b"1").unwrap(), Created::Ours);
     for error in [
@@ -65,8 +87,14 @@ fn a_file_in_place_of_a_directory_is_named() {
         store.put(&key("members/a"), b"1").unwrap_err(),
         store.remove(&key("members/a")).map(drop).unwrap_err(),
     ] {
-        assert!(matches!(error, StoreError::NotADirectory { .. }), "{error:?}");
-        assert!(error.to_string().contains("/members is not a directory"), "{error}");
+        assert!(
+            matches!(error, StoreError::NotADirectory { .. }),
+            "{error:?}"
+        );
+        assert!(
+            error.to_string().contains("/members is not a directory"),
+            "{error}"
+        );
     }
 }
 
@@ -76,13 +104,22 @@ fn links_are_refused_everywhere_below_and_at_the_root() {
     let elsewhere = dir.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     fs::write(elsewhere.join("a.json"), "theirs").unwrap();
-    assert_eq!(store.create(&key("identity.json"), b"1").unwrap(), Created::Ours);
+    assert_eq!(
+        store.create(&key("identity.json"), b"1").unwrap(),
+        Created::Ours
+    );
     symlink(&elsewhere, store.path().join("members")).unwrap();
     symlink(elsewhere.join("a.json"), store.path().join("link.json")).unwrap();
     let error = store.read(&key("members/a.json")).unwrap_err();
-    assert!(matches!(error, StoreError::NotADirectory { .. }), "{error:?}");
+    assert!(
+        matches!(error, StoreError::NotADirectory { .. }),
+        "{error:?}"
+    );
     let error = store.put(&key("members/b.json"), b"1").unwrap_err();
-    assert!(matches!(error, StoreError::NotADirectory { .. }), "{error:?}");
+    assert!(
+        matches!(error, StoreError::NotADirectory { .. }),
+        "{error:?}"
+    );
     for error in [
         store.read(&key("link.json")).map(drop).unwrap_err(),
         store.create(&key("link.json"), b"1").map(drop).unwrap_err(),
@@ -96,12 +133,20 @@ fn links_are_refused_everywhere_below_and_at_the_root() {
     symlink(store.path(), &linked).unwrap();
     for root in [linked.clone(), linked.join("")] {
         let error = DirectoryStore::open(&root).unwrap_err();
-        assert!(matches!(error, StoreError::NotADirectory { .. }), "{error:?}");
+        assert!(
+            matches!(error, StoreError::NotADirectory { .. }),
+            "{error:?}"
+        );
     }
     let dangling = dir.path().join("dangling");
     symlink(dir.path().join("nowhere"), &dangling).unwrap();
-    let error = DirectoryStore::new(&dangling).put(&key("a"), b"1").unwrap_err();
-    assert!(matches!(error, StoreError::NotADirectory { .. }), "{error:?}");
+    let error = DirectoryStore::new(&dangling)
+        .put(&key("a"), b"1")
+        .unwrap_err();
+    assert!(
+        matches!(error, StoreError::NotADirectory { .. }),
+        "{error:?}"
+    );
     assert!(!dir.path().join("nowhere").exists());
 }
 
@@ -111,20 +156,28 @@ fn what_is_no_record_is_refused_without_hanging() {
     store.put(&key("members/a.json"), b"1").unwrap();
     fs::create_dir(store.path().join("claim.json")).unwrap();
     nix::unistd::mkfifo(&store.path().join("fifo.json"), Mode::S_IRWXU).unwrap();
-    let _socket =
-        std::os::unix::net::UnixListener::bind(store.path().join("socket.json")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(store.path().join("socket.json")).unwrap();
     for name in ["claim.json", "fifo.json", "socket.json"] {
         let error = store.read(&key(name)).unwrap_err();
-        assert!(matches!(error, StoreError::NotAFile { .. }), "{name}: {error:?}");
+        assert!(
+            matches!(error, StoreError::NotAFile { .. }),
+            "{name}: {error:?}"
+        );
         assert!(error.to_string().contains(name), "{error}");
         let error = store.create(&key(name), b"1").unwrap_err();
-        assert!(matches!(error, StoreError::NotAFile { .. }), "{name}: {error:?}");
+        assert!(
+            matches!(error, StoreError::NotAFile { .. }),
+            "{name}: {error:?}"
+        );
     }
     let error = store.put(&key("claim.json"), b"1").unwrap_err();
     assert!(matches!(error, StoreError::NotAFile { .. }), "{error:?}");
     let error = store.remove(&key("claim.json")).unwrap_err();
     assert!(matches!(error, StoreError::NotAFile { .. }), "{error:?}");
-    assert_eq!(names(store.path()), ["claim.json", "fifo.json", "members", "socket.json"]);
+    assert_eq!(
+        names(store.path()),
+        ["claim.json", "fifo.json", "members", "socket.json"]
+    );
 }
 
 #[test]
@@ -134,11 +187,26 @@ fn oversized_files_are_refused_and_truncated_ones_given_as_they_are() {
     fs::write(store.path().join("big"), vec![0; MAX_VALUE + 1]).unwrap();
     fs::write(store.path().join("cut"), "{\"tok").unwrap();
     let error = store.read(&key("big")).unwrap_err();
-    assert!(error.to_string().contains("/big has 65537 bytes"), "{error}");
-    assert!(matches!(store.create(&key("big"), b"1"), Err(StoreError::TooLarge { .. })));
-    assert_eq!(store.read(&key("cut")).unwrap().as_deref(), Some(&b"{\"tok"[..]));
-    assert_eq!(store.create(&key("cut"), b"1").unwrap(), Created::Exists(b"{\"tok".to_vec()));
-    assert_eq!(fs::metadata(store.path().join("big")).unwrap().len(), MAX_VALUE as u64 + 1);
+    assert!(
+        error.to_string().contains("/big has 65537 bytes"),
+        "{error}"
+    );
+    assert!(matches!(
+        store.create(&key("big"), b"1"),
+        Err(StoreError::TooLarge { .. })
+    ));
+    assert_eq!(
+        store.read(&key("cut")).unwrap().as_deref(),
+        Some(&b"{\"tok"[..])
+    );
+    assert_eq!(
+        store.create(&key("cut"), b"1").unwrap(),
+        Created::Exists(b"{\"tok".to_vec())
+    );
+    assert_eq!(
+        fs::metadata(store.path().join("big")).unwrap().len(),
+        MAX_VALUE as u64 + 1
+    );
 }
 
 #[test]
@@ -179,28 +247,60 @@ fn leftovers_of_a_killed_writer_are_ignored_and_swept_when_stale() {
     // This process has swept already; the next one does it with its first write.
     store.put(&key("members/a"), b"2").unwrap();
     assert_eq!(names(&members).len(), 5);
-    DirectoryStore::new(store.path()).put(&key("members/a"), b"3").unwrap();
+    DirectoryStore::new(store.path())
+        .put(&key("members/a"), b"3")
+        .unwrap();
     let young = format!(".entrypoint-{}.tmp", id(1));
-    assert_eq!(names(&members), [&young, ".entrypoint-mine.tmp", ".somebody.tmp", "a"]);
+    assert_eq!(
+        names(&members),
+        [&young, ".entrypoint-mine.tmp", ".somebody.tmp", "a"]
+    );
 }
 
 #[test]
 fn the_verdict_is_what_is_there_and_not_what_was_returned() {
     let failed = |errno: Errno| link_error("/p", errno);
     let judge = |linked, seen: Result<Option<&[u8]>, StoreError>| {
-        verdict("/p", b"ours", linked, || Ok(()), seen.map(|seen| seen.map(<[u8]>::to_vec)))
+        verdict(
+            "/p",
+            b"ours",
+            linked,
+            || Ok(()),
+            seen.map(|seen| seen.map(<[u8]>::to_vec)),
+        )
     };
     // An error that hid a success, and a success that was somebody else's.
-    assert_eq!(judge(Err(failed(Errno::EIO)), Ok(Some(b"ours"))).unwrap(), Created::Ours);
-    assert_eq!(judge(Err(failed(Errno::EEXIST)), Ok(Some(b"ours"))).unwrap(), Created::Ours);
+    assert_eq!(
+        judge(Err(failed(Errno::EIO)), Ok(Some(b"ours"))).unwrap(),
+        Created::Ours
+    );
+    assert_eq!(
+        judge(Err(failed(Errno::EEXIST)), Ok(Some(b"ours"))).unwrap(),
+        Created::Ours
+    );
     let theirs = Created::Exists(b"theirs".to_vec());
     assert_eq!(judge(Ok(()), Ok(Some(b"theirs"))).unwrap(), theirs);
-    assert_eq!(judge(Err(failed(Errno::EEXIST)), Ok(Some(b"theirs"))).unwrap(), theirs);
+    assert_eq!(
+        judge(Err(failed(Errno::EEXIST)), Ok(Some(b"theirs"))).unwrap(),
+        theirs
+    );
     // Nothing there: refusals are final, all else stays open.
     assert!(judge(Ok(()), Ok(None)).unwrap_err().is_unclear());
-    assert!(judge(Err(failed(Errno::EIO)), Ok(None)).unwrap_err().is_unclear());
-    assert!(judge(Err(failed(Errno::EEXIST)), Ok(None)).unwrap_err().is_unclear());
-    assert!(!judge(Err(failed(Errno::EROFS)), Ok(None)).unwrap_err().is_unclear());
+    assert!(
+        judge(Err(failed(Errno::EIO)), Ok(None))
+            .unwrap_err()
+            .is_unclear()
+    );
+    assert!(
+        judge(Err(failed(Errno::EEXIST)), Ok(None))
+            .unwrap_err()
+            .is_unclear()
+    );
+    assert!(
+        !judge(Err(failed(Errno::EROFS)), Ok(None))
+            .unwrap_err()
+            .is_unclear()
+    );
     for errno in [Errno::EPERM, Errno::EOPNOTSUPP, Errno::ENOSYS] {
         let error = judge(Err(failed(errno)), Ok(None)).unwrap_err();
         assert!(matches!(error, StoreError::Unsupported { .. }), "{error:?}");

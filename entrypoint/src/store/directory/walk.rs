@@ -110,11 +110,15 @@ pub(super) fn list(root: &Path, prefix: &Prefix) -> Result<Vec<Key>, StoreError>
     let mut directories = 0;
     while let Some(prefix) = ahead.pop() {
         // One that vanished since it was seen holds nothing.
-        let Some(dir) = open(root, &prefix, Op::List)? else { continue };
+        let Some(dir) = open(root, &prefix, Op::List)? else {
+            continue;
+        };
         let path = root.join(prefix.as_str());
         for (name, kind) in entries(dir, &path, Op::List)? {
             // Below the deepest level there can be no keys of ours.
-            let Ok(key) = prefix.join(&name) else { continue };
+            let Ok(key) = prefix.join(&name) else {
+                continue;
+            };
             match kind {
                 Kind::File => keys.push(key),
                 Kind::Directory if prefix.segments().count() + 1 >= MAX_DEPTH => {}
@@ -124,7 +128,9 @@ pub(super) fn list(root: &Path, prefix: &Prefix) -> Result<Vec<Key>, StoreError>
                 }
                 // Ignoring it could hide a record, so it is said instead.
                 Kind::Other => {
-                    return Err(StoreError::NotAFile { path: shown(&path.join(name)) });
+                    return Err(StoreError::NotAFile {
+                        path: shown(&path.join(name)),
+                    });
                 }
             }
             if keys.len() > MAX_LISTED || directories > MAX_LISTED {
@@ -145,13 +151,11 @@ pub(super) enum Kind {
 }
 
 /// The entries of a directory whose names could be segments of a key; all others are not ours.
-pub(super) fn entries(
-    dir: File,
-    path: &Path,
-    op: Op,
-) -> Result<Vec<(String, Kind)>, StoreError> {
+pub(super) fn entries(dir: File, path: &Path, op: Op) -> Result<Vec<(String, Kind)>, StoreError> {
     let fail = |errno: Errno| StoreError::of(op, shown(path), errno);
-    let look = dir.try_clone().map_err(|e| StoreError::of(op, shown(path), e))?;
+    let look = dir
+        .try_clone()
+        .map_err(|e| StoreError::of(op, shown(path), e))?;
     let mut dir = Dir::from_fd(dir.into()).map_err(fail)?;
     let mut found = Vec::new();
     for (seen, entry) in dir.iter().enumerate() {
@@ -159,7 +163,9 @@ pub(super) fn entries(
         if seen > MAX_ENTRIES {
             return Err(StoreError::TooMany { path: shown(path) });
         }
-        let Ok(name) = entry.file_name().to_str() else { continue };
+        let Ok(name) = entry.file_name().to_str() else {
+            continue;
+        };
         if !is_segment(name) {
             continue;
         }

@@ -18,16 +18,31 @@ pub(crate) fn suite(fresh: impl Fn() -> Box<Opener>) {
         ("nothing is there at first", nothing_at_first),
         ("created is read by all", created_is_read_by_all),
         ("the first creator wins for ever", first_creator_wins),
-        ("one winner of 16 threads for each of 50 keys", one_winner_each),
+        (
+            "one winner of 16 threads for each of 50 keys",
+            one_winner_each,
+        ),
         ("put replaces and is visible", put_replaces),
         ("readers never see half a value", never_half_a_value),
         ("list gives exactly what lies below", lists_below),
         ("values are bounded", values_are_bounded),
         ("removed is gone", removed_is_gone),
-        ("an error that hid a success is undone by asking again", hidden_success),
-        ("an error without effect leaves the place free", error_without_effect),
-        ("a late write does not displace the winner", late_write_loses),
-        ("a late write that finds the place free is found", late_write_lands),
+        (
+            "an error that hid a success is undone by asking again",
+            hidden_success,
+        ),
+        (
+            "an error without effect leaves the place free",
+            error_without_effect,
+        ),
+        (
+            "a late write does not displace the winner",
+            late_write_loses,
+        ),
+        (
+            "a late write that finds the place free is found",
+            late_write_lands,
+        ),
         ("a read-only store still reads", read_only_reads),
     ];
     for (name, case) in cases {
@@ -39,7 +54,10 @@ pub(crate) fn suite(fresh: impl Fn() -> Box<Opener>) {
 fn nothing_at_first(open: &Opener) {
     let store = open();
     assert_eq!(store.read(&key("identity.json")).unwrap(), None);
-    assert_eq!(store.read(&key("generations/000001/claim.json")).unwrap(), None);
+    assert_eq!(
+        store.read(&key("generations/000001/claim.json")).unwrap(),
+        None
+    );
     assert_eq!(store.list(&Prefix::root()).unwrap(), []);
     assert_eq!(store.list(&Prefix::new("members").unwrap()).unwrap(), []);
     assert!(!store.remove(&key("members/a.json")).unwrap());
@@ -59,13 +77,25 @@ fn first_creator_wins(open: &Opener) {
     let (one, two) = (open(), open());
     let claim = key("claim.json");
     assert_eq!(one.create(&claim, b"one").unwrap(), Created::Ours);
-    assert_eq!(two.create(&claim, b"two").unwrap(), Created::Exists(b"one".to_vec()));
+    assert_eq!(
+        two.create(&claim, b"two").unwrap(),
+        Created::Exists(b"one".to_vec())
+    );
     // Asked again, because an answer may have been lost.
     assert_eq!(one.create(&claim, b"one").unwrap(), Created::Ours);
-    assert_eq!(two.create(&claim, b"two").unwrap(), Created::Exists(b"one".to_vec()));
+    assert_eq!(
+        two.create(&claim, b"two").unwrap(),
+        Created::Exists(b"one".to_vec())
+    );
     // Also against an empty value and the beginning of one.
-    assert_eq!(two.create(&claim, b"").unwrap(), Created::Exists(b"one".to_vec()));
-    assert_eq!(two.create(&claim, b"on").unwrap(), Created::Exists(b"one".to_vec()));
+    assert_eq!(
+        two.create(&claim, b"").unwrap(),
+        Created::Exists(b"one".to_vec())
+    );
+    assert_eq!(
+        two.create(&claim, b"on").unwrap(),
+        Created::Exists(b"one".to_vec())
+    );
 }
 
 fn one_winner_each(open: &Opener) {
@@ -80,24 +110,42 @@ fn one_winner_each(open: &Opener) {
                     let create = |n: usize| {
                         barrier.wait();
                         let claim = key(&format!("generations/{n:06}/claim.json"));
-                        store.create(&claim, format!("token {me}").as_bytes()).unwrap()
+                        store
+                            .create(&claim, format!("token {me}").as_bytes())
+                            .unwrap()
                     };
                     (0..KEYS).map(create).collect()
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     let store = open();
     for n in 0..KEYS {
         let claim = key(&format!("generations/{n:06}/claim.json"));
         let stored = store.read(&claim).unwrap().unwrap();
-        let winners: Vec<usize> =
-            (0..THREADS).filter(|&me| verdicts[me][n] == Created::Ours).collect();
+        let winners: Vec<usize> = (0..THREADS)
+            .filter(|&me| verdicts[me][n] == Created::Ours)
+            .collect();
         assert_eq!(winners.len(), 1, "winners of {claim}: {winners:?}");
-        assert_eq!(stored, format!("token {}", winners[0]).into_bytes(), "{claim}");
-        for (me, verdict) in verdicts.iter().enumerate().filter(|(me, _)| *me != winners[0]) {
-            assert_eq!(verdict[n], Created::Exists(stored.clone()), "{claim}, thread {me}");
+        assert_eq!(
+            stored,
+            format!("token {}", winners[0]).into_bytes(),
+            "{claim}"
+        );
+        for (me, verdict) in verdicts
+            .iter()
+            .enumerate()
+            .filter(|(me, _)| *me != winners[0])
+        {
+            assert_eq!(
+                verdict[n],
+                Created::Exists(stored.clone()),
+                "{claim}, thread {me}"
+            );
         }
     }
     assert_eq!(store.list(&Prefix::root()).unwrap().len(), KEYS);
@@ -108,9 +156,15 @@ fn put_replaces(open: &Opener) {
     let beat = key("members/task-1.json");
     for n in 0..3 {
         one.put(&beat, format!("beat {n}").as_bytes()).unwrap();
-        assert_eq!(two.read(&beat).unwrap(), Some(format!("beat {n}").into_bytes()));
+        assert_eq!(
+            two.read(&beat).unwrap(),
+            Some(format!("beat {n}").into_bytes())
+        );
     }
-    assert_eq!(two.create(&beat, b"x").unwrap(), Created::Exists(b"beat 2".to_vec()));
+    assert_eq!(
+        two.create(&beat, b"x").unwrap(),
+        Created::Exists(b"beat 2".to_vec())
+    );
     assert_eq!(one.list(&Prefix::root()).unwrap(), [beat]);
 }
 
@@ -138,13 +192,27 @@ fn never_half_a_value(open: &Opener) {
 
 fn lists_below(open: &Opener) {
     let store = open();
-    let names = ["identity.json", "members/a.json", "members/b.json", "members-old/c.json", "m/n/o/p/q/r/s/t"];
+    let names = [
+        "identity.json",
+        "members/a.json",
+        "members/b.json",
+        "members-old/c.json",
+        "m/n/o/p/q/r/s/t",
+    ];
     for name in names {
-        assert_eq!(store.create(&key(name), name.as_bytes()).unwrap(), Created::Ours);
+        assert_eq!(
+            store.create(&key(name), name.as_bytes()).unwrap(),
+            Created::Ours
+        );
     }
     let list = |prefix: &str| -> Vec<String> {
         let prefix = Prefix::new(prefix).unwrap();
-        open().list(&prefix).unwrap().iter().map(ToString::to_string).collect()
+        open()
+            .list(&prefix)
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     };
     let all = store.list(&Prefix::root()).unwrap();
     assert!(all.is_sorted());
@@ -187,14 +255,20 @@ fn hidden_success(open: &Opener) {
     let claim = key("claim.json");
     one.inject(Op::Create, Fault::ErrorAfter);
     assert!(one.create(&claim, b"one").unwrap_err().is_unclear());
-    assert_eq!(two.create(&claim, b"two").unwrap(), Created::Exists(b"one".to_vec()));
+    assert_eq!(
+        two.create(&claim, b"two").unwrap(),
+        Created::Exists(b"one".to_vec())
+    );
     assert_eq!(one.create(&claim, b"one").unwrap(), Created::Ours);
 
     let lost = key("lost.json");
     one.inject(Op::Create, Fault::ErrorAfter);
     assert_eq!(two.create(&lost, b"two").unwrap(), Created::Ours);
     assert!(one.create(&lost, b"one").unwrap_err().is_unclear());
-    assert_eq!(one.create(&lost, b"one").unwrap(), Created::Exists(b"two".to_vec()));
+    assert_eq!(
+        one.create(&lost, b"one").unwrap(),
+        Created::Exists(b"two".to_vec())
+    );
 }
 
 fn error_without_effect(open: &Opener) {
@@ -210,7 +284,10 @@ fn error_without_effect(open: &Opener) {
     one.remove(&claim).unwrap_err();
     assert_eq!(two.read(&claim).unwrap(), None);
     assert_eq!(two.create(&claim, b"two").unwrap(), Created::Ours);
-    assert_eq!(one.create(&claim, b"one").unwrap(), Created::Exists(b"two".to_vec()));
+    assert_eq!(
+        one.create(&claim, b"one").unwrap(),
+        Created::Exists(b"two".to_vec())
+    );
 }
 
 fn late_write_loses(open: &Opener) {
@@ -222,7 +299,10 @@ fn late_write_loses(open: &Opener) {
     gate.open();
     gate.wait_for_passage();
     assert_eq!(two.read(&claim).unwrap().as_deref(), Some(&b"two"[..]));
-    assert_eq!(one.create(&claim, b"one").unwrap(), Created::Exists(b"two".to_vec()));
+    assert_eq!(
+        one.create(&claim, b"one").unwrap(),
+        Created::Exists(b"two".to_vec())
+    );
 }
 
 fn late_write_lands(open: &Opener) {
@@ -233,7 +313,10 @@ fn late_write_lands(open: &Opener) {
     assert_eq!(two.read(&claim).unwrap(), None);
     gate.open();
     gate.wait_for_passage();
-    assert_eq!(two.create(&claim, b"two").unwrap(), Created::Exists(b"one".to_vec()));
+    assert_eq!(
+        two.create(&claim, b"two").unwrap(),
+        Created::Exists(b"one".to_vec())
+    );
     assert_eq!(one.create(&claim, b"one").unwrap(), Created::Ours);
 }
 

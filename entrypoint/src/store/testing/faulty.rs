@@ -58,8 +58,15 @@ impl Gate {
 
     fn wait_until(&self, what: &str, done: impl Fn(&GateState) -> bool) {
         let state = self.0.0.lock().unwrap();
-        let (state, late) = self.0.1.wait_timeout_while(state, PATIENCE, |s| !done(s)).unwrap();
-        assert!(!late.timed_out(), "waited in vain until {what}; last: {state:?}");
+        let (state, late) = self
+            .0
+            .1
+            .wait_timeout_while(state, PATIENCE, |s| !done(s))
+            .unwrap();
+        assert!(
+            !late.timed_out(),
+            "waited in vain until {what}; last: {state:?}"
+        );
     }
 
     fn pass(&self) {
@@ -127,7 +134,10 @@ impl FaultyStore {
         let _leave = Leave(&self.inside);
         let writes = matches!(op, Op::Create | Op::Put | Op::Remove);
         if writes && self.read_only.load(Ordering::SeqCst) {
-            return Err(StoreError::ReadOnly { op, path: path.to_owned() });
+            return Err(StoreError::ReadOnly {
+                op,
+                path: path.to_owned(),
+            });
         }
         let broken = || StoreError::Io {
             op,
@@ -186,7 +196,9 @@ impl Store for FaultyStore {
 
     fn create(&self, key: &Key, value: &[u8]) -> Result<Created, StoreError> {
         let (owned, value) = (key.clone(), value.to_vec());
-        self.run(Op::Create, key.as_str(), move |real| real.create(&owned, &value))
+        self.run(Op::Create, key.as_str(), move |real| {
+            real.create(&owned, &value)
+        })
     }
 
     fn put(&self, key: &Key, value: &[u8]) -> Result<(), StoreError> {
