@@ -4,6 +4,14 @@
 //!
 //! Every test of `real::` prints `skipped:` on stderr when there is no real binary.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may fail loudly; clippy only knows this of functions marked as tests"
+)]
+
 #[path = "conformance/subject.rs"]
 mod subject;
 

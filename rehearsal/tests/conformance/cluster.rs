@@ -30,11 +30,16 @@ impl Node {
         let result = &answer.body["result"];
         let raft = &result["raft_info"];
         let number = |v: &Value| v.as_u64().ok_or_else(|| format!("no number: {result}"));
-        let peers = result["peers"].as_object().ok_or_else(|| format!("no peers: {result}"))?;
+        let peers = result["peers"]
+            .as_object()
+            .ok_or_else(|| format!("no peers: {result}"))?;
         let uri = |v: &Value| v["uri"].as_str().unwrap_or_default().to_owned();
         Ok(View {
             id: number(&result["peer_id"])?,
-            peers: peers.iter().map(|(id, v)| (id.parse().unwrap(), uri(v))).collect(),
+            peers: peers
+                .iter()
+                .map(|(id, v)| (id.parse().unwrap(), uri(v)))
+                .collect(),
             leader: raft["leader"].as_u64(),
             role: raft["role"].as_str().map(Into::into),
             term: number(&raft["term"])?,
@@ -47,14 +52,25 @@ impl Node {
 
     /// `/cluster` of a node that must answer.
     pub async fn view(&self) -> View {
-        self.cluster().await.unwrap_or_else(|why| panic!("{why}; {}", self.tail()))
+        self.cluster()
+            .await
+            .unwrap_or_else(|why| panic!("{why}; {}", self.tail()))
     }
 
     /// Wait until `/cluster` is as wanted.
-    pub async fn until_view(&self, what: &str, seconds: u64, wanted: impl Fn(&View) -> bool) -> View {
+    pub async fn until_view(
+        &self,
+        what: &str,
+        seconds: u64,
+        wanted: impl Fn(&View) -> bool,
+    ) -> View {
         until(what, s(seconds), async || {
             let view = self.cluster().await?;
-            if wanted(&view) { Ok(view) } else { Err(format!("{view:?}")) }
+            if wanted(&view) {
+                Ok(view)
+            } else {
+                Err(format!("{view:?}"))
+            }
         })
         .await
     }
@@ -82,33 +98,48 @@ impl Node {
             "shard_number": shards,
             "replication_factor": factor,
         });
-        let answer = self.put(&format!("/collections/c?timeout={timeout}"), body).await;
+        let answer = self
+            .put(&format!("/collections/c?timeout={timeout}"), body)
+            .await;
         assert_eq!(answer.result(), json!(true));
     }
 
     /// Write the points with these ids and wait.
     pub async fn write(&self, ids: std::ops::Range<u64>) {
-        let answer = self.put("/collections/c/points?wait=true", points(ids)).await;
+        let answer = self
+            .put("/collections/c/points?wait=true", points(ids))
+            .await;
         assert_eq!(answer.result()["status"], "completed");
     }
 
     /// Exact count as this node sees it.
     pub async fn count(&self) -> Result<u64, String> {
         let body = Some(json!({"exact": true}));
-        let answer = self.call("POST", "/collections/c/points/count", body).await?;
-        answer.body["result"]["count"].as_u64().ok_or_else(|| format!("{answer:?}"))
+        let answer = self
+            .call("POST", "/collections/c/points/count", body)
+            .await?;
+        answer.body["result"]["count"]
+            .as_u64()
+            .ok_or_else(|| format!("{answer:?}"))
     }
 
     /// States of the replicas of `c` by shard and peer, as this node sees them.
     pub async fn replicas(&self) -> Result<BTreeMap<(u64, u64), String>, String> {
         let answer = self.call("GET", "/collections/c/cluster", None).await?;
         let result = &answer.body["result"];
-        let me = result["peer_id"].as_u64().ok_or_else(|| format!("{answer:?}"))?;
+        let me = result["peer_id"]
+            .as_u64()
+            .ok_or_else(|| format!("{answer:?}"))?;
         let both = ["local_shards", "remote_shards"];
-        let rows = both.iter().flat_map(|k| result[*k].as_array().into_iter().flatten());
+        let rows = both
+            .iter()
+            .flat_map(|k| result[*k].as_array().into_iter().flatten());
         let row = |r: &Value| {
             let peer = r["peer_id"].as_u64().unwrap_or(me);
-            ((r["shard_id"].as_u64().unwrap(), peer), r["state"].as_str().unwrap().to_owned())
+            (
+                (r["shard_id"].as_u64().unwrap(), peer),
+                r["state"].as_str().unwrap().to_owned(),
+            )
         };
         Ok(rows.map(row).collect())
     }
@@ -118,7 +149,10 @@ impl Node {
         let answer = self.call("GET", "/collections/c/cluster", None).await?;
         let local = answer.body["result"]["local_shards"].as_array();
         let local = local.ok_or_else(|| format!("{answer:?}"))?;
-        Ok(local.iter().filter_map(|r| r["points_count"].as_u64()).sum())
+        Ok(local
+            .iter()
+            .filter_map(|r| r["points_count"].as_u64())
+            .sum())
     }
 
     /// Wait until a replica has this state, as this node sees it.
@@ -126,7 +160,11 @@ impl Node {
         until(&format!("replica {state}"), s(seconds), async || {
             let replicas = self.replicas().await?;
             let now = replicas.get(&(shard, peer));
-            if now.is_some_and(|now| now == state) { Ok(()) } else { Err(format!("{replicas:?}")) }
+            if now.is_some_and(|now| now == state) {
+                Ok(())
+            } else {
+                Err(format!("{replicas:?}"))
+            }
         })
         .await;
     }

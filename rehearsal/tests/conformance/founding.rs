@@ -16,8 +16,14 @@ async fn first_peer_leads_itself(lab: Lab) {
     let state = node.spec.raft_state();
     assert_eq!(state["this_peer_id"], view.id);
     assert_eq!(state["first_voter"], view.id);
-    assert_eq!(state["state"]["conf_state"]["voters"], serde_json::json!([view.id]));
-    assert!(state["state"]["hard_state"]["term"].as_u64() >= Some(1), "{state}");
+    assert_eq!(
+        state["state"]["conf_state"]["voters"],
+        serde_json::json!([view.id])
+    );
+    assert!(
+        state["state"]["hard_state"]["term"].as_u64() >= Some(1),
+        "{state}"
+    );
 }
 
 /// Without an address it refuses.
@@ -30,7 +36,12 @@ async fn first_peer_needs_its_uri(lab: Lab) {
 async fn bootstrap_with_own_uri_founds(lab: Lab) {
     let node = lab.node(1).join(&lab.uri(1)).start();
     node.leads_itself().await;
-    assert!(node.log().contains("Bootstrap URI is the same as this peer URI"), "{}", node.tail());
+    assert!(
+        node.log()
+            .contains("Bootstrap URI is the same as this peer URI"),
+        "{}",
+        node.tail()
+    );
 }
 
 /// An empty variable is a usage error, not "unset".
@@ -43,7 +54,11 @@ async fn empty_variables_are_usage_errors(lab: Lab) {
 
 /// Addresses may come from the environment.
 async fn uri_from_the_environment(lab: Lab) {
-    let node = lab.node(1).without_uri().env("QDRANT_URI", &lab.uri(1)).start();
+    let node = lab
+        .node(1)
+        .without_uri()
+        .env("QDRANT_URI", &lab.uri(1))
+        .start();
     node.leads_itself().await;
 }
 

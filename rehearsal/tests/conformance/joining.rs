@@ -43,7 +43,11 @@ async fn failed_join_keeps_id_and_can_be_repeated(lab: Lab) {
     assert_eq!(node.exit(s(10)).await.code(), Some(101));
     let took = node.started.elapsed();
     assert!(took < s(3), "took {took:?}");
-    assert!(node.log().contains("Failed to create timeout channel"), "{}", node.tail());
+    assert!(
+        node.log().contains("Failed to create timeout channel"),
+        "{}",
+        node.tail()
+    );
     let state = spec.raft_state();
     assert_eq!(state["state"]["hard_state"]["term"], 0, "{state}");
     let id = state["this_peer_id"].as_u64().unwrap();
@@ -60,7 +64,10 @@ async fn silent_until_joined(lab: Lab) {
     first.pause();
     let mut second = lab.node(2).join(&lab.uri(1)).start();
     for _ in 0..20 {
-        let open: Vec<u16> = [6333, 6334, 6335].into_iter().filter(|p| second.listens(*p)).collect();
+        let open: Vec<u16> = [6333, 6334, 6335]
+            .into_iter()
+            .filter(|p| second.listens(*p))
+            .collect();
         assert!(open.is_empty(), "open before the join: {open:?}");
         assert!(second.alive(), "{}", second.tail());
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -83,12 +90,18 @@ async fn join_into_a_black_hole_ends_after_15_s(lab: Lab) {
 async fn join_without_a_leader_ends_after_10_s(lab: Lab) {
     let mut nodes = lab.cluster(2).await;
     nodes[0].kill();
-    nodes[1].until_view("no leader", 15, |v| v.leader == Some(0)).await;
+    nodes[1]
+        .until_view("no leader", 15, |v| v.leader == Some(0))
+        .await;
     let mut third = lab.node(3).join(&lab.uri(2)).start();
     assert_eq!(third.exit(s(25)).await.code(), Some(101));
     let took = third.started.elapsed();
     assert!((s(9)..s(14)).contains(&took), "took {took:?}");
-    assert!(third.log().contains("leader is not established within 10s"), "{}", third.tail());
+    assert!(
+        third.log().contains("leader is not established within 10s"),
+        "{}",
+        third.tail()
+    );
 }
 
 /// The address of a known peer without replicas: the old id goes first.
@@ -109,7 +122,11 @@ async fn reused_address_of_a_holder_is_refused(lab: Lab) {
     nodes[2].kill();
     let mut new = lab.node(3).join(&lab.uri(1)).empty_disk("new").start();
     assert_eq!(new.exit(s(10)).await.code(), Some(101));
-    assert!(new.started.elapsed() < s(4), "took {:?}", new.started.elapsed());
+    assert!(
+        new.started.elapsed() < s(4),
+        "took {:?}",
+        new.started.elapsed()
+    );
     assert!(new.log().contains("still has shards"), "{}", new.tail());
 }
 
@@ -120,9 +137,24 @@ async fn join_after_the_first_peer_was_removed(lab: Lab) {
     nodes[0].kill();
     let elected = |v: &crate::cluster::View| v.leader.is_some_and(|l| l != 0 && l != first);
     nodes[1].until_view("a new leader", 20, elected).await;
-    assert_eq!(nodes[1].delete(&format!("/cluster/peer/{first}")).await.status, 200);
-    let view = lab.node(4).join(&lab.uri(2)).start_joined().await.is_voter_among(3).await;
-    assert!(view.peers.values().all(|uri| uri.starts_with("http://")), "{view:?}");
+    assert_eq!(
+        nodes[1]
+            .delete(&format!("/cluster/peer/{first}"))
+            .await
+            .status,
+        200
+    );
+    let view = lab
+        .node(4)
+        .join(&lab.uri(2))
+        .start_joined()
+        .await
+        .is_voter_among(3)
+        .await;
+    assert!(
+        view.peers.values().all(|uri| uri.starts_with("http://")),
+        "{view:?}"
+    );
     assert!(!view.peers.contains_key(&first), "{view:?}");
 }
 

@@ -10,8 +10,14 @@ async fn leader_is_null_then_zero(lab: Lab) {
     nodes.iter_mut().for_each(|node| node.kill());
     let again = lab.node(2).start();
     let first = until("REST", s(20), async || again.cluster().await).await;
-    assert_eq!((first.leader, first.role.clone()), (None, None), "{first:?}");
-    let later = again.until_view("leader 0", 15, |v| v.leader.is_some()).await;
+    assert_eq!(
+        (first.leader, first.role.clone()),
+        (None, None),
+        "{first:?}"
+    );
+    let later = again
+        .until_view("leader 0", 15, |v| v.leader.is_some())
+        .await;
     assert_eq!(later.leader, Some(0), "{later:?}");
     assert_eq!(later.role.as_deref(), Some("Candidate"), "{later:?}");
 }
@@ -22,22 +28,40 @@ async fn metadata_keys(lab: Lab) {
     let path = "/cluster/metadata/keys/generation";
     assert_eq!(nodes[1].get(path).await.result(), json!(null));
     let value = json!({"number": 1, "token": "t"});
-    let put = nodes[1].put(&format!("{path}?wait=true"), value.clone()).await;
+    let put = nodes[1]
+        .put(&format!("{path}?wait=true"), value.clone())
+        .await;
     assert_eq!(put.result(), json!(true));
     assert_eq!(nodes[1].get(path).await.result(), value);
-    assert_eq!(nodes[1].get("/cluster/metadata/keys").await.result(), json!(["generation"]));
+    assert_eq!(
+        nodes[1].get("/cluster/metadata/keys").await.result(),
+        json!(["generation"])
+    );
     for node in &nodes {
         until("the key elsewhere", s(5), async || {
             let read = node.get(path).await.result();
-            if read == value { Ok(()) } else { Err(read.to_string()) }
+            if read == value {
+                Ok(())
+            } else {
+                Err(read.to_string())
+            }
         })
         .await;
     }
     nodes[2].delete(&format!("{path}?wait=true")).await.result();
     assert_eq!(nodes[2].get(path).await.result(), json!(null));
-    nodes[0].put(&format!("{path}?wait=true"), json!(2)).await.result();
-    nodes[0].put(&format!("{path}?wait=true"), json!(null)).await.result();
-    assert_eq!(nodes[0].get("/cluster/metadata/keys").await.result(), json!([]));
+    nodes[0]
+        .put(&format!("{path}?wait=true"), json!(2))
+        .await
+        .result();
+    nodes[0]
+        .put(&format!("{path}?wait=true"), json!(null))
+        .await
+        .result();
+    assert_eq!(
+        nodes[0].get("/cluster/metadata/keys").await.result(),
+        json!([])
+    );
 }
 
 /// Ready once, ready for ever: a lost quorum does not show.
@@ -53,7 +77,9 @@ async fn readyz_is_a_latch(lab: Lab) {
     };
     until("ready", s(20), ready).await;
     nodes[0].kill();
-    nodes[1].until_view("no leader", 15, |v| v.leader == Some(0)).await;
+    nodes[1]
+        .until_view("no leader", 15, |v| v.leader == Some(0))
+        .await;
     for path in ["/readyz", "/healthz", "/livez"] {
         assert_eq!(nodes[1].get(path).await.status, 200, "{path}");
     }
@@ -67,9 +93,19 @@ async fn failures_outlive_the_peer(lab: Lab) {
     let gone = nodes[2].view().await.id;
     nodes[2].kill();
     let uri = format!("{}/", lab.uri(3));
-    nodes[0].until_view("a failure", 15, |v| v.failures.get(&uri).is_some()).await;
-    assert_eq!(nodes[0].delete(&format!("/cluster/peer/{gone}")).await.status, 200);
-    let view = nodes[0].until_view("removed", 10, |v| v.peers.len() == 2).await;
+    nodes[0]
+        .until_view("a failure", 15, |v| v.failures.get(&uri).is_some())
+        .await;
+    assert_eq!(
+        nodes[0]
+            .delete(&format!("/cluster/peer/{gone}"))
+            .await
+            .status,
+        200
+    );
+    let view = nodes[0]
+        .until_view("removed", 10, |v| v.peers.len() == 2)
+        .await;
     let failure = &view.failures[&uri];
     assert!(failure["count"].as_u64() >= Some(1), "{view:?}");
     assert!(failure["latest_error"].is_string(), "{view:?}");

@@ -13,12 +13,23 @@ async fn points_are_served_by_all(lab: Lab) {
     for node in &nodes {
         assert_eq!(node.count().await, Ok(30));
     }
-    let got = nodes[0].post("/collections/c/points", json!({"ids": [3, 4, 999]})).await.result();
-    let mut ids: Vec<u64> = got.as_array().unwrap().iter().filter_map(|p| p["id"].as_u64()).collect();
+    let got = nodes[0]
+        .post("/collections/c/points", json!({"ids": [3, 4, 999]}))
+        .await
+        .result();
+    let mut ids: Vec<u64> = got
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|p| p["id"].as_u64())
+        .collect();
     ids.sort_unstable();
     assert_eq!(ids, [3, 4]);
     let page = json!({"limit": 10, "with_payload": true});
-    let page = nodes[1].post("/collections/c/points/scroll", page).await.result();
+    let page = nodes[1]
+        .post("/collections/c/points/scroll", page)
+        .await
+        .result();
     assert_eq!(page["points"].as_array().unwrap().len(), 10);
     assert_eq!(page["points"][0], json!({"id": 0, "payload": {"n": 0}}));
     assert_eq!(page["next_page_offset"], 10);
@@ -27,7 +38,10 @@ async fn points_are_served_by_all(lab: Lab) {
     let info = nodes[0].get("/collections/c").await.result();
     assert_eq!(info["config"]["params"]["shard_number"], 2, "{info}");
     assert_eq!(info["config"]["params"]["replication_factor"], 1, "{info}");
-    assert_eq!(nodes[0].delete("/collections/c").await.result(), json!(true));
+    assert_eq!(
+        nodes[0].delete("/collections/c").await.result(),
+        json!(true)
+    );
     assert_eq!(nodes[0].get("/collections/c").await.status, 404);
 }
 
@@ -69,16 +83,22 @@ async fn missed_writes_and_recovery(lab: Lab) {
     nodes[0].write(0..10).await;
     let id = nodes[2].view().await.id;
     nodes[2].kill();
-    assert_eq!(nodes[0].replicas().await.unwrap()[&(0, id)], "Active", "only a write tells");
+    assert_eq!(
+        nodes[0].replicas().await.unwrap()[&(0, id)],
+        "Active",
+        "only a write tells"
+    );
     nodes[0].write(10..20).await;
     nodes[0].until_replica(0, id, "Dead", 10).await;
     nodes[0].write(20..30).await;
 
     let again = lab.node(3).start();
     nodes[0].until_replica(0, id, "Active", 60).await;
-    until("its own copy is complete", s(20), async || match again.local_points().await? {
-        30 => Ok(()),
-        n => Err(n.to_string()),
+    until("its own copy is complete", s(20), async || {
+        match again.local_points().await? {
+            30 => Ok(()),
+            n => Err(n.to_string()),
+        }
     })
     .await;
 }
@@ -89,7 +109,9 @@ async fn unconfirmed_write_without_quorum(lab: Lab) {
     nodes[0].create(1, 3, 10).await;
     nodes[1].kill();
     nodes[2].kill();
-    let answer = nodes[0].put("/collections/c/points?wait=true", points(0..5)).await;
+    let answer = nodes[0]
+        .put("/collections/c/points?wait=true", points(0..5))
+        .await;
     assert_eq!(answer.status, 500, "{answer:?}");
     assert!(answer.error().contains("timed out after 30s"), "{answer:?}");
     assert_eq!(nodes[0].count().await, Ok(5), "it was written all the same");

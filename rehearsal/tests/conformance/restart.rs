@@ -17,14 +17,21 @@ async fn restart_with_data_ignores_bootstrap(lab: Lab) {
 async fn all_restart(lab: Lab) {
     let mut nodes = lab.cluster(3).await;
     let peers = nodes[0].view().await.peers;
-    nodes[0].put("/cluster/metadata/keys/k?wait=true", json!("v")).await.result();
+    nodes[0]
+        .put("/cluster/metadata/keys/k?wait=true", json!("v"))
+        .await
+        .result();
     nodes.iter_mut().for_each(|node| node.kill());
     let again: Vec<_> = (1..=3).map(|n| lab.node(n).start()).collect();
     for node in &again {
         assert_eq!(node.is_voter_among(3).await.peers, peers);
         until("metadata", s(10), async || {
             let value = node.get("/cluster/metadata/keys/k").await.result();
-            if value == json!("v") { Ok(()) } else { Err(value.to_string()) }
+            if value == json!("v") {
+                Ok(())
+            } else {
+                Err(value.to_string())
+            }
         })
         .await;
     }
@@ -53,7 +60,13 @@ async fn lone_restart_under_a_new_address_ends(lab: Lab) {
     spec.dir = node.spec.dir.clone();
     let mut again = spec.start();
     assert_eq!(again.exit(s(20)).await.code(), Some(101));
-    assert!(again.log().contains("Failed to recover from any known peers"), "{}", again.tail());
+    assert!(
+        again
+            .log()
+            .contains("Failed to recover from any known peers"),
+        "{}",
+        again.tail()
+    );
 }
 
 /// The way out of a lost quorum: one survivor starts anew alone, the next joins it with its id.
@@ -61,12 +74,19 @@ async fn reinit_one_survivor_then_the_other(lab: Lab) {
     let mut nodes = lab.cluster(4).await;
     nodes[0].create(1, 4, 10).await;
     nodes[0].write(0..20).await;
-    nodes[0].put("/cluster/metadata/keys/k?wait=true", json!(7)).await.result();
+    nodes[0]
+        .put("/cluster/metadata/keys/k?wait=true", json!(7))
+        .await
+        .result();
     let ids = [nodes[2].view().await.id, nodes[3].view().await.id];
     for at in [2, 3] {
         until("metadata at the survivors", s(10), async || {
             let value = nodes[at].get("/cluster/metadata/keys/k").await.result();
-            if value == json!(7) { Ok(()) } else { Err(value.to_string()) }
+            if value == json!(7) {
+                Ok(())
+            } else {
+                Err(value.to_string())
+            }
         })
         .await;
     }
@@ -74,7 +94,10 @@ async fn reinit_one_survivor_then_the_other(lab: Lab) {
     let third = lab.node(3).arg("--reinit").start();
     let view = third.leads_itself().await;
     assert_eq!((view.id, view.peers.len()), (ids[0], 1), "{view:?}");
-    assert_eq!(third.get("/cluster/metadata/keys/k").await.result(), json!(7));
+    assert_eq!(
+        third.get("/cluster/metadata/keys/k").await.result(),
+        json!(7)
+    );
     let fourth = lab.node(4).arg("--reinit").join(&lab.uri(3)).start();
     assert_eq!(fourth.is_voter_among(2).await.id, ids[1]);
     for node in [&third, &fourth] {

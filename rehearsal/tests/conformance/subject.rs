@@ -54,7 +54,13 @@ impl Lab {
             })
             .expect("no free block of addresses in 127.77.0.0/16");
         let dir = tempfile::Builder::new().prefix(test).tempdir().unwrap();
-        Self { program, block, dir, _block: socket, _room: room }
+        Self {
+            program,
+            block,
+            dir,
+            _block: socket,
+            _room: room,
+        }
     }
 
     /// Node `n` (1..=200), on the address and the disk that belong to `n`.
@@ -164,7 +170,11 @@ impl Spec {
     /// Start the process; its output goes to `log` beside its storage.
     pub fn start(&self) -> Node {
         fs::create_dir_all(&self.dir).unwrap();
-        let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("log"))
+            .unwrap();
         let child = Command::new(&self.program)
             .args(&self.args)
             .current_dir(&self.dir)
@@ -181,7 +191,12 @@ impl Spec {
             .timeout(Duration::from_secs(60))
             .build()
             .unwrap();
-        Node { child, spec: self.clone(), client, started: Instant::now() }
+        Node {
+            child,
+            spec: self.clone(),
+            client,
+            started: Instant::now(),
+        }
     }
 
     /// Start, and start again whenever the join fails, until REST answers.
@@ -196,7 +211,11 @@ impl Spec {
                 if node.child.try_wait().unwrap().is_some() {
                     break false;
                 }
-                assert!(Instant::now() < until, "no join in a minute; {}", node.tail());
+                assert!(
+                    Instant::now() < until,
+                    "no join in a minute; {}",
+                    node.tail()
+                );
                 tokio::time::sleep(Duration::from_millis(20)).await;
             };
             if joined {
@@ -222,7 +241,9 @@ impl Answer {
 
     /// The text of the error.
     pub fn error(&self) -> &str {
-        self.body["status"]["error"].as_str().unwrap_or_else(|| panic!("no error: {self:?}"))
+        self.body["status"]["error"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no error: {self:?}"))
     }
 }
 
@@ -277,7 +298,11 @@ impl Node {
     pub fn tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
-        format!("last lines of {}:\n{}", self.spec.ip, lines[lines.len().saturating_sub(15)..].join("\n"))
+        format!(
+            "last lines of {}:\n{}",
+            self.spec.ip,
+            lines[lines.len().saturating_sub(15)..].join("\n")
+        )
     }
 
     /// Wait for the end of the process.
@@ -287,7 +312,11 @@ impl Node {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < until, "still running after {limit:?}; {}", self.tail());
+            assert!(
+                Instant::now() < until,
+                "still running after {limit:?}; {}",
+                self.tail()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -304,8 +333,14 @@ impl Node {
     }
 
     /// A request with the node's own key.
-    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Answer, String> {
-        self.call_with(self.spec.key.as_deref(), method, path, body).await
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Answer, String> {
+        self.call_with(self.spec.key.as_deref(), method, path, body)
+            .await
     }
 
     /// A request with this key.
@@ -324,7 +359,10 @@ impl Node {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request.send().await.map_err(|why| format!("{method} {path}: {why}"))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|why| format!("{method} {path}: {why}"))?;
         let status = response.status().as_u16();
         let text = response.text().await.map_err(|why| why.to_string())?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -333,37 +371,51 @@ impl Node {
 
     /// GET.
     pub async fn get(&self, path: &str) -> Answer {
-        self.call("GET", path, None).await.unwrap_or_else(|why| panic!("{why}; {}", self.tail()))
+        self.call("GET", path, None)
+            .await
+            .unwrap_or_else(|why| panic!("{why}; {}", self.tail()))
     }
 
     /// PUT.
     pub async fn put(&self, path: &str, body: Value) -> Answer {
-        self.call("PUT", path, Some(body)).await.unwrap_or_else(|why| panic!("{why}; {}", self.tail()))
+        self.call("PUT", path, Some(body))
+            .await
+            .unwrap_or_else(|why| panic!("{why}; {}", self.tail()))
     }
 
     /// POST.
     pub async fn post(&self, path: &str, body: Value) -> Answer {
-        self.call("POST", path, Some(body)).await.unwrap_or_else(|why| panic!("{why}; {}", self.tail()))
+        self.call("POST", path, Some(body))
+            .await
+            .unwrap_or_else(|why| panic!("{why}; {}", self.tail()))
     }
 
     /// DELETE.
     pub async fn delete(&self, path: &str) -> Answer {
-        self.call("DELETE", path, None).await.unwrap_or_else(|why| panic!("{why}; {}", self.tail()))
+        self.call("DELETE", path, None)
+            .await
+            .unwrap_or_else(|why| panic!("{why}; {}", self.tail()))
     }
 }
 
 /// Try until it succeeds; the last refusal is part of the panic.
-pub async fn until<T>(what: &str, limit: Duration, mut attempt: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub async fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut attempt: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let end = Instant::now() + limit;
     loop {
         match attempt().await {
             Ok(value) => return value,
-            Err(last) => assert!(Instant::now() < end, "{what}: not within {limit:?}; last: {last}"),
+            Err(last) => assert!(
+                Instant::now() < end,
+                "{what}: not within {limit:?}; last: {last}"
+            ),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
-
 
 /// Seconds.
 pub const fn s(seconds: u64) -> Duration {
