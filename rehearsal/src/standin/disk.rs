@@ -76,8 +76,9 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Open a storage directory, creating it and a fresh peer id when it is empty.
-    pub fn open(root: &Path) -> io::Result<(Self, Persistent)> {
+    /// Open a storage directory, creating it and a fresh peer id when it is empty
+    /// (`peer_id`, or a random one).
+    pub fn open(root: &Path, peer_id: Option<u64>) -> io::Result<(Self, Persistent)> {
         fs::create_dir_all(root.join("collections_meta_wal"))?;
         let disk = Self {
             root: root.to_owned(),
@@ -90,7 +91,7 @@ impl Disk {
         }
         let fresh = Persistent {
             latest_snapshot_meta: json!({"term": 0, "index": 0}),
-            this_peer_id: rand::random::<u64>() % (1 << 53) + 1,
+            this_peer_id: peer_id.unwrap_or_else(|| rand::random::<u64>() % (1 << 53) + 1),
             ..Persistent::default()
         };
         disk.save(&fresh)?;

@@ -52,7 +52,8 @@ impl Fatal {
 
 /// Serve until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> Result<(), Fatal> {
-    let (mut disk, mut state) = Disk::open(&settings.storage).map_err(Fatal::settings)?;
+    let (mut disk, mut state) =
+        Disk::open(&settings.storage, settings.peer_id).map_err(Fatal::settings)?;
     let client = client::new(CONNECT).map_err(Fatal::settings)?;
     let new = state.state.hard_state.term == 0 || settings.reinit;
     let joined = new && settings.bootstrap.is_some();

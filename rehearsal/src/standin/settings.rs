@@ -31,6 +31,8 @@ pub struct Settings {
     pub alt_api_key: Option<String>,
     /// Whether peers must show a key.
     pub enforce_internal_auth: bool,
+    /// Id to take when the disk has none; `None` for a random one.
+    pub peer_id: Option<u64>,
     /// Storage directory.
     pub storage: PathBuf,
     /// How long the copying of a shard takes.
@@ -138,6 +140,10 @@ pub fn parse(
             .filter(|k| !k.is_empty())
             .map(Into::into),
         enforce_internal_auth: read(env, "QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", false)?,
+        peer_id: match get("QDRANT__CLUSTER__PEER_ID") {
+            Some(_) => Some(read(env, "QDRANT__CLUSTER__PEER_ID", 0)?),
+            None => None,
+        },
         storage: get("QDRANT__STORAGE__STORAGE_PATH")
             .unwrap_or("./storage")
             .into(),

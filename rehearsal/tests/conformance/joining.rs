@@ -1,10 +1,8 @@
 //! Newcomers (traps T2, T3).
 
-use std::time::Duration;
-
 use futures::future::join_all;
 
-use crate::subject::{Lab, s, until};
+use crate::subject::{Lab, holds, s, until};
 
 /// A second peer joins as a learner and is made a voter.
 async fn second_joins_and_becomes_voter(lab: Lab) {
@@ -63,15 +61,18 @@ async fn silent_until_joined(lab: Lab) {
     let first = lab.founder().await;
     first.pause();
     let mut second = lab.node(2).join(&lab.uri(1)).start();
-    for _ in 0..20 {
+    holds("silence", s(2), async || {
         let open: Vec<u16> = [6333, 6334, 6335]
             .into_iter()
-            .filter(|p| second.listens(*p))
+            .filter(|port| second.listens(*port))
             .collect();
-        assert!(open.is_empty(), "open before the join: {open:?}");
-        assert!(second.alive(), "{}", second.tail());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        if open.is_empty() && second.alive() {
+            Ok(())
+        } else {
+            Err(format!("open: {open:?}"))
+        }
+    })
+    .await;
     first.resume();
     second.is_voter_among(2).await;
 }
@@ -158,6 +159,34 @@ async fn join_after_the_first_peer_was_removed(lab: Lab) {
     assert!(!view.peers.contains_key(&first), "{view:?}");
 }
 
+/// An id that comes back with an empty disk is taken in and never catches up: the leader believes
+/// that it holds what it once held (trap T12). It costs the cluster a voter.
+async fn reused_id_with_an_empty_disk_never_catches_up(lab: Lab) {
+    let mut nodes = lab.cluster(2).await;
+    let third = lab
+        .node(3)
+        .env("QDRANT__CLUSTER__PEER_ID", "777")
+        .join(&lab.uri(1));
+    nodes.push(third.start_joined().await);
+    assert_eq!(nodes[2].is_voter_among(3).await.id, 777);
+    nodes[0]
+        .put("/cluster/metadata/keys/k?wait=true", serde_json::json!(1))
+        .await
+        .result();
+    nodes[2]
+        .until_view("has the key", 5, |v| v.commit > 0)
+        .await;
+    nodes[2].kill();
+    let again = third.empty_disk("new").start_joined().await;
+    holds("never a voter again", s(8), async || {
+        match again.cluster().await? {
+            view if view.is_voter => Err(format!("{view:?}")),
+            _ => Ok(()),
+        }
+    })
+    .await;
+}
+
 crate::behaviours!(
     second_joins_and_becomes_voter,
     five_join_at_once,
@@ -169,4 +198,5 @@ crate::behaviours!(
     reused_address_replaces_an_empty_peer,
     reused_address_of_a_holder_is_refused,
     join_after_the_first_peer_was_removed,
+    reused_id_with_an_empty_disk_never_catches_up,
 );

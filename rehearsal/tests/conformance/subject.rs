@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
@@ -38,7 +39,9 @@ impl Lab {
         match std::env::var_os("QDRANT_BIN") {
             Some(program) => Some(Self::with(program.into(), test).await),
             None => {
-                eprintln!("skipped: {test} on the real binary: QDRANT_BIN is not set");
+                // Not eprintln!, which the test runner hides when a test passes.
+                let line = format!("skipped: {test} on the real binary: QDRANT_BIN is not set");
+                writeln!(std::io::stderr(), "{line}").unwrap();
                 None
             }
         }
@@ -414,6 +417,17 @@ pub async fn until<T>(
             ),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Look again and again for so long: it must stay true all the time.
+pub async fn holds(what: &str, time: Duration, mut check: impl AsyncFnMut() -> Result<(), String>) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        if let Err(now) = check().await {
+            panic!("{what}: no longer: {now}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
