@@ -1,7 +1,24 @@
 //! The PID-1 program: all I/O of the product.
+//!
+//! One direction: [`observe`] sees, `planner` decides, [`act`] acts, [`record`] tells. [`round`]
+//! holds them together; everything else is a sense or a hand of its own.
 
+pub mod act;
 pub mod child;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod discovery;
+pub mod disk;
+pub mod events;
 pub mod identity;
+pub mod ledger;
+pub mod log;
+pub mod observe;
+pub mod qdrant;
+pub mod query;
+pub mod record;
+pub mod round;
+pub mod serve;
+pub mod status;
 pub mod store;

@@ -1,3 +1,7 @@
-//! The PID-1 program.
+//! PID 1 of the image. What it does is in the library; this reads the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(entrypoint::cli::main(std::env::args_os().skip(1).collect()))
+}

@@ -1,1 +1,27 @@
-//! Every decision of the entrypoint, as pure functions. No I/O, no clock, no tokio.
+//! Every decision of the entrypoint, as functions from what was observed to what to do.
+//!
+//! No I/O, no clock, no async: [`decide`] takes one [`view::Observation`] and the time since the
+//! last one, updates a [`memory::Memory`] and returns one [`decision::Decision`]. The same code
+//! runs in PID 1 and under the model checker (`tests/model`).
+//!
+//! The rules R1 to R9 that the comments name are in `docs/architecture.md`.
+
+pub mod decision;
+pub mod destruction;
+pub mod ids;
+pub mod memory;
+pub mod observed;
+pub mod records;
+pub mod restart;
+pub mod settings;
+pub mod view;
+
+mod claimant;
+mod claims;
+mod decide;
+mod joiner;
+mod member;
+mod newcomer;
+mod witness;
+
+pub use decide::decide;

@@ -1,1 +1,226 @@
-//! (module under construction)
+//! The configuration: what the environment says, typed and checked before anything else happens.
+//!
+//! Owns reading, checking, printing and documenting. Opens no file, no socket, and never looks at the
+//! process environment except through [`ProcessEnv`]. Every variable is declared once, in `vars`;
+//! rules between variables stand in `rules`. All mistakes are reported at once, one line each.
+
+mod check;
+mod docs;
+mod env;
+mod error;
+mod nearest;
+mod parse;
+mod qdrant;
+mod reader;
+mod rules;
+mod types;
+mod vars;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+pub use self::{
+    check::render_check,
+    docs::render_markdown,
+    env::{Env, ProcessEnv},
+    error::{ConfigError, Printable},
+    qdrant::QdrantSettings,
+    types::{AdoptStore, DnsName, DnsType, LogFormat, LogLevel, Name, Secret, StoreUrl, Word},
+};
+
+/// The whole configuration of one task. What each field means stands in `docs/configuration.md` under
+/// the variable of the same name with `ENTRYPOINT_` before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Wanted number of tasks, at least 1.
+    pub cluster_size: u32,
+    /// Peers needed before the first readiness, 1 to `cluster_size`.
+    pub ready_peers: u32,
+    /// Name of our service; `None`: the one in task metadata, else `qdrant`.
+    pub service: Option<Name>,
+    /// Id of the deployment stack.
+    pub stack: Option<Word>,
+    /// Permission to take over the store of another stack.
+    pub adopt_store: Option<AdoptStore>,
+    /// The name that lists the tasks; `Some` whenever `cluster_size` is above 1.
+    pub dns_name: Option<DnsName>,
+    /// Which records that name has.
+    pub dns_type: DnsType,
+    /// The DNS server to ask; `None`: the system's.
+    pub dns_server: Option<SocketAddr>,
+    /// Limit of one DNS question.
+    pub dns_timeout: Duration,
+    /// How long emptiness without our own address in DNS must last before founding.
+    pub dns_settle: Duration,
+    /// The store.
+    pub store: StoreUrl,
+    /// Limit of one call to the store.
+    pub store_timeout: Duration,
+    /// The Qdrant program.
+    pub qdrant_bin: PathBuf,
+    /// Our own HTTP port.
+    pub control_port: u16,
+    /// The address that it listens on.
+    pub bind: IpAddr,
+    /// Override of our own address.
+    pub address: Option<IpAddr>,
+    /// Override of our zone.
+    pub zone: Option<Word>,
+    /// Override of our task id.
+    pub task_id: Option<Name>,
+    /// Override of our family:revision.
+    pub revision: Option<Word>,
+    /// Pause between rounds while forming.
+    pub round: Duration,
+    /// Pause between rounds and beats of a settled member.
+    pub beat: Duration,
+    /// Silence after which a claim may be abandoned.
+    pub claim_timeout: Duration,
+    /// Silence of all members after which the cluster counts as lost.
+    pub loss_timeout: Duration,
+    /// Limit of one question to a Qdrant or another task.
+    pub probe_timeout: Duration,
+    /// Time from SIGTERM to the kill by ECS.
+    pub stop_timeout: Duration,
+    /// Qdrant is killed this long before that.
+    pub stop_margin: Duration,
+    /// How long to keep serving after SIGTERM.
+    pub stop_linger: Duration,
+    /// First pause before Qdrant is started again.
+    pub restart_min: Duration,
+    /// Longest such pause.
+    pub restart_max: Duration,
+    /// Form of our log lines.
+    pub log: LogFormat,
+    /// Least important lines logged.
+    pub log_level: LogLevel,
+    /// Where ECS serves task metadata; `None` outside ECS.
+    pub metadata_uri: Option<reqwest::Url>,
+    /// What we know of Qdrant's own configuration.
+    pub qdrant: QdrantSettings,
+    /// Doubtful but allowed: one line each, to be logged at the start.
+    pub warnings: Vec<String>,
+    /// Every variable with the value in effect, in the order of the documentation.
+    pub effective: Vec<Effective>,
+    // Only looked at by the rules: whatever passes them is of no interest to anybody else.
+    cluster_enabled: bool,
+    p2p_tls: bool,
+    snapshots_path: Option<PathBuf>,
+    temp_path: Option<PathBuf>,
+}
+
+/// One variable with the value that is in effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// Name of the variable.
+    pub name: &'static str,
+    /// The value in its normal form; `(hidden)` for a secret, `None` when there is none (yet).
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The environment.
+    Set,
+    /// The default, or what follows from other values.
+    Default,
+}
+
+impl Config {
+    /// Reads and checks the configuration. Gives every mistake there is, never only the first.
+    pub fn from_env(env: &impl Env) -> Result<Self, Vec<ConfigError>> {
+        let mut reader = reader::Reader::new(env);
+        let r = &mut reader;
+        // The fields are read in the order of the documentation, which `effective` keeps.
+        let cluster_size = r.read(&vars::CLUSTER_SIZE);
+        let linger = if cluster_size == 1 {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(5)
+        };
+        let mut config = Self {
+            cluster_size,
+            ready_peers: r.read_or(&vars::READY_PEERS, cluster_size),
+            service: r.read(&vars::SERVICE),
+            stack: r.read(&vars::STACK),
+            adopt_store: r.read(&vars::ADOPT_STORE),
+            dns_name: r.read(&vars::DNS_NAME),
+            dns_type: r.read(&vars::DNS_TYPE),
+            dns_server: r.read(&vars::DNS_SERVER),
+            dns_timeout: r.read(&vars::DNS_TIMEOUT),
+            dns_settle: r.read(&vars::DNS_SETTLE),
+            store: r.read(&vars::STORE),
+            store_timeout: r.read(&vars::STORE_TIMEOUT),
+            qdrant_bin: r.read(&vars::QDRANT_BIN),
+            control_port: r.read(&vars::CONTROL_PORT),
+            bind: r.read(&vars::BIND),
+            address: r.read(&vars::ADDRESS),
+            zone: r.read(&vars::ZONE),
+            task_id: r.read(&vars::TASK_ID),
+            revision: r.read(&vars::REVISION),
+            round: r.read(&vars::ROUND),
+            beat: r.read(&vars::BEAT),
+            claim_timeout: r.read(&vars::CLAIM_TIMEOUT),
+            loss_timeout: r.read(&vars::LOSS_TIMEOUT),
+            probe_timeout: r.read(&vars::PROBE_TIMEOUT),
+            stop_timeout: r.read(&vars::STOP_TIMEOUT),
+            stop_margin: r.read(&vars::STOP_MARGIN),
+            stop_linger: r.read_or(&vars::STOP_LINGER, linger),
+            restart_min: r.read(&vars::RESTART_MIN),
+            restart_max: r.read(&vars::RESTART_MAX),
+            log: r.read(&vars::LOG),
+            log_level: r.read(&vars::LOG_LEVEL),
+            metadata_uri: r.read(&vars::METADATA_URI),
+            qdrant: QdrantSettings {
+                api_key: r.read(&vars::QDRANT_API_KEY),
+                alt_api_key: r.read(&vars::QDRANT_ALT_API_KEY),
+                host: r.read(&vars::QDRANT_HOST),
+                http_port: r.read(&vars::QDRANT_HTTP_PORT),
+                grpc_port: r.read(&vars::QDRANT_GRPC_PORT),
+                p2p_port: r.read(&vars::QDRANT_P2P_PORT),
+                storage_path: r.read(&vars::QDRANT_STORAGE_PATH),
+                tls: false,
+                overrides: Vec::new(),
+            },
+            snapshots_path: r.read(&vars::QDRANT_SNAPSHOTS_PATH),
+            temp_path: r.read(&vars::QDRANT_TEMP_PATH),
+            cluster_enabled: r.read(&vars::QDRANT_CLUSTER_ENABLED),
+            p2p_tls: false,
+            warnings: Vec::new(),
+            effective: Vec::new(),
+        };
+        config.qdrant.tls = r.read(&vars::QDRANT_ENABLE_TLS);
+        config.p2p_tls = r.read(&vars::QDRANT_P2P_TLS);
+        config.qdrant.overrides =
+            qdrant::overrides(config.qdrant.api_key.is_some(), |name| reader.holds(name));
+
+        config.effective = std::mem::take(&mut reader.effective);
+        let findings = rules::check(&config, &reader.broken);
+        config.warnings = findings.warnings;
+        for key in [&vars::QDRANT_API_KEY, &vars::QDRANT_ALT_API_KEY] {
+            if reader.is_empty(key.name) {
+                config.warnings.push(format!(
+                    "{} is set but empty, which means no key; remove it, or give the key",
+                    key.name
+                ));
+            }
+        }
+        let errors: Vec<_> = reader.errors.into_iter().chain(findings.errors).collect();
+        if errors.is_empty() {
+            Ok(config)
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// The variables to set for Qdrant beside those it inherits: only ones that the user has not set.
+    pub fn qdrant_env_overrides(&self) -> &[(&'static str, &'static str)] {
+        &self.qdrant.overrides
+    }
+}

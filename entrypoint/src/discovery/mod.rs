@@ -13,7 +13,7 @@ mod probe;
 mod resolver;
 
 pub use answer::Answer;
-pub use hello::{HELLO_FORMAT, HelloState, RawGeneration, RawHello};
+
 pub use probe::{CONCURRENT_PROBES, MAX_HELLO_BYTES, Ports, Probe, Prober, Silence};
 pub use resolver::{RecordKind, Resolver, ResolverConfig};
 

@@ -17,7 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::DiscoveryError;
-use super::hello::{self, RawHello};
+use planner::records::Hello;
+
+use super::hello;
 
 /// Addresses probed at the same time by [`Prober::probe_all`].
 pub const CONCURRENT_PROBES: usize = 16;
@@ -43,7 +45,7 @@ pub struct Ports {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// An entrypoint told us about itself. Nothing of it is verified here.
-    Hello(Box<RawHello>),
+    Hello(Box<Hello>),
     /// Someone alive refused us (401 or 403): another API key, or not ours.
     Refused {
         /// The HTTP status.

@@ -6,11 +6,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
-use crate::discovery::HelloState;
+use planner::records::State;
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const PATIENCE: Duration = Duration::from_millis(400);
-const HELLO: &str = r#"{"format":1,"service":"vectors","store_id":null,"task":"t","address":"127.0.0.1",
+/// Never waited for: an answer comes at once, even on a busy machine.
+const PATIENT: Duration = Duration::from_secs(10);
+/// Waited for in full where nothing comes.
+const IMPATIENT: Duration = Duration::from_millis(500);
+const HELLO: &str = r#"{"format":1,"service":"vectors","store_id":null,"task":"t","aside":false,"peers":[],
     "uri":"http://127.0.0.1:6335/","state":"empty","generation":null}"#;
 
 /// A listener that reads one request, answers with these bytes and closes; gives its port and the
@@ -53,7 +56,11 @@ async fn mute() -> (TcpListener, u16) {
 }
 
 fn prober(control: u16, http: u16, p2p: u16, key: Option<&str>) -> Prober {
-    Prober::new(Ports { control, http, p2p }, key, PATIENCE).unwrap()
+    Prober::new(Ports { control, http, p2p }, key, PATIENT).unwrap()
+}
+
+fn impatient(control: u16, http: u16, p2p: u16) -> Prober {
+    Prober::new(Ports { control, http, p2p }, None, IMPATIENT).unwrap()
 }
 
 async fn control(answer: Vec<u8>) -> Probe {
@@ -76,7 +83,7 @@ async fn a_hello_is_asked_for_with_the_key_and_read() {
     let dead = closed().await;
     let probe = prober(port, dead, dead, Some("secret")).probe(HOST).await;
     match &probe {
-        Probe::Hello(hello) => assert_eq!(hello.state, HelloState::Empty),
+        Probe::Hello(hello) => assert_eq!(hello.state, State::Empty),
         other => panic!("{other:?}"),
     }
     assert!(probe.is_alive());
@@ -119,7 +126,7 @@ async fn unreadable_answers_are_someone_alive() {
 async fn a_stopped_process_is_someone_alive() {
     let (_listener, port) = mute().await;
     let dead = closed().await;
-    let what = malformed(prober(port, dead, dead, None).probe(HOST).await);
+    let what = malformed(impatient(port, dead, dead).probe(HOST).await);
     assert!(what.contains("takes connections"), "{what}");
 }
 
@@ -152,15 +159,15 @@ async fn dropped_packets_are_a_time_out_and_outweigh_refusals() {
     let listener = socket.listen(1).unwrap();
     let full = listener.local_addr().unwrap();
     let mut queue = Vec::new();
-    while let Ok(stream) = timeout(PATIENCE, TcpStream::connect(full)).await {
+    while let Ok(stream) = timeout(IMPATIENT, TcpStream::connect(full)).await {
         queue.push(stream.unwrap());
         assert!(queue.len() < 100, "the queue takes everything");
     }
     let dead = closed().await;
     let why = Silence::Timeout;
-    let probe = prober(full.port(), dead, dead, None).probe(HOST).await;
+    let probe = impatient(full.port(), dead, dead).probe(HOST).await;
     assert_eq!(probe, Probe::NoAnswer { why });
-    let probe = prober(dead, full.port(), dead, None).probe(HOST).await;
+    let probe = impatient(dead, full.port(), dead).probe(HOST).await;
     assert_eq!(probe, Probe::NoAnswer { why });
 }
 
@@ -202,11 +209,11 @@ fn a_key_that_cannot_be_sent_is_refused_without_showing_it() {
         http: 2,
         p2p: 3,
     };
-    let error = Prober::new(ports, Some("geheim\n"), PATIENCE)
+    let error = Prober::new(ports, Some("geheim\n"), PATIENT)
         .unwrap_err()
         .to_string();
     assert!(!error.contains("geheim"), "{error}");
-    let prober = Prober::new(ports, Some("geheim"), PATIENCE).unwrap();
+    let prober = Prober::new(ports, Some("geheim"), PATIENT).unwrap();
     assert!(!format!("{prober:?}").contains("geheim"));
 }
 
@@ -236,13 +243,4 @@ async fn ipv6_addresses_are_probed() {
         .probe("::1".parse().unwrap())
         .await;
     assert_eq!(probe, Probe::OpenQdrant { port: open });
-    assert!(
-        malformed(
-            prober(open, dead, dead, None)
-                .probe("::1".parse().unwrap())
-                .await
-        )
-        .len()
-            > 1
-    );
 }

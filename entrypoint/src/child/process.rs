@@ -1,0 +1,312 @@
+//! One running child and the thread that is its parent. Owns the order *fork, wait, kill the rest of
+//! its group, reap, tell*, and the rule that a signal is only sent to a child that is not yet reaped.
+
+use super::{
+    error::SpawnError,
+    exit::{Exit, Stopped},
+    fork, orphans,
+    output::{Stream, pump},
+    spec::{Environment, Output, Spec, Stdin},
+};
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{Signal, kill, killpg},
+        wait::{Id, WaitPidFlag, waitid},
+    },
+    unistd::Pid,
+};
+use std::{
+    io,
+    process::{Child as StdChild, Command, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::{oneshot, watch};
+
+/// How long the news of a child's end waits for its last lines to be written. They arrive at once
+/// unless our own output is stuck, or a process that left the child's group still holds the pipe.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// A child. Clones speak of the same one. Dropping them neither stops it nor waits for it.
+#[derive(Debug, Clone)]
+pub struct Child {
+    shared: Arc<Shared>,
+    exit: watch::Receiver<Option<Exit>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pid: Pid,
+    started: Instant,
+    life: Mutex<Life>,
+    lost_lines: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Running { killed_by_us: bool },
+    Reaped,
+}
+
+impl Shared {
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts a child on a thread of its own and waits until it runs (its exec succeeded). Should the
+/// caller go away meanwhile, the child is killed.
+///
+/// # Errors
+/// [`SpawnError`], one line with what to do.
+pub async fn spawn(spec: Spec) -> Result<Child, SpawnError> {
+    let (tx, rx) = oneshot::channel();
+    let program = spec.program.clone();
+    let thread = |source| SpawnError::Thread {
+        program: program.clone(),
+        source,
+    };
+    thread::Builder::new()
+        .name("child-parent".into())
+        .stack_size(256 << 10)
+        .spawn(move || parent(spec, tx))
+        .map_err(thread)?;
+    rx.await.map_err(|gone| thread(io::Error::other(gone)))?
+}
+
+impl Child {
+    /// Its process id; also that of its process group.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.shared.pid.as_raw().unsigned_abs()
+    }
+
+    /// How long ago it was started.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.shared.started.elapsed()
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn exited(&self) -> Option<Exit> {
+        self.exit.borrow().clone()
+    }
+
+    /// Lines of its output that were lost because our own output did not take them.
+    #[must_use]
+    pub fn lost_lines(&self) -> u64 {
+        self.shared.lost_lines.load(Ordering::Relaxed)
+    }
+
+    /// Waits for its end. Then nothing of its process group is left, and its last lines are written
+    /// (or a second was spent on trying). May be called any number of times, and dropped.
+    pub async fn wait(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        // An error would mean that the thread died without a word; it does not, but if so:
+        let told = exit
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|e| e.clone());
+        told.unwrap_or_else(|| Exit::of(None, false, (None, None), self.uptime()))
+    }
+
+    /// Sends it a signal, not its group. False when it had ended.
+    ///
+    /// # Errors
+    /// What the kernel said; for a child of ours only EPERM, when it changed its user.
+    pub fn signal(&self, signal: Signal) -> io::Result<bool> {
+        match *self.shared.life() {
+            Life::Reaped => Ok(false),
+            Life::Running { .. } => Ok(kill(self.shared.pid, signal).map(|()| true)?),
+        }
+    }
+
+    /// Sends SIGKILL to it and to all of its process group. False when it had ended.
+    pub fn kill(&self) -> bool {
+        let mut life = self.shared.life();
+        if *life == Life::Reaped {
+            return false;
+        }
+        *life = Life::Running { killed_by_us: true };
+        // Its own pid too, in case it moved to another group. Neither can fail in a way to act on.
+        let _ = killpg(self.shared.pid, Signal::SIGKILL);
+        let _ = kill(self.shared.pid, Signal::SIGKILL);
+        true
+    }
+
+    /// Sends it SIGTERM and waits for its end; after `grace` sends SIGKILL to its whole group and
+    /// waits again, which only a process stuck in the kernel can make long. May be called again, and
+    /// by several at once: the shortest grace holds.
+    pub async fn stop(&self, grace: Duration) -> Stopped {
+        // An error leaves the SIGKILL at the end of the grace.
+        let _ = self.signal(Signal::SIGTERM);
+        if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
+            return Stopped {
+                exit,
+                forced: false,
+            };
+        }
+        let forced = self.kill();
+        Stopped {
+            exit: self.wait().await,
+            forced,
+        }
+    }
+}
+
+/// What a started child leaves with its parent thread.
+struct Started {
+    process: StdChild,
+    shared: Arc<Shared>,
+    /// Ends when the output has ended.
+    output: mpsc::Receiver<()>,
+}
+
+/// The whole life of the thread: exactly the child's.
+fn parent(mut spec: Spec, tx: oneshot::Sender<Result<Child, SpawnError>>) {
+    let oom_kills_before = spec.cgroup.oom_kills();
+    let Started {
+        mut process,
+        shared,
+        output,
+    } = match start(&mut spec) {
+        Ok(started) => started,
+        // Nobody to tell is nobody to care.
+        Err(e) => return drop(tx.send(Err(e))),
+    };
+    let told = watch::Sender::new(None);
+    let child = Child {
+        shared: Arc::clone(&shared),
+        exit: told.subscribe(),
+    };
+    if let Err(Ok(unwanted)) = tx.send(Ok(child)) {
+        unwanted.kill();
+    }
+
+    // Wait without reaping: until it is reaped, its pid and its group's id belong to nobody else.
+    let mut waited = Err(Errno::EINTR);
+    while waited == Err(Errno::EINTR) {
+        waited = waitid(
+            Id::Pid(shared.pid),
+            WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT,
+        )
+        .map(drop);
+    }
+    let uptime = shared.started.elapsed();
+    let (status, killed_by_us) = {
+        let mut life = shared.life();
+        // EINVAL: it ended by a signal without a name (real-time).
+        if matches!(waited, Ok(()) | Err(Errno::EINVAL)) {
+            let _ = killpg(shared.pid, Signal::SIGKILL);
+        }
+        let killed_by_us = *life == Life::Running { killed_by_us: true };
+        let status = process.wait();
+        *life = Life::Reaped;
+        (status, killed_by_us)
+    };
+    orphans::forget(shared.pid);
+    let oom_kills = (oom_kills_before, spec.cgroup.oom_kills());
+    // Nothing is ever sent: this returns when the writers are gone, or the time is over.
+    let _ = output.recv_timeout(LAST_LINES);
+    told.send_replace(Some(Exit::of(status.ok(), killed_by_us, oom_kills, uptime)));
+}
+
+fn start(spec: &mut Spec) -> Result<Started, SpawnError> {
+    SpawnError::precheck(&spec.program, spec.cwd.as_deref())?;
+    let mut command = command(spec);
+    fork::prepare(&mut command);
+    let registering = orphans::Registering::begin();
+    let started = Instant::now();
+    let mut process = command
+        .spawn()
+        .map_err(|source| SpawnError::of(&spec.program, spec.cwd.as_deref(), source))?;
+    let pid = Pid::from_raw(process.id().cast_signed());
+    registering.add(pid);
+
+    let lost_lines = Arc::new(AtomicU64::new(0));
+    let (done, output) = mpsc::channel();
+    if let Err(source) = pumps(spec, &mut process, &lost_lines, done) {
+        let _ = process.kill();
+        let _ = process.wait();
+        orphans::forget(pid);
+        return Err(SpawnError::Thread {
+            program: spec.program.clone(),
+            source,
+        });
+    }
+    let life = Mutex::new(Life::Running {
+        killed_by_us: false,
+    });
+    let shared = Arc::new(Shared {
+        pid,
+        started,
+        life,
+        lost_lines,
+    });
+    Ok(Started {
+        process,
+        shared,
+        output,
+    })
+}
+
+fn command(spec: &Spec) -> Command {
+    let mut command = Command::new(&spec.program);
+    command.args(&spec.args);
+    match &spec.env {
+        Environment::Exactly(all) => {
+            command.env_clear().envs(all.iter().map(|(k, v)| (k, v)));
+        }
+        Environment::InheritedPlus(more) => {
+            command.envs(more.iter().map(|(k, v)| (k, v)));
+        }
+    }
+    if let Some(cwd) = &spec.cwd {
+        command.current_dir(cwd);
+    }
+    command.stdin(match spec.stdin {
+        Stdin::Null => Stdio::null(),
+        Stdin::Inherited => Stdio::inherit(),
+    });
+    let output = || match spec.output {
+        Output::Inherited => Stdio::inherit(),
+        Output::Piped { .. } => Stdio::piped(),
+    };
+    command.stdout(output()).stderr(output());
+    command
+}
+
+fn pumps(
+    spec: &mut Spec,
+    process: &mut StdChild,
+    lost: &Arc<AtomicU64>,
+    done: mpsc::Sender<()>,
+) -> io::Result<()> {
+    let Output::Piped { out, err, observer } =
+        std::mem::replace(&mut spec.output, Output::Inherited)
+    else {
+        return Ok(());
+    };
+    if let Some(from) = process.stdout.take() {
+        pump(
+            Stream::Out,
+            from,
+            out,
+            observer.clone(),
+            Arc::clone(lost),
+            done.clone(),
+        )?;
+    }
+    if let Some(from) = process.stderr.take() {
+        pump(Stream::Err, from, err, observer, Arc::clone(lost), done)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! The command line. Without a command it runs the task; with Qdrant's own flags it passes
+//! everything through.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::child::passthrough;
+use crate::config::{Config, ProcessEnv, render_check, render_markdown};
+use crate::{query, serve};
+
+/// `sysexits.h`: the configuration is wrong.
+pub const EX_CONFIG: u8 = 64;
+/// `sysexits.h`: something that the system should provide is missing.
+pub const EX_UNAVAILABLE: u8 = 69;
+
+/// Identical, empty, short-lived tasks become one Qdrant cluster.
+///
+/// Everything is configured by environment variables: see `check-config`. Started with Qdrant's
+/// own flags (--uri, --bootstrap, …) it supervises Qdrant and does nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "entrypoint", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run this task (the default).
+    Run,
+    /// The container health check: exit 0 while the loop of PID 1 is alive.
+    Health,
+    /// Print what this task says of itself.
+    Status {
+        /// As JSON, not as a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the configuration, print what is in effect, and exit.
+    CheckConfig {
+        /// Print the reference of all variables instead.
+        #[arg(long)]
+        markdown: bool,
+    },
+}
+
+/// Runs the program; `args` without its name. Returns the exit code.
+pub fn main(args: Vec<OsString>) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("entrypoint: cannot start: {error}");
+            return EX_UNAVAILABLE;
+        }
+    };
+    let code = if let Some(through) = passthrough::detect(&args, |name| std::env::var_os(name)) {
+        let program = std::env::var_os("ENTRYPOINT_QDRANT_BIN")
+            .map_or_else(|| PathBuf::from(serve::QDRANT_BIN), PathBuf::from);
+        let code = runtime.block_on(passthrough::run(through, program, |name| {
+            std::env::var_os(name)
+        }));
+        u8::try_from(code.rem_euclid(256)).unwrap_or(u8::MAX)
+    } else {
+        let argv = std::iter::once(OsString::from("entrypoint")).chain(args);
+        match Cli::try_parse_from(argv) {
+            Ok(cli) => command(&runtime, cli.command.unwrap_or(Command::Run)),
+            Err(error) => {
+                let help = !error.use_stderr();
+                // The terminal is gone when this fails.
+                let _ = error.print();
+                if help { 0 } else { EX_CONFIG }
+            }
+        }
+    };
+    // A store call that hangs for ever must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+fn command(runtime: &tokio::runtime::Runtime, command: Command) -> u8 {
+    if let Command::CheckConfig { markdown: true } = command {
+        print!("{}", render_markdown());
+        return 0;
+    }
+    let config = match Config::from_env(&ProcessEnv) {
+        Ok(config) => config,
+        Err(errors) => {
+            for error in errors {
+                eprintln!("entrypoint: {error}");
+            }
+            return EX_CONFIG;
+        }
+    };
+    match command {
+        Command::Run => runtime.block_on(serve::run(config)),
+        Command::Health => runtime.block_on(query::health(&config)),
+        Command::Status { json } => runtime.block_on(query::status(&config, json)),
+        Command::CheckConfig { .. } => {
+            print!("{}", render_check(&config));
+            0
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The rules that span several variables. Owns each rule with its sentence for the documentation; a
+//! rule looks at a configuration whose single values are all well formed.
+
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    Config,
+    error::{ConfigError, Printable},
+    vars::{self, Declared},
+};
+
+/// What the rules found.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) errors: Vec<ConfigError>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// One rule.
+pub(super) struct Rule {
+    /// The rule as one sentence.
+    pub(super) text: &'static str,
+    /// The variables it looks at. It is left out when one of them could not be read.
+    uses: &'static [&'static str],
+    check: fn(&Config, &mut Findings),
+}
+
+/// Applies every rule whose variables are not among the `broken`.
+pub(super) fn check(config: &Config, broken: &BTreeSet<&'static str>) -> Findings {
+    let mut findings = Findings::default();
+    for rule in RULES
+        .iter()
+        .filter(|rule| !rule.uses.iter().any(|name| broken.contains(name)))
+    {
+        (rule.check)(config, &mut findings);
+    }
+    findings
+}
+
+/// Longest stop time-out on Fargate: `stopTimeout` in the ECS API's ContainerDefinition.
+const FARGATE_STOP: Duration = Duration::from_secs(120);
+
+/// Three times the 60 seconds after which an NFS request to EFS is sent again.
+const EFS_SILENCE: Duration = Duration::from_secs(180);
+
+/// Every rule, in the order of the documentation.
+pub(super) static RULES: &[Rule] = &[
+    Rule {
+        text: "More than one task needs `ENTRYPOINT_DNS_NAME`.",
+        uses: &[vars::CLUSTER_SIZE.name, vars::DNS_NAME.name],
+        check: |config, findings| {
+            if config.cluster_size > 1 && config.dns_name.is_none() {
+                findings.errors.push(ConfigError::Missing {
+                    variable: vars::DNS_NAME.name,
+                    problem: format!(
+                        "{} tasks can find each other only by a DNS name",
+                        config.cluster_size
+                    ),
+                    advice: "give the name under which the service registers its tasks".to_owned(),
+                });
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_READY_PEERS` is at most `ENTRYPOINT_CLUSTER_SIZE`.",
+        uses: &[vars::CLUSTER_SIZE.name, vars::READY_PEERS.name],
+        check: |config, findings| {
+            if config.ready_peers > config.cluster_size {
+                findings.reject(
+                    &vars::READY_PEERS,
+                    config,
+                    format!("more than the {} tasks of the cluster", config.cluster_size),
+                    format!("give 1 to {}", config.cluster_size),
+                );
+            }
+        },
+    },
+    Rule {
+        text: "Every duration is above zero, except `ENTRYPOINT_STOP_MARGIN`, \
+               `ENTRYPOINT_STOP_LINGER` and `ENTRYPOINT_DNS_SETTLE`.",
+        uses: &[],
+        check: |config, findings| {
+            for (var, duration) in [
+                (&vars::DNS_TIMEOUT, config.dns_timeout),
+                (&vars::STORE_TIMEOUT, config.store_timeout),
+                (&vars::ROUND, config.round),
+                (&vars::BEAT, config.beat),
+                (&vars::CLAIM_TIMEOUT, config.claim_timeout),
+                (&vars::LOSS_TIMEOUT, config.loss_timeout),
+                (&vars::PROBE_TIMEOUT, config.probe_timeout),
+                (&vars::STOP_TIMEOUT, config.stop_timeout),
+                (&vars::RESTART_MIN, config.restart_min),
+                (&vars::RESTART_MAX, config.restart_max),
+            ] {
+                if duration.is_zero() {
+                    findings.reject(var, config, "must be above zero", "give a longer duration");
+                }
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_ROUND` is at most `ENTRYPOINT_BEAT`.",
+        uses: &[vars::ROUND.name, vars::BEAT.name],
+        check: |config, findings| {
+            if config.round > config.beat {
+                findings.reject(
+                    &vars::ROUND,
+                    config,
+                    format!("longer than {} ({})", vars::BEAT.name, show(config.beat)),
+                    "shorten it, or lengthen the beat",
+                );
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_CLAIM_TIMEOUT` and `ENTRYPOINT_LOSS_TIMEOUT` are longer than three times \
+               `ENTRYPOINT_BEAT`.",
+        uses: &[
+            vars::BEAT.name,
+            vars::CLAIM_TIMEOUT.name,
+            vars::LOSS_TIMEOUT.name,
+        ],
+        check: |config, findings| {
+            let three = config.beat.saturating_mul(3);
+            for (var, timeout) in [
+                (&vars::CLAIM_TIMEOUT, config.claim_timeout),
+                (&vars::LOSS_TIMEOUT, config.loss_timeout),
+            ] {
+                if timeout <= three {
+                    findings.reject(
+                        var,
+                        config,
+                        format!("not longer than three beats ({})", show(three)),
+                        format!("lengthen it, or shorten {}", vars::BEAT.name),
+                    );
+                }
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_LOSS_TIMEOUT` is longer than `ENTRYPOINT_CLAIM_TIMEOUT`.",
+        uses: &[vars::CLAIM_TIMEOUT.name, vars::LOSS_TIMEOUT.name],
+        check: |config, findings| {
+            if config.loss_timeout <= config.claim_timeout {
+                findings.reject(
+                    &vars::LOSS_TIMEOUT,
+                    config,
+                    format!(
+                        "not longer than {} ({})",
+                        vars::CLAIM_TIMEOUT.name,
+                        show(config.claim_timeout)
+                    ),
+                    "lengthen it, or shorten the claim time-out",
+                );
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_LOSS_TIMEOUT` of 3m or less is a warning: a store on EFS can be silent \
+               for three time-outs of 60 seconds.",
+        uses: &[vars::LOSS_TIMEOUT.name],
+        check: |config, findings| {
+            if config.loss_timeout <= EFS_SILENCE {
+                findings.warnings.push(format!(
+                    "{}={}: a store on EFS can be silent for 3m (three time-outs of 60s), and \
+                     members that live would count as lost; give more than 3m unless the store is \
+                     a local directory",
+                    vars::LOSS_TIMEOUT.name,
+                    show(config.loss_timeout)
+                ));
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_STOP_LINGER` and `ENTRYPOINT_STOP_MARGIN` together are shorter than \
+               `ENTRYPOINT_STOP_TIMEOUT`.",
+        uses: &[
+            vars::CLUSTER_SIZE.name,
+            vars::STOP_TIMEOUT.name,
+            vars::STOP_MARGIN.name,
+            vars::STOP_LINGER.name,
+        ],
+        check: |config, findings| {
+            let taken = config.stop_margin.saturating_add(config.stop_linger);
+            if taken >= config.stop_timeout {
+                findings.reject(
+                    &vars::STOP_TIMEOUT,
+                    config,
+                    format!(
+                        "{} ({}) and {} ({}) leave Qdrant no time to stop",
+                        vars::STOP_LINGER.name,
+                        show(config.stop_linger),
+                        vars::STOP_MARGIN.name,
+                        show(config.stop_margin)
+                    ),
+                    "lengthen it (and stopTimeout in the task definition), or shorten these",
+                );
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_STOP_TIMEOUT` above 2m is a warning: Fargate allows no more.",
+        uses: &[vars::STOP_TIMEOUT.name],
+        check: |config, findings| {
+            if config.stop_timeout > FARGATE_STOP {
+                findings.warnings.push(format!(
+                    "{}={}: Fargate kills a task 2m after SIGTERM at the latest; give at most 2m \
+                     there",
+                    vars::STOP_TIMEOUT.name,
+                    show(config.stop_timeout)
+                ));
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_RESTART_MIN` is at most `ENTRYPOINT_RESTART_MAX`.",
+        uses: &[vars::RESTART_MIN.name, vars::RESTART_MAX.name],
+        check: |config, findings| {
+            if config.restart_min > config.restart_max {
+                findings.reject(
+                    &vars::RESTART_MIN,
+                    config,
+                    format!(
+                        "longer than {} ({})",
+                        vars::RESTART_MAX.name,
+                        show(config.restart_max)
+                    ),
+                    "shorten it, or lengthen the other",
+                );
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_CONTROL_PORT` and Qdrant's HTTP, gRPC and p2p ports all differ.",
+        uses: &[
+            vars::CONTROL_PORT.name,
+            vars::QDRANT_HTTP_PORT.name,
+            vars::QDRANT_GRPC_PORT.name,
+            vars::QDRANT_P2P_PORT.name,
+        ],
+        check: |config, findings| {
+            let qdrant = &config.qdrant;
+            let mut earlier = vec![(&vars::QDRANT_HTTP_PORT, qdrant.http_port)];
+            for (var, port) in [
+                (&vars::QDRANT_GRPC_PORT, qdrant.grpc_port),
+                (&vars::QDRANT_P2P_PORT, qdrant.p2p_port),
+                (&vars::CONTROL_PORT, config.control_port),
+            ] {
+                if let Some((other, _)) = earlier.iter().find(|(_, taken)| *taken == port) {
+                    let problem = format!("the same port as {}", other.name);
+                    findings.reject(var, config, problem, "give each its own port");
+                }
+                earlier.push((var, port));
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_ADDRESS` is the address of one machine: neither unspecified (`0.0.0.0`, \
+               `::`) nor multicast.",
+        uses: &[vars::ADDRESS.name],
+        check: |config, findings| {
+            if config
+                .address
+                .is_some_and(|a| a.is_unspecified() || a.is_multicast())
+            {
+                findings.reject(
+                    &vars::ADDRESS,
+                    config,
+                    "other tasks cannot reach this one there",
+                    "give the address of this task's network interface",
+                );
+            }
+        },
+    },
+    Rule {
+        text: "`QDRANT__CLUSTER__ENABLED` is not false.",
+        uses: &[vars::QDRANT_CLUSTER_ENABLED.name],
+        check: |config, findings| {
+            if !config.cluster_enabled {
+                findings.reject(
+                    &vars::QDRANT_CLUSTER_ENABLED,
+                    config,
+                    "the entrypoint orders a cluster, and one node is a cluster of one",
+                    "remove it; it is set to true",
+                );
+            }
+        },
+    },
+    Rule {
+        text: "`QDRANT__SERVICE__ENABLE_TLS` and `QDRANT__CLUSTER__P2P__ENABLE_TLS` are not true.",
+        uses: &[vars::QDRANT_ENABLE_TLS.name, vars::QDRANT_P2P_TLS.name],
+        check: |config, findings| {
+            for (var, on) in [
+                (&vars::QDRANT_ENABLE_TLS, config.qdrant.tls),
+                (&vars::QDRANT_P2P_TLS, config.p2p_tls),
+            ] {
+                if on {
+                    findings.reject(
+                        var,
+                        config,
+                        "not supported in this version",
+                        "remove it and end HTTPS at the load balancer",
+                    );
+                }
+            }
+        },
+    },
+    Rule {
+        text: "Qdrant's storage, snapshots and temporary directories are not inside the store, nor \
+               the store inside its storage (absolute paths as written; links are not followed).",
+        uses: &[
+            vars::STORE.name,
+            vars::QDRANT_STORAGE_PATH.name,
+            vars::QDRANT_SNAPSHOTS_PATH.name,
+            vars::QDRANT_TEMP_PATH.name,
+        ],
+        check: |config, findings| {
+            let store = config.store.directory();
+            let storage = &config.qdrant.storage_path;
+            if inside(storage, store) {
+                findings.reject(
+                    &vars::QDRANT_STORAGE_PATH,
+                    config,
+                    "inside the store, which all tasks share and which holds only our records",
+                    "give a directory on the task's own disk",
+                );
+            } else if inside(store, storage) {
+                findings.reject(
+                    &vars::STORE,
+                    config,
+                    format!(
+                        "inside Qdrant's own data ({})",
+                        vars::QDRANT_STORAGE_PATH.name
+                    ),
+                    "give a directory that all tasks share, outside of it",
+                );
+            }
+            for (var, path) in [
+                (&vars::QDRANT_SNAPSHOTS_PATH, &config.snapshots_path),
+                (&vars::QDRANT_TEMP_PATH, &config.temp_path),
+            ] {
+                if path.as_deref().is_some_and(|path| inside(path, store)) {
+                    findings.reject(
+                        var,
+                        config,
+                        "inside the store, which holds only our records",
+                        "give another directory",
+                    );
+                }
+            }
+        },
+    },
+];
+
+impl Findings {
+    /// Notes an error about the effective value of `var`.
+    fn reject(
+        &mut self,
+        var: &'static dyn Declared,
+        config: &Config,
+        problem: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        let value = config
+            .effective
+            .iter()
+            .find(|effective| effective.name == var.name());
+        let value = value
+            .and_then(|effective| effective.value.as_deref())
+            .unwrap_or_default();
+        self.errors.push(ConfigError::Invalid {
+            variable: var.name(),
+            value: Printable::quoted(value),
+            problem: problem.into(),
+            advice: advice.into(),
+        });
+    }
+}
+
+fn show(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+/// Whether `path` is `directory` or below it, by their text. Relative paths are not compared: they
+/// depend on Qdrant's working directory.
+fn inside(path: &Path, directory: &Path) -> bool {
+    path.is_absolute() && directory.is_absolute() && plain(path).starts_with(plain(directory))
+}
+
+/// The path without `.` and with each `..` applied to the part before it.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}

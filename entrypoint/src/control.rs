@@ -1,0 +1,228 @@
+//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`. Reads the board, changes
+//! nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::Secret;
+use crate::status::Board;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+struct Shared {
+    board: watch::Receiver<Board>,
+    keys: Arc<[Secret]>,
+    patience: Duration,
+}
+
+/// Serves the control port until the process ends. `keys` are Qdrant's own API keys; without any,
+/// `/v1` is open, as Qdrant is.
+pub async fn serve(
+    listener: TcpListener,
+    board: watch::Receiver<Board>,
+    keys: Vec<Secret>,
+    patience: Duration,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(board, keys, patience)).await
+}
+
+/// Binds the control port.
+pub async fn bind(at: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(at).await
+}
+
+fn router(board: watch::Receiver<Board>, keys: Vec<Secret>, patience: Duration) -> Router {
+    let shared = Shared {
+        board,
+        keys: keys.into(),
+        patience,
+    };
+    let private = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/hello", get(hello))
+        .layer(middleware::from_fn_with_state(shared.clone(), authorize));
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .merge(private)
+        .with_state(shared)
+}
+
+/// Both keys are taken, so that a key can be changed while tasks with the old one still live.
+async fn authorize(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let given = presented(request.headers());
+    let allowed = shared.keys.is_empty()
+        || given.is_some_and(|given| shared.keys.iter().any(|key| key.matches(given)));
+    if allowed {
+        return next.run(request).await;
+    }
+    (
+        StatusCode::UNAUTHORIZED,
+        "this needs Qdrant's API key in the header api-key\n",
+    )
+        .into_response()
+}
+
+/// `api-key: …` or `Authorization: Bearer …`, as Qdrant takes them.
+fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(key) = headers.get("api-key") {
+        return Some(key.as_bytes());
+    }
+    headers
+        .get("authorization")?
+        .as_bytes()
+        .strip_prefix(b"Bearer ")
+}
+
+async fn livez(State(shared): State<Shared>) -> (StatusCode, &'static str) {
+    match shared.board.borrow().is_alive(shared.patience) {
+        true => (StatusCode::OK, "alive\n"),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the loop of PID 1 has stopped turning\n",
+        ),
+    }
+}
+
+async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
+    let board = shared.board.borrow();
+    let code = match board.status.ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (code, format!("{}\n", board.status.ready_reason))
+}
+
+async fn status(State(shared): State<Shared>) -> Response {
+    Json(&shared.board.borrow().status).into_response()
+}
+
+async fn hello(State(shared): State<Shared>) -> Response {
+    Json(shared.board.borrow().hello()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::status::Status;
+    use planner::records::{FORMAT, Hello, State as TaskState};
+
+    fn board() -> Board {
+        let status = Status {
+            format: FORMAT,
+            version: "0".to_owned(),
+            service: "vectors".to_owned(),
+            store_id: None,
+            task: "t".into(),
+            address: "127.0.0.1".parse().unwrap(),
+            uri: "http://127.0.0.1:6335".to_owned(),
+            zone: None,
+            revision: None,
+            phase: "waiting".to_owned(),
+            reason: "r".to_owned(),
+            since: jiff::Timestamp::UNIX_EPOCH,
+            generation: None,
+            state: TaskState::Empty,
+            aside: false,
+            peer_id: None,
+            role: None,
+            is_voter: None,
+            peers: Vec::new(),
+            ready: false,
+            ready_reason: "not yet".to_owned(),
+            alarms: Vec::new(),
+            child: serde_json::Value::Null,
+            decision: serde_json::Value::Null,
+        };
+        Board {
+            status,
+            turned: Instant::now(),
+        }
+    }
+
+    async fn start(
+        board: Board,
+        keys: &[&str],
+        patience: Duration,
+    ) -> (String, watch::Sender<Board>) {
+        let (sender, reader) = watch::channel(board);
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let keys = keys.iter().map(|key| Secret::new(*key)).collect();
+        tokio::spawn(serve(listener, reader, keys, patience));
+        (base, sender)
+    }
+
+    async fn get(url: String, header: Option<(&str, &str)>) -> (u16, String) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut request = client.get(url);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn both_keys_open_v1_and_nothing_else_does() {
+        let (base, _board) = start(board(), &["new", "old"], Duration::from_secs(60)).await;
+        for path in ["/v1/status", "/v1/hello"] {
+            let url = || format!("{base}{path}");
+            assert_eq!(get(url(), None).await.0, 401);
+            assert_eq!(get(url(), Some(("api-key", "wrong"))).await.0, 401);
+            assert_eq!(get(url(), Some(("authorization", "old"))).await.0, 401);
+            assert_eq!(get(url(), Some(("api-key", "new"))).await.0, 200);
+            assert_eq!(
+                get(url(), Some(("authorization", "Bearer old"))).await.0,
+                200
+            );
+        }
+        assert_eq!(
+            get(format!("{base}/livez"), None).await,
+            (200, "alive\n".to_owned())
+        );
+        assert_eq!(
+            get(format!("{base}/readyz"), None).await,
+            (503, "not yet\n".to_owned())
+        );
+    }
+
+    #[tokio::test]
+    async fn without_a_key_v1_is_open_and_hello_is_the_boards() {
+        let (base, sender) = start(board(), &[], Duration::from_secs(60)).await;
+        let hello = |text: &str| serde_json::from_str::<Hello>(text).unwrap();
+        let (code, text) = get(format!("{base}/v1/hello"), None).await;
+        assert_eq!((code, hello(&text).state), (200, TaskState::Empty));
+        sender.send_modify(|board| {
+            board.status.state = TaskState::Member;
+            board.status.ready = true;
+            board.status.ready_reason = "ready".to_owned();
+        });
+        assert_eq!(
+            hello(&get(format!("{base}/v1/hello"), None).await.1).state,
+            TaskState::Member
+        );
+        assert_eq!(
+            get(format!("{base}/readyz"), None).await,
+            (200, "ready\n".to_owned())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_hangs_is_not_alive() {
+        let (base, _board) = start(board(), &[], Duration::ZERO).await;
+        assert_eq!(get(format!("{base}/livez"), None).await.0, 503);
+    }
+}

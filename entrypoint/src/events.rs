@@ -1,0 +1,75 @@
+//! The stable names of everything that is logged. `docs/events.md` explains them; a test holds the
+//! two together. A name is never reused for something else.
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $text:literal : $meaning:literal;)*) => {
+        $(
+            #[doc = $meaning]
+            pub const $name: &str = $text;
+        )*
+
+        /// Every event with its meaning, in the order of the documentation.
+        pub const ALL: &[(&str, &str)] = &[$(($text, $meaning)),*];
+    };
+}
+
+events! {
+    STARTED = "entrypoint.started": "The entrypoint has read its configuration and knows who it is.";
+    WARNING = "entrypoint.warning": "Something in the configuration or the environment is unwise.";
+    FAILED = "entrypoint.failed": "The entrypoint cannot go on and ends.";
+    DECISION = "decision": "A round decided something else than the round before: phase, action, reason, what was observed.";
+    ALARM = "alarm": "A person must look: what is wrong, where, what to do.";
+    ALARM_OVER = "alarm.over": "An alarm does not hold any more.";
+    ACTION_FAILED = "action.failed": "An action was refused or failed; the next round decides anew.";
+    CLAIMED = "generation.claimed": "This task has claimed a generation.";
+    ABANDONED = "generation.abandoned": "This task has abandoned a claim.";
+    FORMED = "generation.formed": "This task has formed a generation.";
+    PUBLISHED = "generation.published": "The formed generation stands in Qdrant's key map.";
+    RECREATED = "generation.recreated": "This member has written the records of its generation into a store that had lost them.";
+    JOINED = "peer.joined": "Qdrant on this task votes in the cluster.";
+    DISCARDED = "disk.discarded": "Qdrant's files on this disk were removed: they were never served, or held no collection.";
+    SET_ASIDE = "disk.set_aside": "Qdrant's files on this disk were renamed aside because a newer generation took over.";
+    READY = "ready": "The load balancer may send traffic to this task.";
+    QDRANT_STARTED = "qdrant.started": "Qdrant was started.";
+    QDRANT_EXITED = "qdrant.exited": "Qdrant has ended by itself; how, and when it is started again.";
+    QDRANT_KILLED = "qdrant.killed": "Qdrant was killed because it must not serve.";
+    QDRANT_STOPPED = "qdrant.stopped": "Qdrant has ended because the task is stopped.";
+    JOIN_FAILED = "join.failed": "Qdrant could not join and is tried again; the disk is kept.";
+    STORE_LOST = "store.lost": "The store cannot be read or written.";
+    STORE_BACK = "store.back": "The store answers again.";
+    STOPPING = "stopping": "A signal asked the task to stop.";
+    STOPPED = "stopped": "The task ends, with this exit code.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = ALL.iter().map(|(name, _)| name).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    /// `UPDATE_DOCS=1` writes the page anew.
+    #[test]
+    fn the_page_lists_every_event() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/events.md");
+        let mut page = String::from(
+            "# Events\n\nOne JSON object a line on standard output; `event` is one of these. Generated from `entrypoint/src/events.rs`.\n\n| event | meaning |\n|---|---|\n",
+        );
+        for (name, meaning) in ALL {
+            page.push_str(&format!("| `{name}` | {meaning} |\n"));
+        }
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            page,
+            "run with UPDATE_DOCS=1"
+        );
+    }
+}

@@ -1,0 +1,549 @@
+//! The store's bytes as records: reads them into the planner's view and writes the few that this
+//! task may write. Knows the layout; decides nothing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use planner::ids::{GenerationId, StoreId, TaskId};
+use planner::observed::Observed;
+use planner::records::{Claim, FORMAT, Formed, Identity, Lease, Member, Mode, Outcome};
+use planner::view::{Generation, Store};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::store::{BadKey, Created, Key, Prefix, StoreError, StoreHandle, Write};
+
+const IDENTITY: &str = "identity.json";
+
+/// Why a record could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A name that no key can have.
+    #[error(transparent)]
+    Key(#[from] BadKey),
+    /// The write has not been answered and may still land.
+    #[error("writing {0} has not been answered yet; its outcome will be read")]
+    Pending(String),
+    /// A record that this version cannot understand.
+    #[error(
+        "{key} {why}; nothing is decided from this store until it is repaired or removed by hand"
+    )]
+    Record {
+        /// The record.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A record of ours could not be written as JSON.
+    #[error("writing {0} as JSON")]
+    Encode(String, #[source] serde_json::Error),
+}
+
+/// How much of the store a round needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything, members and leases included.
+    Full,
+    /// The generations: enough for a member in a settled cluster.
+    Generations,
+}
+
+/// The records of one store, as one task sees and writes them.
+pub struct Ledger {
+    store: StoreHandle,
+    task: TaskId,
+    beat: u64,
+    written: Option<(Member, Instant)>,
+    /// Write-once records that were read: they cannot change while they are listed.
+    fixed: BTreeMap<Key, Vec<u8>>,
+}
+
+impl Ledger {
+    /// The records in `store`, for `task`.
+    pub fn new(store: StoreHandle, task: TaskId) -> Self {
+        Self {
+            store,
+            task,
+            beat: 0,
+            written: None,
+            fixed: BTreeMap::new(),
+        }
+    }
+
+    /// Where the store is, for people.
+    pub fn place(&self) -> &str {
+        self.store.describe()
+    }
+
+    /// Reads the store. Any part that cannot be read makes the whole unknown, with the reason.
+    pub async fn look(&mut self, depth: Depth) -> Observed<Store> {
+        match self.read(depth).await {
+            Ok(store) => Observed::Known(store),
+            Err(error) => Observed::Unknown(crate::log::chain(&error)),
+        }
+    }
+
+    async fn read(&mut self, depth: Depth) -> Result<Store, LedgerError> {
+        let identity = self.record::<Identity>(&Key::new(IDENTITY)?).await?;
+        let mut generations = BTreeMap::new();
+        let listed = self.store.list(&Prefix::new("generations")?).await?;
+        for key in &listed {
+            let Some(number) = number_of(key, "claim.json") else {
+                continue;
+            };
+            let Some(claim) = self.fixed_record::<Claim>(key).await? else {
+                continue;
+            };
+            let at = |name: &str| generation_key(number, name);
+            let outcome_key = at("outcome.json")?;
+            let outcome = self.fixed_record::<Outcome>(&outcome_key).await?;
+            let lease = match outcome {
+                None if depth == Depth::Full => self.record::<Lease>(&at("lease.json")?).await?,
+                _ => None,
+            };
+            let lease = lease
+                .filter(|lease| lease.token == claim.token)
+                .map(|lease| lease.beat);
+            generations.insert(
+                number,
+                Generation {
+                    claim,
+                    lease,
+                    outcome,
+                },
+            );
+        }
+        self.fixed.retain(|key, _| listed.contains(key));
+        let mut members = BTreeMap::new();
+        let mut sets = false;
+        if depth == Depth::Full {
+            for key in self.store.list(&Prefix::new("members")?).await? {
+                let Some(task) = key.name().strip_suffix(".json") else {
+                    continue;
+                };
+                if let Some(member) = self.record::<Member>(&key).await? {
+                    members.insert(TaskId::from(task), member);
+                }
+            }
+            sets = self.any_set().await?;
+        }
+        let own = members.remove(&self.task);
+        let own_beat_seen = own.is_some_and(|member| member.beat == self.beat && self.beat > 0);
+        Ok(Store {
+            identity,
+            generations,
+            members,
+            own_beat_seen,
+            sets,
+        })
+    }
+
+    /// Whether a complete snapshot set exists. Too many to list is many.
+    async fn any_set(&self) -> Result<bool, LedgerError> {
+        match self.store.list(&Prefix::new("sets")?).await {
+            Ok(keys) => Ok(keys.iter().any(|key| key.name() == "manifest.json")),
+            Err(StoreError::TooMany { .. }) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn fixed_record<T: DeserializeOwned>(
+        &mut self,
+        key: &Key,
+    ) -> Result<Option<T>, LedgerError> {
+        if let Some(bytes) = self.fixed.get(key) {
+            return parse(key, bytes).map(Some);
+        }
+        let Some(bytes) = self.store.read(key).await? else {
+            return Ok(None);
+        };
+        let record = parse(key, &bytes)?;
+        self.fixed.insert(key.clone(), bytes);
+        Ok(Some(record))
+    }
+
+    async fn record<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, LedgerError> {
+        self.store
+            .read(key)
+            .await?
+            .map(|bytes| parse(key, &bytes))
+            .transpose()
+    }
+
+    /// Writes our member record when it says something new or `every` has passed.
+    pub async fn beat(&mut self, mut member: Member, every: Duration) -> Result<(), LedgerError> {
+        if let Some((last, at)) = &self.written {
+            member.beat = last.beat;
+            if member == *last && at.elapsed() < every {
+                return Ok(());
+            }
+        }
+        member.beat = self.beat + 1;
+        let key = member_key(&self.task)?;
+        // The count moves even when the answer is lost: a beat that was not read back is not seen.
+        self.beat = member.beat;
+        self.put(&key, &member).await?;
+        self.written = Some((member, Instant::now()));
+        Ok(())
+    }
+
+    /// Removes our member record: this task ends and says so.
+    pub async fn farewell(&mut self) -> Result<(), LedgerError> {
+        match self.store.remove(&member_key(&self.task)?).await? {
+            Write::Written(_) => Ok(()),
+            Write::Pending(pending) => Err(LedgerError::Pending(pending.path().to_owned())),
+        }
+    }
+
+    /// Renews the lease of our claim.
+    pub async fn renew(&mut self, generation: &GenerationId, beat: u64) -> Result<(), LedgerError> {
+        let lease = Lease {
+            format: FORMAT,
+            token: generation.token.clone(),
+            beat,
+        };
+        self.put(&generation_key(generation.number, "lease.json")?, &lease)
+            .await
+    }
+
+    /// Makes sure that the store has an identity and returns the one that it has.
+    pub async fn identify(
+        &mut self,
+        service: &str,
+        stack: Option<&str>,
+        store_id: StoreId,
+    ) -> Result<Identity, LedgerError> {
+        let key = Key::new(IDENTITY)?;
+        let ours = Identity {
+            format: FORMAT,
+            store_id,
+            service: service.to_owned(),
+            stack: stack.map(str::to_owned),
+        };
+        Ok(self.create(&key, &ours).await?.unwrap_or(ours))
+    }
+
+    /// Creates a claim; returns the one that is there when it is not ours.
+    pub async fn claim(
+        &mut self,
+        generation: &GenerationId,
+        mode: Mode,
+        uri: &str,
+        previous: Option<&GenerationId>,
+    ) -> Result<Option<Claim>, LedgerError> {
+        let claim = Claim {
+            format: FORMAT,
+            token: generation.token.clone(),
+            mode,
+            task: self.task.clone(),
+            uri: uri.to_owned(),
+            previous: previous.cloned(),
+        };
+        self.create(&generation_key(generation.number, "claim.json")?, &claim)
+            .await
+    }
+
+    /// Creates *formed*; returns what is there when it is something else.
+    pub async fn form(&mut self, formed: &Formed) -> Result<Option<Outcome>, LedgerError> {
+        let outcome = Outcome::Formed(Formed {
+            complete: false,
+            ..formed.clone()
+        });
+        self.create(
+            &generation_key(formed.generation.number, "outcome.json")?,
+            &outcome,
+        )
+        .await
+    }
+
+    /// Creates *abandoned*; returns what is there when it is something else.
+    pub async fn abandon(
+        &mut self,
+        number: u64,
+        why: &str,
+    ) -> Result<Option<Outcome>, LedgerError> {
+        let outcome = Outcome::Abandoned {
+            format: FORMAT,
+            by: self.task.clone(),
+            why: why.to_owned(),
+        };
+        self.create(&generation_key(number, "outcome.json")?, &outcome)
+            .await
+    }
+
+    /// Exclusive creation: `None` when ours is there now, else what is there.
+    async fn create<T>(&mut self, key: &Key, record: &T) -> Result<Option<T>, LedgerError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        match self.store.create(key, encode(key, record)?).await? {
+            Write::Written(Created::Ours) => Ok(None),
+            Write::Written(Created::Exists(bytes)) => parse(key, &bytes).map(Some),
+            Write::Pending(pending) => Err(LedgerError::Pending(pending.path().to_owned())),
+        }
+    }
+
+    async fn put<T: Serialize>(&mut self, key: &Key, record: &T) -> Result<(), LedgerError> {
+        match self.store.put(key, encode(key, record)?).await? {
+            Write::Written(()) => Ok(()),
+            Write::Pending(pending) => Err(LedgerError::Pending(pending.path().to_owned())),
+        }
+    }
+}
+
+fn generation_key(number: u64, name: &str) -> Result<Key, BadKey> {
+    Key::new(format!("generations/{number:06}/{name}"))
+}
+
+fn member_key(task: &TaskId) -> Result<Key, BadKey> {
+    Key::new(format!("members/{task}.json"))
+}
+
+/// The generation number of `generations/000012/<name>`.
+fn number_of(key: &Key, name: &str) -> Option<u64> {
+    let rest = key.as_str().strip_prefix("generations/")?;
+    let (number, file) = rest.split_once('/')?;
+    (file == name).then(|| number.parse().ok()).flatten()
+}
+
+fn encode<T: Serialize>(key: &Key, record: &T) -> Result<Vec<u8>, LedgerError> {
+    serde_json::to_vec_pretty(record)
+        .map_err(|source| LedgerError::Encode(key.as_str().to_owned(), source))
+}
+
+/// Reads a record; its format is looked at first, because a newer one may look quite different.
+fn parse<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, LedgerError> {
+    let wrong = |why: String| LedgerError::Record {
+        key: key.as_str().to_owned(),
+        why,
+    };
+    let value: serde_json::Value = serde_json::from_slice(bytes)
+        .map_err(|error| wrong(format!("is damaged or cut off ({error})")))?;
+    match format_of(&value) {
+        Some(format) if format > u64::from(FORMAT) => {
+            return Err(wrong(format!(
+                "has format {format}, written by a newer version; this one reads up to {FORMAT}"
+            )));
+        }
+        Some(_) => {}
+        None => return Err(wrong("has no format number".to_owned())),
+    }
+    serde_json::from_value(value)
+        .map_err(|error| wrong(format!("is not what it should be ({error})")))
+}
+
+/// The `format` of a record, which an outcome carries one level down.
+fn format_of(value: &serde_json::Value) -> Option<u64> {
+    let object = value.as_object()?;
+    object
+        .get("format")
+        .or_else(|| object.values().find_map(|inner| inner.get("format")))?
+        .as_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::DirectoryStore;
+    use planner::ids::{PeerId, Token};
+    use planner::records::State;
+
+    fn ledger(dir: &Path, task: &str) -> Ledger {
+        let store = DirectoryStore::open(dir).unwrap();
+        let handle = StoreHandle::start(Arc::new(store), Duration::from_secs(10)).unwrap();
+        Ledger::new(handle, task.into())
+    }
+
+    fn generation(number: u64, token: &str) -> GenerationId {
+        GenerationId {
+            number,
+            token: Token::from(token),
+        }
+    }
+
+    fn formed(number: u64, token: &str) -> Formed {
+        Formed {
+            format: FORMAT,
+            service: "vectors".to_owned(),
+            store_id: "s".into(),
+            generation: generation(number, token),
+            previous: None,
+            founder: PeerId(7),
+            complete: true,
+        }
+    }
+
+    fn member(state: State) -> Member {
+        Member {
+            format: FORMAT,
+            beat: 0,
+            state,
+            address: "127.0.0.1".parse().unwrap(),
+            generation: None,
+            aside: false,
+            peer_id: None,
+            zone: None,
+            revision: None,
+        }
+    }
+
+    async fn look(ledger: &mut Ledger) -> Store {
+        match ledger.look(Depth::Full).await {
+            Observed::Known(store) => store,
+            Observed::Unknown(why) => panic!("{why}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unused_store_is_known_to_be_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(look(&mut ledger(dir.path(), "a")).await, Store::default());
+    }
+
+    #[tokio::test]
+    async fn one_claim_and_one_outcome_win() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut a, mut b) = (ledger(dir.path(), "a"), ledger(dir.path(), "b"));
+        let one = generation(1, "a");
+        assert!(
+            a.claim(&one, Mode::Found, "http://a:1/", None)
+                .await
+                .unwrap()
+                .is_none()
+        );
+        // Again, because the first answer may have been lost.
+        assert!(
+            a.claim(&one, Mode::Found, "http://a:1/", None)
+                .await
+                .unwrap()
+                .is_none()
+        );
+        let other = b
+            .claim(&generation(1, "b"), Mode::Found, "http://b:1/", None)
+            .await
+            .unwrap();
+        assert_eq!(other.unwrap().task, TaskId::from("a"));
+        a.renew(&one, 5).await.unwrap();
+        assert_eq!(look(&mut b).await.undecided().unwrap().1.lease, Some(5));
+        assert!(b.abandon(1, "too slow").await.unwrap().is_none());
+        let there = a.form(&formed(1, "a")).await.unwrap().unwrap();
+        assert!(matches!(there, Outcome::Abandoned { .. }));
+        let seen = look(&mut a).await;
+        assert!(seen.formed().is_none() && seen.undecided().is_none());
+        assert_eq!(seen.next_number(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_lease_of_another_token_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut a, mut b) = (ledger(dir.path(), "a"), ledger(dir.path(), "b"));
+        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+            .await
+            .unwrap();
+        b.renew(&generation(1, "b"), 9).await.unwrap();
+        assert_eq!(look(&mut a).await.undecided().unwrap().1.lease, None);
+    }
+
+    #[tokio::test]
+    async fn a_formed_record_is_stored_without_the_flag_of_the_key_map() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut a = ledger(dir.path(), "a");
+        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+            .await
+            .unwrap();
+        assert!(a.form(&formed(1, "a")).await.unwrap().is_none());
+        assert_eq!(
+            look(&mut a).await.formed(),
+            Some(&Formed {
+                complete: false,
+                ..formed(1, "a")
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn a_beat_is_written_when_it_says_something_new_or_is_due() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut a, mut b) = (ledger(dir.path(), "a"), ledger(dir.path(), "b"));
+        let long = Duration::from_secs(3600);
+        assert!(!look(&mut a).await.own_beat_seen);
+        a.beat(member(State::Empty), long).await.unwrap();
+        a.beat(member(State::Empty), long).await.unwrap();
+        assert!(look(&mut a).await.own_beat_seen);
+        let beat = |store: &Store| {
+            store
+                .members
+                .get(&TaskId::from("a"))
+                .map(|m| (m.beat, m.state))
+        };
+        assert_eq!(beat(&look(&mut b).await), Some((1, State::Empty)));
+        a.beat(member(State::Member), long).await.unwrap();
+        a.beat(member(State::Member), Duration::ZERO).await.unwrap();
+        assert_eq!(beat(&look(&mut b).await), Some((3, State::Member)));
+        a.farewell().await.unwrap();
+        assert_eq!(beat(&look(&mut b).await), None);
+        assert!(!look(&mut a).await.own_beat_seen);
+    }
+
+    #[tokio::test]
+    async fn an_emptied_store_is_seen_although_records_are_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("store");
+        let mut a = ledger(&root, "a");
+        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+            .await
+            .unwrap();
+        a.form(&formed(1, "a")).await.unwrap();
+        assert!(look(&mut a).await.formed().is_some());
+        std::fs::remove_dir_all(root.join("generations")).unwrap();
+        assert!(look(&mut a).await.formed().is_none());
+    }
+
+    #[tokio::test]
+    async fn damaged_and_newer_records_make_the_store_unknown_and_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut a = ledger(dir.path(), "a");
+        a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+            .await
+            .unwrap();
+        let claim = dir.path().join("generations/000001/claim.json");
+        let whole = std::fs::read_to_string(&claim).unwrap();
+        for (text, word) in [
+            (whole[..whole.len() / 2].to_owned(), "cut off"),
+            (
+                whole.replace("\"format\": 1", "\"format\": 2"),
+                "newer version",
+            ),
+            ("{}".to_owned(), "no format"),
+            (r#"{"format":1}"#.to_owned(), "not what it should be"),
+        ] {
+            std::fs::write(&claim, text).unwrap();
+            match ledger(dir.path(), "b").look(Depth::Full).await {
+                Observed::Unknown(why) => {
+                    assert!(why.contains("generations/000001/claim.json"), "{why}");
+                    assert!(why.contains(word) && why.contains("by hand"), "{why}");
+                }
+                known => panic!("{known:?}"),
+            }
+            assert!(claim.exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_manifest_is_a_set_and_a_plan_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut a = ledger(dir.path(), "a");
+        let set = dir.path().join("sets/20260101T000000Z");
+        std::fs::create_dir_all(&set).unwrap();
+        std::fs::write(set.join("plan.json"), "{}").unwrap();
+        assert!(!look(&mut a).await.sets);
+        std::fs::write(set.join("manifest.json"), "{}").unwrap();
+        assert!(look(&mut a).await.sets);
+    }
+}

@@ -1,0 +1,228 @@
+//! Gathers what one round sees: disk, store, DNS, the peers, our own Qdrant. No decision is made
+//! here; every failure becomes an observation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures::StreamExt;
+use planner::ids::GenerationId;
+use planner::observed::Observed;
+use planner::records::{Formed, Stage, State};
+use planner::view::{Disk as DiskView, Dns, Observation, Probe as Seen, Store};
+use qdrant_api::ApiKey;
+
+use crate::config::{Config, DnsType};
+use crate::discovery::{
+    Answer, DiscoveryError, Ports, Probe, Prober, RecordKind, Resolver, ResolverConfig,
+};
+use crate::ledger::{Depth, Ledger};
+use crate::qdrant::{Qdrant, client_at, read_proof};
+
+/// At most so many proofs are read at a time.
+const PROOFS_AT_ONCE: usize = 8;
+/// At most so many addresses from the store are asked; DNS adds its own.
+const STORE_ADDRESSES: usize = 64;
+
+/// The senses of a task.
+#[derive(Debug)]
+pub struct Senses {
+    resolver: Option<Resolver>,
+    prober: Prober,
+    own: IpAddr,
+    http_port: u16,
+    api_key: Option<ApiKey>,
+    timeout: Duration,
+    /// Addresses that the store named last; asked also while the store does not answer.
+    known: BTreeSet<IpAddr>,
+}
+
+/// What a round needs to know beforehand.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Our generation and how far we are in it.
+    pub stage: Option<(Stage, &'a GenerationId)>,
+    /// Our data has been found to be the cluster's, and we serve.
+    pub settled: bool,
+    /// Find out by a write whether consensus commits.
+    pub probe_commit: bool,
+}
+
+impl Senses {
+    /// Sets the senses up.
+    pub fn new(config: &Config, own: IpAddr) -> Result<Self, DiscoveryError> {
+        let resolver = config
+            .dns_name
+            .as_ref()
+            .map(|name| {
+                Resolver::new(ResolverConfig {
+                    name: name.as_str().to_owned(),
+                    kind: match config.dns_type {
+                        DnsType::A => RecordKind::A,
+                        DnsType::Srv => RecordKind::Srv,
+                    },
+                    server: config.dns_server,
+                    timeout: config.dns_timeout,
+                })
+            })
+            .transpose()?;
+        let key = config.qdrant.api_key.as_ref().map(|key| key.expose());
+        let ports = Ports {
+            control: config.control_port,
+            http: config.qdrant.http_port,
+            p2p: config.qdrant.p2p_port,
+        };
+        Ok(Self {
+            resolver,
+            prober: Prober::new(ports, key, config.probe_timeout)?,
+            own,
+            http_port: config.qdrant.http_port,
+            api_key: key
+                .map(ApiKey::new)
+                .transpose()
+                .map_err(|_| DiscoveryError::ApiKey)?,
+            timeout: config.probe_timeout,
+            known: BTreeSet::new(),
+        })
+    }
+
+    /// Sees everything once.
+    pub async fn look(
+        &mut self,
+        disk: DiskView,
+        ledger: &mut Ledger,
+        qdrant: &mut Qdrant,
+        wanted: Wanted<'_>,
+    ) -> Observation {
+        let depth = if wanted.settled {
+            Depth::Generations
+        } else {
+            Depth::Full
+        };
+        let (dns, store, child) = tokio::join!(
+            lookup(self.resolver.as_ref()),
+            ledger.look(depth),
+            qdrant.look(wanted.probe_commit),
+        );
+        if let (Observed::Known(store), Depth::Full) = (&store, depth) {
+            self.known = addresses_in(store);
+        }
+        let mut addresses = self.known.clone();
+        if let Dns::Arrived(listed) = &dns {
+            addresses.extend(listed);
+        }
+        if let Some(info) = qdrant.last() {
+            addresses.extend(
+                info.peers
+                    .values()
+                    .filter_map(|uri| host_of(uri.address()?)),
+            );
+        }
+        addresses.remove(&self.own);
+        let peers = self.ask(addresses, wanted).await;
+        Observation {
+            disk,
+            store,
+            dns,
+            peers,
+            child,
+        }
+    }
+
+    async fn ask(&self, addresses: BTreeSet<IpAddr>, wanted: Wanted<'_>) -> BTreeMap<IpAddr, Seen> {
+        let answers = self.prober.probe_all(addresses).await;
+        futures::stream::iter(answers)
+            .map(|(address, probe)| async move { (address, self.read(address, probe, wanted).await) })
+            .buffer_unordered(PROOFS_AT_ONCE)
+            .collect()
+            .await
+    }
+
+    async fn read(&self, address: IpAddr, probe: Probe, wanted: Wanted<'_>) -> Seen {
+        match probe {
+            Probe::Hello(hello) => {
+                let same = wanted.stage.is_some_and(|(stage, generation)| {
+                    stage == Stage::Member && hello.generation.as_ref() == Some(generation)
+                });
+                // A settled member needs no proof of what it is itself part of.
+                let needs_proof = hello.state == State::Member && !(same && wanted.settled);
+                let proof = if needs_proof {
+                    self.proof(address).await
+                } else {
+                    None
+                };
+                Seen::Task { hello, proof }
+            }
+            Probe::Refused { status } => Seen::Opaque(format!(
+                "it refuses our API key with {status} (was the key changed?)"
+            )),
+            Probe::Malformed(what) => Seen::Opaque(what),
+            Probe::OpenQdrant { port } => Seen::Opaque(format!(
+                "port {port} of a Qdrant is open and no entrypoint answers"
+            )),
+            Probe::Unknown(why) => Seen::Opaque(format!("it could not be asked: {why}")),
+            Probe::NoAnswer { .. } => Seen::Silent,
+        }
+    }
+
+    async fn proof(&self, address: IpAddr) -> Option<Formed> {
+        let at = SocketAddr::new(address, self.http_port);
+        let client = client_at(at, self.api_key.clone(), self.timeout).ok()?;
+        match read_proof(&client).await {
+            Ok(proof) => proof,
+            Err(why) => {
+                tracing::debug!("{address} says that it is a member and gives no proof: {why}");
+                None
+            }
+        }
+    }
+}
+
+async fn lookup(resolver: Option<&Resolver>) -> Dns {
+    let Some(resolver) = resolver else {
+        return Dns::NotConfigured;
+    };
+    let answer = resolver.lookup().await;
+    match &answer {
+        Answer::Addresses(addresses) => Dns::Arrived(addresses.iter().copied().collect()),
+        Answer::NxDomain | Answer::NoRecords => Dns::Arrived(BTreeSet::new()),
+        _ => Dns::Failed(answer.to_string()),
+    }
+}
+
+fn addresses_in(store: &Store) -> BTreeSet<IpAddr> {
+    let claims = store
+        .generations
+        .values()
+        .rev()
+        .filter_map(|g| host_of(&g.claim.uri));
+    let members = store.members.values().map(|member| member.address);
+    members.chain(claims).take(STORE_ADDRESSES).collect()
+}
+
+/// The address in `http://10.0.0.1:6335/`.
+fn host_of(uri: &str) -> Option<IpAddr> {
+    let rest = uri.split_once("://")?.1;
+    let authority = rest.split('/').next()?;
+    authority.parse::<SocketAddr>().map(|at| at.ip()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_of;
+
+    #[test]
+    fn hosts_of_uris() {
+        assert_eq!(
+            host_of("http://10.0.0.1:6335/"),
+            Some("10.0.0.1".parse().unwrap())
+        );
+        assert_eq!(
+            host_of("http://[fd00::1]:6335"),
+            Some("fd00::1".parse().unwrap())
+        );
+        for bad in ["/", "", "http://name:6335/", "10.0.0.1"] {
+            assert_eq!(host_of(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Our own Qdrant: how it is started, what became of it, and what its REST interface says.
+//!
+//! Restarts are paced by `planner::restart`; whether it may run at all is the planner's.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use planner::ids::PeerId;
+use planner::observed::Observed;
+use planner::records::{FORMED_KEY, Formed, PROBE_KEY};
+use planner::restart::{RestartPolicy, Restarts};
+use planner::view::{Child as ChildView, Qdrant as View};
+use qdrant_api::{ApiKey, BaseUrl, Client, Cluster, ClusterInfo, ConsensusThread, Readiness};
+use tokio::task::JoinHandle;
+
+use crate::child::recovery::{self, Recovery};
+use crate::child::{self, Child, Environment, Exit, Oom, Output, SpawnError, Spec, Stopped};
+use crate::config::Config;
+use crate::events;
+
+/// Longer than a metadata operation takes to fail without a quorum (facts: section 7, 10 s).
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(12);
+/// The pause between two probe writes.
+const COMMIT_PAUSE: Duration = Duration::from_secs(5);
+
+/// What went wrong with our own Qdrant.
+#[derive(Debug, thiserror::Error)]
+pub enum QdrantError {
+    /// It could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The REST client could not be built.
+    #[error("set up the client for Qdrant at {0}")]
+    Client(String, #[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// How Qdrant is started, the same every time but for the bootstrap address.
+#[derive(Debug)]
+struct Start {
+    program: PathBuf,
+    uri: String,
+    env: Vec<(OsString, OsString)>,
+}
+
+/// Our own Qdrant.
+#[derive(Debug)]
+pub struct Qdrant {
+    start: Start,
+    client: Client,
+    child: Option<Child>,
+    /// Started to join, and not known to have joined.
+    joining: bool,
+    restarts: Restarts,
+    joins: Restarts,
+    policy: RestartPolicy,
+    resting_until: Option<(Instant, String)>,
+    recovery: Recovery,
+    recover_next: Option<OsString>,
+    recovering: bool,
+    last_exit: Option<Exit>,
+    last: Option<ClusterInfo>,
+    ready: bool,
+    proof: Option<Formed>,
+    commit: CommitProbe,
+}
+
+impl Qdrant {
+    /// Prepares to run Qdrant at `address`; nothing is started yet.
+    pub fn new(config: &Config, address: IpAddr) -> Result<Self, QdrantError> {
+        let uri = format!(
+            "http://{}",
+            SocketAddr::new(address, config.qdrant.p2p_port)
+        );
+        let overrides = config.qdrant_env_overrides();
+        let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
+            .filter(|(name, _)| {
+                // Ours are nobody else's business, and these two would contradict our arguments.
+                let name = name.to_string_lossy();
+                !name.starts_with("ENTRYPOINT_")
+                    && name != "QDRANT_URI"
+                    && name != "QDRANT_BOOTSTRAP"
+            })
+            .collect();
+        env.extend(
+            overrides
+                .iter()
+                .map(|(name, value)| (OsString::from(name), OsString::from(value))),
+        );
+        let api_key = config
+            .qdrant
+            .api_key
+            .as_ref()
+            .map(|key| ApiKey::new(key.expose()))
+            .transpose()
+            .map_err(|error| QdrantError::Client(uri.clone(), Box::new(error)))?;
+        let rest = SocketAddr::new(config.qdrant.local_address(), config.qdrant.http_port);
+        let client = client_at(rest, api_key, config.probe_timeout * 3)?;
+        Ok(Self {
+            start: Start {
+                program: config.qdrant_bin.clone(),
+                uri,
+                env,
+            },
+            client,
+            child: None,
+            joining: false,
+            restarts: Restarts::default(),
+            joins: Restarts::default(),
+            policy: RestartPolicy {
+                min: config.restart_min,
+                max: config.restart_max,
+                calm: config.restart_max * 2,
+            },
+            resting_until: None,
+            recovery: Recovery::from_env(|name| std::env::var_os(name)),
+            recover_next: None,
+            recovering: false,
+            last_exit: None,
+            last: None,
+            ready: false,
+            proof: None,
+            commit: CommitProbe::default(),
+        })
+    }
+
+    /// The URI under which this Qdrant is a peer.
+    pub fn uri(&self) -> &str {
+        &self.start.uri
+    }
+
+    /// Talks to our own REST interface.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Starts it; `bootstrap` names the peer to join through.
+    pub async fn start(
+        &mut self,
+        bootstrap: Option<&str>,
+        joining: bool,
+    ) -> Result<(), QdrantError> {
+        let mut args: Vec<OsString> = vec!["--uri".into(), (&self.start.uri).into()];
+        if let Some(bootstrap) = bootstrap {
+            args.extend(["--bootstrap".into(), bootstrap.into()]);
+        }
+        let mut env = self.start.env.clone();
+        let recovering = self.recover_next.take();
+        self.recovering = recovering.is_some();
+        if let Some(message) = recovering {
+            env.push((recovery::RECOVERY_MODE.into(), message));
+        }
+        let mut spec = Spec::new(self.start.program.clone(), args, Environment::Exactly(env));
+        // Qdrant writes its own lines to our own output.
+        spec.output = Output::Inherited;
+        let child = child::spawn(spec).await?;
+        tracing::info!(
+            event = events::QDRANT_STARTED,
+            pid = child.pid(),
+            uri = self.start.uri,
+            bootstrap,
+            "Qdrant was started"
+        );
+        self.joining = joining;
+        self.forget();
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// It has joined: from now on its ends are ordinary ends.
+    pub fn joined(&mut self) {
+        self.joining = false;
+        self.joins = Restarts::default();
+    }
+
+    fn forget(&mut self) {
+        self.resting_until = None;
+        self.last = None;
+        self.ready = false;
+        self.proof = None;
+        self.commit = CommitProbe::default();
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub async fn kill(&mut self) {
+        let Some(child) = self.child.take() else {
+            return;
+        };
+        child.kill();
+        let exit = child.wait().await;
+        tracing::warn!(
+            event = events::QDRANT_KILLED,
+            exit = exit.to_string(),
+            "Qdrant was killed"
+        );
+        self.last_exit = Some(exit);
+        self.joining = false;
+        self.forget();
+    }
+
+    /// SIGTERM, SIGKILL after `grace`; `None` when it was not running.
+    pub async fn stop(&mut self, grace: Duration) -> Option<Stopped> {
+        let child = self.child.take()?;
+        if let Some(exit) = child.exited() {
+            return Some(Stopped {
+                exit,
+                forced: false,
+            });
+        }
+        let stopped = child.stop(grace).await;
+        self.last_exit = Some(stopped.exit.clone());
+        Some(stopped)
+    }
+
+    /// The running child, to wait for its end.
+    pub fn running(&self) -> Option<Child> {
+        self.child.clone()
+    }
+
+    /// Takes note when it has ended by itself.
+    pub fn notice_exit(&mut self) {
+        let Some(exit) = self.child.as_ref().and_then(Child::exited) else {
+            return;
+        };
+        self.child = None;
+        let policy = if self.joining {
+            RestartPolicy {
+                min: Duration::from_millis(200),
+                max: Duration::from_secs(5),
+                ..self.policy
+            }
+        } else {
+            self.policy
+        };
+        let book = if self.joining {
+            &mut self.joins
+        } else {
+            &mut self.restarts
+        };
+        let restart = book.on_exit(&policy, exit.uptime);
+        // Between half and the whole of it, so that tasks that failed together part.
+        let delay = restart.delay.mul_f64(rand::random_range(0.5..=1.0));
+        if !self.joining
+            && let Some(message) = self.recovery_message(&exit)
+        {
+            self.recover_next = Some(message);
+        }
+        let text = exit.to_string();
+        if self.joining {
+            tracing::info!(
+                event = events::JOIN_FAILED,
+                exit = text,
+                again_in_ms = delay.as_millis(),
+                "Qdrant could not join; the disk is kept"
+            );
+        } else {
+            tracing::warn!(
+                event = events::QDRANT_EXITED,
+                exit = text,
+                oom = matches!(exit.oom, Oom::Yes),
+                crash_loop = restart.crash_loop,
+                restarts = self.restarts.total(),
+                again_in_ms = delay.as_millis(),
+                "Qdrant has ended by itself"
+            );
+        }
+        self.forget();
+        self.resting_until = Some((Instant::now() + delay, text));
+        self.last_exit = Some(exit);
+    }
+
+    fn recovery_message(&self, exit: &Exit) -> Option<OsString> {
+        let init_file = self.recovery.look(Path::new("."));
+        match self
+            .recovery
+            .decide(exit, init_file, false, self.recovering)
+        {
+            recovery::Decision::Rerun(message) => Some(message.into()),
+            recovery::Decision::Leave(_) => None,
+        }
+    }
+
+    /// The disk was freed: what is known of the old peer does not hold for the next one.
+    pub fn reset(&mut self) {
+        self.forget();
+        self.restarts = Restarts::default();
+        self.joins = Restarts::default();
+    }
+
+    /// For the status page.
+    pub fn describe(&self) -> serde_json::Value {
+        serde_json::json!({
+            "pid": self.child.as_ref().map(Child::pid),
+            "state": match (&self.child, &self.resting_until) {
+                (Some(_), _) => "running",
+                (None, Some(_)) => "resting",
+                (None, None) => "stopped",
+            },
+            "restarts": self.restarts.total(),
+            "last_exit": self.last_exit.as_ref().map(ToString::to_string),
+        })
+    }
+
+    /// What `/cluster` said last.
+    pub fn last(&self) -> Option<&ClusterInfo> {
+        self.last.as_ref()
+    }
+
+    /// Looks at it: the process, then its REST interface.
+    pub async fn look(&mut self, probe_commit: bool) -> ChildView {
+        self.notice_exit();
+        if self.child.is_none() {
+            return match &self.resting_until {
+                Some((until, why)) if Instant::now() < *until => ChildView::Resting(why.clone()),
+                _ => ChildView::Stopped,
+            };
+        }
+        let info = match self.client.cluster().await {
+            Ok(Cluster::Enabled(info)) => info,
+            Ok(Cluster::Disabled) => {
+                return ChildView::Running(Observed::Unknown("cluster mode is off".to_owned()));
+            }
+            Err(error) => return ChildView::Running(Observed::Unknown(crate::log::chain(&error))),
+        };
+        if !self.ready {
+            self.ready = matches!(self.client.readyz().await, Ok(Readiness::Ready));
+        }
+        let proof = self.proof().await;
+        let commits = self.commit.look(&self.client, probe_commit);
+        let view = View {
+            peer_id: PeerId(info.peer_id),
+            leads: info.leads_itself(),
+            has_leader: info.raft.leader.is_some(),
+            is_voter: info.raft.is_voter,
+            peers: info
+                .peers
+                .keys()
+                .copied()
+                .map(PeerId)
+                .collect::<BTreeSet<_>>(),
+            consensus_stopped: matches!(info.consensus_thread, ConsensusThread::Stopped),
+            ready: self.ready,
+            proof,
+            commits,
+        };
+        self.last = Some(info);
+        ChildView::Running(Observed::Known(view))
+    }
+
+    /// The formed record in our key map. A complete one does not change any more.
+    async fn proof(&mut self) -> Observed<Option<Formed>> {
+        if let Some(proof) = &self.proof
+            && proof.complete
+        {
+            return Observed::Known(Some(proof.clone()));
+        }
+        match read_proof(&self.client).await {
+            Ok(proof) => {
+                self.proof.clone_from(&proof);
+                Observed::Known(proof)
+            }
+            Err(why) => Observed::Unknown(why),
+        }
+    }
+
+    /// Ends with the child; for ever when there is none.
+    pub async fn ended(child: Option<Child>) {
+        match child {
+            Some(child) => {
+                child.wait().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A client for the REST interface at this address.
+pub fn client_at(
+    at: SocketAddr,
+    api_key: Option<ApiKey>,
+    timeout: Duration,
+) -> Result<Client, QdrantError> {
+    let text = format!("http://{at}");
+    let error = |e: Box<dyn std::error::Error + Send + Sync>| QdrantError::Client(text.clone(), e);
+    let base = text.parse::<BaseUrl>().map_err(|e| error(Box::new(e)))?;
+    Client::new(base, api_key, timeout).map_err(|e| error(Box::new(e)))
+}
+
+/// The formed record in a Qdrant's replicated key map: the proof by which a peer is believed.
+pub async fn read_proof(client: &Client) -> Result<Option<Formed>, String> {
+    let value = client
+        .metadata_key(FORMED_KEY)
+        .await
+        .map_err(|error| crate::log::chain(&error))?;
+    match value {
+        None => Ok(None),
+        Some(serde_json::Value::Null) => Ok(None),
+        Some(value) => serde_json::from_value(value)
+            .map(Some)
+            .map_err(|error| format!("the key {FORMED_KEY} is not ours to read: {error}")),
+    }
+}
+
+/// Writes a key and waits for the commit, in the background, while there is doubt.
+#[derive(Debug, Default)]
+struct CommitProbe {
+    running: Option<JoinHandle<bool>>,
+    last: Option<(bool, Instant)>,
+}
+
+impl CommitProbe {
+    fn look(&mut self, client: &Client, wanted: bool) -> Option<bool> {
+        if let Some(task) = &mut self.running
+            && task.is_finished()
+        {
+            let task = self.running.take()?;
+            // A finished task's result is there at once.
+            let committed = futures::FutureExt::now_or_never(task).and_then(Result::ok)?;
+            self.last = Some((committed, Instant::now()));
+        }
+        if !wanted {
+            if self.running.is_none() {
+                self.last = None;
+            }
+            return self.last.map(|(committed, _)| committed);
+        }
+        let due = self.last.is_none_or(|(_, at)| at.elapsed() > COMMIT_PAUSE);
+        if self.running.is_none() && due {
+            let client = client.with_timeout(COMMIT_TIMEOUT);
+            self.running = Some(tokio::spawn(async move {
+                let value = serde_json::json!({ "format": planner::records::FORMAT });
+                client
+                    .put_metadata_key(PROBE_KEY, &value, true)
+                    .await
+                    .is_ok()
+            }));
+        }
+        self.last.map(|(committed, _)| committed)
+    }
+}

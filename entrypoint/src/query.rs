@@ -1,0 +1,117 @@
+//! Asks the running entrypoint of this task: `health` and `status`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::config::Config;
+use crate::status::Status;
+
+/// The shortest time-out that ECS allows a health check is two seconds.
+const TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Where the control port of this task is reached from inside.
+fn control(config: &Config) -> SocketAddr {
+    let host = match config.bind {
+        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    };
+    SocketAddr::new(host, config.control_port)
+}
+
+async fn get(config: &Config, path: &str) -> anyhow::Result<reqwest::Response> {
+    let url = format!("http://{}{path}", control(config));
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(TIMEOUT)
+        .build()?;
+    let mut request = client.get(&url);
+    if let Some(key) = &config.qdrant.api_key {
+        request = request.header("api-key", key.expose());
+    }
+    request.send().await.with_context(|| format!("ask {url}"))
+}
+
+/// Exit code of `entrypoint health`: 0 while the loop of PID 1 turns, else 1. Never red for
+/// quorum, sync, the store, or a busy Qdrant: ECS kills what is red.
+pub async fn health(config: &Config) -> u8 {
+    match get(config, "/livez").await {
+        Ok(answer) if answer.status().is_success() => 0,
+        Ok(answer) => {
+            eprintln!("entrypoint: /livez answers {}", answer.status());
+            1
+        }
+        Err(error) => {
+            eprintln!("entrypoint: {error:#}");
+            1
+        }
+    }
+}
+
+/// `entrypoint status`: a table, or the body of `/v1/status`. Exit code 0, or 1 when it cannot be
+/// had.
+pub async fn status(config: &Config, json: bool) -> u8 {
+    match fetch(config).await {
+        Ok((text, status)) => {
+            print!("{}", if json { text + "\n" } else { table(&status) });
+            0
+        }
+        Err(error) => {
+            eprintln!("entrypoint: {error:#}");
+            1
+        }
+    }
+}
+
+async fn fetch(config: &Config) -> anyhow::Result<(String, Status)> {
+    let answer = get(config, "/v1/status").await?;
+    let answer = answer.error_for_status().context("read the status")?;
+    let text = answer.text().await.context("read the status")?;
+    let status = serde_json::from_str(&text).context("read the status")?;
+    Ok((text, status))
+}
+
+fn table(status: &Status) -> String {
+    let dash = || "-".to_owned();
+    let generation = status
+        .generation
+        .as_ref()
+        .map_or_else(dash, ToString::to_string);
+    let peer = status.peer_id.map_or_else(dash, |id| id.to_string());
+    let mut rows = vec![
+        ("service", status.service.clone()),
+        ("task", status.task.to_string()),
+        ("address", status.address.to_string()),
+        ("zone", status.zone.clone().unwrap_or_else(dash)),
+        ("revision", status.revision.clone().unwrap_or_else(dash)),
+        ("phase", format!("{} since {}", status.phase, status.since)),
+        ("reason", status.reason.clone()),
+        (
+            "ready",
+            format!("{} ({})", status.ready, status.ready_reason),
+        ),
+        ("generation", generation),
+        ("peer", peer),
+        ("role", status.role.clone().unwrap_or_else(dash)),
+        (
+            "voter",
+            status.is_voter.map_or_else(dash, |voter| voter.to_string()),
+        ),
+    ];
+    for peer in &status.peers {
+        rows.push(("peers", format!("{} {}", peer.id, peer.uri)));
+    }
+    for alarm in &status.alarms {
+        rows.push(("ALARM", alarm.clone()));
+    }
+    let mut text = String::new();
+    let mut before = "";
+    for (name, value) in rows {
+        let shown = if name == before { "" } else { name };
+        text.push_str(&format!("{shown:<11} {value}\n"));
+        before = name;
+    }
+    text
+}

@@ -1,0 +1,350 @@
+//! One task's life: observe, decide, act, record, again and again until a signal ends it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use planner::decision::{Action, Decision};
+use planner::ids::{GenerationId, PeerId};
+use planner::memory::Memory;
+use planner::observed::Observed;
+use planner::records::{FORMAT, Member, State};
+use planner::settings::Settings;
+use planner::view::{Child as ChildView, Disk as DiskView, Observation};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::act::Hands;
+use crate::child::StopBudget;
+use crate::config::Config;
+use crate::disk::{Disk, DiskError};
+use crate::events;
+use crate::identity::Identity;
+use crate::ledger::Ledger;
+use crate::observe::{Senses, Wanted};
+use crate::qdrant::Qdrant;
+use crate::record;
+use crate::status::{Board, Peer, Status};
+
+/// A task between its rounds.
+pub struct Task {
+    config: Arc<Config>,
+    identity: Identity,
+    settings: Settings,
+    memory: Memory,
+    disk: Disk,
+    ledger: Ledger,
+    qdrant: Qdrant,
+    senses: Senses,
+    board: watch::Sender<Board>,
+    /// What we say in our member record until the next decision.
+    state: State,
+    generation: Option<GenerationId>,
+    aside: bool,
+    lease: u64,
+    probe_commit: bool,
+    last_round: Option<Instant>,
+    /// When something last happened here: rounds slow down while nothing does.
+    stirred: Instant,
+    stop_budget: StopBudget,
+    journal: record::Journal,
+}
+
+impl Task {
+    /// A task that has not looked at anything yet, and the board that it writes.
+    pub fn new(
+        config: Arc<Config>,
+        identity: Identity,
+        disk: Disk,
+        ledger: Ledger,
+        qdrant: Qdrant,
+        senses: Senses,
+        stop_budget: StopBudget,
+    ) -> Result<(Self, watch::Receiver<Board>), DiskError> {
+        let settings = settings(&config, &identity);
+        let seen = disk.look()?;
+        // Until the first decision: data is data.
+        let state = if seen == DiskView::EMPTY {
+            State::Empty
+        } else {
+            State::HoldsData
+        };
+        let generation = seen.stamp.as_ref().map(|stamp| stamp.generation.clone());
+        let status = Status {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            service: settings.service.clone(),
+            store_id: seen.stamp.as_ref().map(|stamp| stamp.store_id.clone()),
+            task: settings.task.clone(),
+            address: settings.address,
+            uri: qdrant.uri().to_owned(),
+            zone: identity.zone.clone(),
+            revision: identity.revision.clone(),
+            phase: "starting".to_owned(),
+            reason: "the first round has not ended".to_owned(),
+            since: Timestamp::now(),
+            generation: generation.clone(),
+            state,
+            aside: seen.aside,
+            peer_id: seen.peer_id,
+            role: None,
+            is_voter: None,
+            peers: Vec::new(),
+            ready: false,
+            ready_reason: "the first round has not ended".to_owned(),
+            alarms: Vec::new(),
+            child: qdrant.describe(),
+            decision: serde_json::Value::Null,
+        };
+        let (board, reader) = watch::channel(Board {
+            status,
+            turned: Instant::now(),
+        });
+        let task = Self {
+            config,
+            identity,
+            settings,
+            memory: Memory::default(),
+            disk,
+            ledger,
+            qdrant,
+            senses,
+            board,
+            state,
+            generation,
+            aside: seen.aside,
+            lease: 0,
+            probe_commit: false,
+            last_round: None,
+            stirred: Instant::now(),
+            stop_budget,
+            journal: record::Journal::default(),
+        };
+        Ok((task, reader))
+    }
+
+    /// Rounds without end.
+    pub async fn run(&mut self) -> Result<std::convert::Infallible, DiskError> {
+        loop {
+            let acted = self.round().await?;
+            let pause = self.pause(acted);
+            // The end of Qdrant is never waited out.
+            let child = self.qdrant.running();
+            let _ = timeout(pause, Qdrant::ended(child)).await;
+        }
+    }
+
+    /// Forming is quick, waiting gets calmer the longer nothing happens, membership is calm.
+    fn pause(&mut self, acted: bool) -> Duration {
+        let (quick, calm) = (self.config.round, self.config.beat);
+        if acted {
+            // What was done shows in the next look, after a moment.
+            self.stirred = Instant::now();
+            return quick / 4;
+        }
+        if self.settled() {
+            return calm;
+        }
+        (self.stirred.elapsed() / 20).clamp(quick, calm)
+    }
+
+    /// A ready member in a cluster that works looks less often.
+    fn settled(&self) -> bool {
+        self.memory.ready
+            && self.memory.verified
+            && self.state == State::Member
+            && !self.probe_commit
+    }
+
+    async fn round(&mut self) -> Result<bool, DiskError> {
+        let disk = self.disk.look()?;
+        self.beat(&disk).await;
+        let stamp = disk.stamp.clone();
+        let wanted = Wanted {
+            stage: stamp.as_ref().map(|stamp| (stamp.stage, &stamp.generation)),
+            settled: self.settled(),
+            probe_commit: self.probe_commit,
+        };
+        let seen = self
+            .senses
+            .look(disk, &mut self.ledger, &mut self.qdrant, wanted)
+            .await;
+        let now = Instant::now();
+        let elapsed = self.last_round.map_or(Duration::ZERO, |last| now - last);
+        self.last_round = Some(now);
+        let decision = planner::decide(&self.settings, &mut self.memory, elapsed, &seen);
+        self.state = decision.state;
+        self.generation.clone_from(&decision.generation);
+        self.aside = seen.disk.aside;
+        self.probe_commit = decision.probe_commit;
+        // Said before it is done, so that nobody takes us for empty while we act.
+        self.publish(&seen, &decision);
+        if self.journal.decided(&seen, &decision) {
+            self.stirred = Instant::now();
+        }
+        if decision.renew_lease {
+            self.renew(&seen).await;
+        }
+        Ok(self.act(&decision.action, &seen).await)
+    }
+
+    async fn act(&mut self, action: &Action, seen: &Observation) -> bool {
+        if *action == Action::Wait {
+            return false;
+        }
+        let service = self.settings.service.clone();
+        let mut hands = Hands {
+            disk: &self.disk,
+            ledger: &mut self.ledger,
+            qdrant: &mut self.qdrant,
+            service: &service,
+            stack: self.settings.stack.as_deref(),
+        };
+        match hands.act(action, seen).await {
+            Ok(()) => {
+                self.journal.acted();
+                true
+            }
+            Err(error) => {
+                self.journal.failed(action, &crate::log::chain(&error));
+                false
+            }
+        }
+    }
+
+    async fn beat(&mut self, disk: &DiskView) {
+        let member = Member {
+            format: FORMAT,
+            beat: 0,
+            state: self.state,
+            address: self.settings.address,
+            generation: self.generation.clone(),
+            aside: disk.aside,
+            peer_id: disk.peer_id,
+            zone: self.identity.zone.clone(),
+            revision: self.identity.revision.clone(),
+        };
+        let beat = self.ledger.beat(member, self.config.beat).await;
+        self.journal
+            .store("write our beat", beat.err().map(|e| crate::log::chain(&e)));
+    }
+
+    async fn renew(&mut self, seen: &Observation) {
+        let Some(stamp) = &seen.disk.stamp else {
+            return;
+        };
+        self.lease += 1;
+        if let Err(error) = self.ledger.renew(&stamp.generation, self.lease).await {
+            self.journal
+                .store("renew our lease", Some(crate::log::chain(&error)));
+        }
+    }
+
+    fn publish(&mut self, seen: &Observation, decision: &Decision) {
+        let info = self.qdrant.last();
+        let child = self.qdrant.describe();
+        let record = record::decision(seen, decision);
+        self.board.send_modify(|board| {
+            board.turned = Instant::now();
+            let status = &mut board.status;
+            let phase = decision.phase.to_string();
+            if status.phase != phase {
+                status.since = Timestamp::now();
+            }
+            status.phase = phase;
+            status.reason = decision.reason.to_string();
+            status.generation.clone_from(&decision.generation);
+            status.state = decision.state;
+            status.aside = seen.disk.aside;
+            status.store_id = match (&seen.disk.stamp, &seen.store) {
+                (Some(stamp), _) => Some(stamp.store_id.clone()),
+                (None, Observed::Known(store)) => store
+                    .identity
+                    .as_ref()
+                    .map(|identity| identity.store_id.clone()),
+                (None, Observed::Unknown(_)) => None,
+            };
+            status.peer_id = seen.disk.peer_id;
+            status.role = None;
+            status.is_voter = None;
+            status.peers.clear();
+            if let (ChildView::Running(Observed::Known(_)), Some(info)) = (&seen.child, info) {
+                status.peer_id = Some(PeerId(info.peer_id));
+                status.role = info.raft.role.as_ref().map(|role| format!("{role:?}"));
+                status.is_voter = Some(info.raft.is_voter);
+                status.peers = info
+                    .peers
+                    .iter()
+                    .filter_map(|(id, uri)| {
+                        Some(Peer {
+                            id: PeerId(*id),
+                            uri: uri.address()?.to_owned(),
+                        })
+                    })
+                    .collect();
+            }
+            status.ready = decision.ready.is_ok();
+            status.ready_reason = match &decision.ready {
+                Ok(()) => "ready".to_owned(),
+                Err(why) => why.to_string(),
+            };
+            status.alarms = decision.alarms.iter().map(ToString::to_string).collect();
+            status.child = child;
+            status.decision = record;
+        });
+    }
+
+    /// Ends in order: keep serving for `linger`, then SIGTERM, then SIGKILL at the margin. Returns
+    /// the exit code of the task: that of Qdrant, 0 when it was not running.
+    pub async fn stop(&mut self, began: Instant) -> i32 {
+        let budget = self.stop_budget;
+        self.board.send_modify(|board| {
+            board.status.phase = "stopping".to_owned();
+            board.status.reason = "a signal asked the task to stop".to_owned();
+            board.status.since = Timestamp::now();
+            board.status.ready = false;
+            board.status.ready_reason = "stopping".to_owned();
+        });
+        let child = self.qdrant.running();
+        if child.is_some() {
+            let linger = budget.linger_left(began.elapsed());
+            let _ = timeout(linger, Qdrant::ended(child)).await;
+        }
+        let stopped = self.qdrant.stop(budget.grace(began.elapsed())).await;
+        // Nobody need wait for our silence; when the store hangs, they will.
+        let left = budget.grace(began.elapsed()).min(self.config.probe_timeout);
+        if let Ok(Err(error)) = timeout(left, self.ledger.farewell()).await {
+            tracing::debug!("our member record stays: {}", crate::log::chain(&error));
+        }
+        match stopped {
+            None => 0,
+            Some(stopped) => {
+                let code = stopped.exit.exit_code();
+                tracing::info!(
+                    event = events::QDRANT_STOPPED,
+                    exit = stopped.exit.to_string(),
+                    killed = stopped.forced,
+                    code
+                );
+                code
+            }
+        }
+    }
+}
+
+/// The planner's numbers from ours.
+fn settings(config: &Config, identity: &Identity) -> Settings {
+    Settings {
+        task: identity.task.as_str().into(),
+        address: identity.address,
+        service: identity.service.clone(),
+        stack: config.stack.as_ref().map(|stack| stack.as_str().to_owned()),
+        adopt_fresh: config.adopt_store.is_some(),
+        ready_peers: usize::try_from(config.ready_peers).unwrap_or(usize::MAX),
+        beat: config.beat,
+        gap: config.beat * 2 + config.store_timeout + config.dns_timeout + config.probe_timeout,
+        claim_timeout: config.claim_timeout,
+        loss_timeout: config.loss_timeout,
+        dns_settle: config.dns_settle,
+    }
+}

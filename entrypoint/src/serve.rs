@@ -1,0 +1,147 @@
+//! `entrypoint run`: sets everything up, runs rounds, and ends with Qdrant's exit code.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::child::{Reaper, StopBudget};
+use crate::cli::EX_UNAVAILABLE;
+use crate::config::Config;
+use crate::disk::Disk;
+use crate::identity::{self, Identity};
+use crate::ledger::Ledger;
+use crate::observe::Senses;
+use crate::qdrant::Qdrant;
+use crate::round::Task;
+use crate::store::{DirectoryStore, StoreHandle};
+use crate::{control, events, log};
+
+/// Where the image keeps Qdrant.
+pub const QDRANT_BIN: &str = "/qdrant/qdrant";
+/// How long metadata may stay incomplete (facts: first answers may be).
+const METADATA_LIMIT: Duration = Duration::from_secs(30);
+/// A round has many deadlines; only a loop that hangs for good is not alive.
+const LIVENESS_FLOOR: Duration = Duration::from_secs(60);
+
+/// Runs this task until a signal ends it; returns the exit code.
+pub async fn run(config: Config) -> u8 {
+    log::start(config.log, config.log_level);
+    match live(Arc::new(config)).await {
+        Ok(code) => {
+            tracing::info!(event = events::STOPPED, code);
+            u8::try_from(code.rem_euclid(256)).unwrap_or(u8::MAX)
+        }
+        Err(error) => {
+            tracing::error!(event = events::FAILED, "{error:#}");
+            EX_UNAVAILABLE
+        }
+    }
+}
+
+async fn live(config: Arc<Config>) -> anyhow::Result<i32> {
+    // Signals first: one that comes during the set-up must not kill us by default.
+    let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let reaper = Reaper::if_pid_one().context("listen for SIGCHLD")?;
+    for warning in &config.warnings {
+        tracing::warn!(event = events::WARNING, "{warning}");
+    }
+    let set_up = set_up(Arc::clone(&config));
+    let mut task = tokio::select! {
+        task = set_up => task?,
+        _ = term.recv() => return Ok(0),
+        _ = int.recv() => return Ok(0),
+    };
+    let reap = async {
+        match reaper {
+            Some(reaper) => reaper.run().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(reap);
+    let began = tokio::select! {
+        end = task.run() => match end {
+            Ok(never) => match never {},
+            Err(error) => {
+                // Our own disk is unreadable: without it nothing can be decided.
+                tracing::error!(event = events::FAILED, "{}", log::chain(&error));
+                task.stop(Instant::now()).await;
+                return Ok(i32::from(EX_UNAVAILABLE));
+            }
+        },
+        never = &mut reap => match never {},
+        _ = term.recv() => Instant::now(),
+        _ = int.recv() => Instant::now(),
+    };
+    tracing::info!(event = events::STOPPING, "a signal asked the task to stop");
+    tokio::select! {
+        code = task.stop(began) => Ok(code),
+        never = &mut reap => match never {},
+    }
+}
+
+async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .context("set up HTTP")?;
+    let identity = identity::discover(&config, &http, METADATA_LIMIT)
+        .await
+        .context("find out who this task is")?;
+    let disk =
+        Disk::open(config.qdrant.storage_path.clone()).context("open the storage directory")?;
+    let store = DirectoryStore::open(config.store.directory()).context("open the store")?;
+    let store =
+        StoreHandle::start(Arc::new(store), config.store_timeout).context("start the store")?;
+    let ledger = Ledger::new(store, identity.task.as_str().into());
+    let qdrant = Qdrant::new(&config, identity.address).context("prepare Qdrant")?;
+    let senses = Senses::new(&config, identity.address).context("prepare discovery")?;
+    announce(&config, &identity, &ledger);
+    let at = SocketAddr::new(config.bind, config.control_port);
+    let listener = control::bind(at)
+        .await
+        .with_context(|| format!("listen on {at}"))?;
+    let budget = StopBudget::new(config.stop_timeout, config.stop_margin, config.stop_linger)
+        .context("divide the stop time-out")?;
+    let (task, board) = Task::new(
+        Arc::clone(&config),
+        identity,
+        disk,
+        ledger,
+        qdrant,
+        senses,
+        budget,
+    )
+    .context("read the storage directory")?;
+    let keys = [&config.qdrant.api_key, &config.qdrant.alt_api_key];
+    let keys = keys.into_iter().flatten().cloned().collect();
+    let patience = LIVENESS_FLOOR.max(config.store_timeout * 8);
+    tokio::spawn(async move {
+        if let Err(error) = control::serve(listener, board, keys, patience).await {
+            tracing::error!(
+                event = events::FAILED,
+                "the control port has closed: {error}"
+            );
+        }
+    });
+    Ok(task)
+}
+
+fn announce(config: &Config, identity: &Identity, ledger: &Ledger) {
+    tracing::info!(
+        event = events::STARTED,
+        version = env!("CARGO_PKG_VERSION"),
+        service = identity.service,
+        task = identity.task,
+        address = %identity.address,
+        zone = identity.zone,
+        revision = identity.revision,
+        cluster_size = config.cluster_size,
+        store = ledger.place(),
+        qdrant = %config.qdrant_bin.display(),
+        "who we are"
+    );
+}

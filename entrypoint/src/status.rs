@@ -1,0 +1,109 @@
+//! What the task says of itself on `/v1/status`, `/v1/hello`, `/readyz` and `/livez`: written by
+//! the round, read by the control port.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
+use planner::records::{FORMAT, Hello, State};
+use serde::{Deserialize, Serialize};
+
+/// The body of `/v1/status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of this body.
+    pub format: u32,
+    /// Version of the entrypoint.
+    pub version: String,
+    /// Our service.
+    pub service: String,
+    /// The cluster's id, once known.
+    pub store_id: Option<StoreId>,
+    /// This task.
+    pub task: TaskId,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its Qdrant's URI for peers.
+    pub uri: String,
+    /// Its Availability Zone.
+    pub zone: Option<String>,
+    /// Its task definition.
+    pub revision: Option<String>,
+    /// Where it stands.
+    pub phase: String,
+    /// Why.
+    pub reason: String,
+    /// Since when it stands there.
+    pub since: Timestamp,
+    /// Its generation.
+    pub generation: Option<GenerationId>,
+    /// What it says of itself to others.
+    pub state: State,
+    /// Data of an earlier generation was set aside on this disk.
+    pub aside: bool,
+    /// Its peer id.
+    pub peer_id: Option<PeerId>,
+    /// Its role in Raft, as it believes (which proves nothing).
+    pub role: Option<String>,
+    /// Whether it votes.
+    pub is_voter: Option<bool>,
+    /// The peers that its Qdrant lists.
+    pub peers: Vec<Peer>,
+    /// `/readyz` answers 200.
+    pub ready: bool,
+    /// Why not, or since it is.
+    pub ready_reason: String,
+    /// What a person must look at.
+    pub alarms: Vec<String>,
+    /// Our Qdrant process.
+    pub child: serde_json::Value,
+    /// The last decision record.
+    pub decision: serde_json::Value,
+}
+
+/// A peer as Qdrant lists it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its id.
+    pub id: PeerId,
+    /// Its URI.
+    pub uri: String,
+}
+
+/// The status, and when the loop of PID 1 last turned.
+#[derive(Clone, Debug)]
+pub struct Board {
+    /// What is said.
+    pub status: Status,
+    /// When a round last began.
+    pub turned: Instant,
+}
+
+impl Board {
+    /// PID 1's loop is alive. A round may wait for DNS, store and peers, each with its deadline,
+    /// so this is generous: only a loop that hangs for good is red.
+    pub fn is_alive(&self, patience: Duration) -> bool {
+        self.turned.elapsed() < patience
+    }
+
+    /// The body of `/v1/hello`.
+    pub fn hello(&self) -> Hello {
+        let status = &self.status;
+        let peers = match status.state {
+            State::Member => status.peers.iter().map(|peer| peer.id).collect(),
+            _ => Default::default(),
+        };
+        Hello {
+            format: FORMAT,
+            service: status.service.clone(),
+            store_id: status.store_id.clone(),
+            task: status.task.clone(),
+            state: status.state,
+            generation: status.generation.clone(),
+            aside: status.aside,
+            uri: status.uri.clone(),
+            peers,
+        }
+    }
+}

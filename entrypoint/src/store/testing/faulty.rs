@@ -1,0 +1,218 @@
+//! A store with faults: it passes calls on to a real one, except where a test has said otherwise.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use crate::store::{Created, Key, Op, Prefix, Store, StoreError};
+
+/// How long a test waits for a gate before it fails with the state it saw.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What goes wrong with one call.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// It fails and nothing happened.
+    ErrorBefore,
+    /// It happens, and the answer is an error.
+    ErrorAfter,
+    /// It happens later than asked.
+    Delay(Duration),
+    /// It hangs until the gate opens, then happens and answers.
+    Hang(Gate),
+    /// It answers with an error at once, and happens when the gate opens (writes only).
+    LandsLate(Gate),
+    /// It panics.
+    Panic,
+}
+
+/// Something that calls wait at.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    open: bool,
+    arrived: usize,
+    passed: usize,
+}
+
+impl Gate {
+    /// Lets everything through, now and later.
+    pub(crate) fn open(&self) {
+        self.0.0.lock().unwrap().open = true;
+        self.0.1.notify_all();
+    }
+
+    /// Returns when a call waits at the gate (or has passed it).
+    pub(crate) fn wait_for_arrival(&self) {
+        self.wait_until("a call arrives", |state| state.arrived > 0);
+    }
+
+    /// Returns when a late write has happened.
+    pub(crate) fn wait_for_passage(&self) {
+        self.wait_until("a call is through", |state| state.passed > 0);
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn(&GateState) -> bool) {
+        let state = self.0.0.lock().unwrap();
+        let (state, late) = self
+            .0
+            .1
+            .wait_timeout_while(state, PATIENCE, |s| !done(s))
+            .unwrap();
+        assert!(
+            !late.timed_out(),
+            "waited in vain until {what}; last: {state:?}"
+        );
+    }
+
+    fn pass(&self) {
+        let mut state = self.0.0.lock().unwrap();
+        state.arrived += 1;
+        self.0.1.notify_all();
+        drop(self.0.1.wait_while(state, |state| !state.open).unwrap());
+    }
+
+    fn passed(&self) {
+        self.0.0.lock().unwrap().passed += 1;
+        self.0.1.notify_all();
+    }
+}
+
+/// The decorator. Faults are used up in the order given, each by the next call of its kind.
+pub(crate) struct FaultyStore {
+    real: Arc<dyn Store>,
+    faults: Mutex<VecDeque<(Op, Fault)>>,
+    read_only: AtomicBool,
+    inside: AtomicUsize,
+    most_inside: AtomicUsize,
+}
+
+impl FaultyStore {
+    pub(crate) fn new(real: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            real,
+            faults: Mutex::default(),
+            read_only: AtomicBool::new(false),
+            inside: AtomicUsize::new(0),
+            most_inside: AtomicUsize::new(0),
+        })
+    }
+
+    /// The next call of kind `op` that has no fault yet suffers `fault`.
+    pub(crate) fn inject(&self, op: Op, fault: Fault) {
+        self.faults.lock().unwrap().push_back((op, fault));
+    }
+
+    /// Refuses all writes, or no longer.
+    pub(crate) fn set_read_only(&self, yes: bool) {
+        self.read_only.store(yes, Ordering::SeqCst);
+    }
+
+    /// The largest number of calls that were under way at one moment.
+    pub(crate) fn most_inside(&self) -> usize {
+        self.most_inside.load(Ordering::SeqCst)
+    }
+
+    fn fault_for(&self, op: Op) -> Option<Fault> {
+        let mut faults = self.faults.lock().unwrap();
+        let at = faults.iter().position(|(of, _)| *of == op)?;
+        faults.remove(at).map(|(_, fault)| fault)
+    }
+
+    fn run<T>(
+        &self,
+        op: Op,
+        path: &str,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let now = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_inside.fetch_max(now, Ordering::SeqCst);
+        let _leave = Leave(&self.inside);
+        let writes = matches!(op, Op::Create | Op::Put | Op::Remove);
+        if writes && self.read_only.load(Ordering::SeqCst) {
+            return Err(StoreError::ReadOnly {
+                op,
+                path: path.to_owned(),
+            });
+        }
+        let broken = || StoreError::Io {
+            op,
+            path: path.to_owned(),
+            source: io::Error::other("injected"),
+        };
+        let unclear = || broken().after_sending(op);
+        match self.fault_for(op) {
+            None => call(self.real.as_ref()),
+            Some(Fault::ErrorBefore) => Err(broken()),
+            Some(Fault::ErrorAfter) => {
+                let _ = call(self.real.as_ref());
+                Err(if writes { unclear() } else { broken() })
+            }
+            Some(Fault::Delay(by)) => {
+                std::thread::sleep(by);
+                call(self.real.as_ref())
+            }
+            Some(Fault::Hang(gate)) => {
+                gate.pass();
+                let result = call(self.real.as_ref());
+                gate.passed();
+                result
+            }
+            Some(Fault::LandsLate(gate)) => {
+                let real = Arc::clone(&self.real);
+                std::thread::spawn(move || {
+                    gate.pass();
+                    let _ = call(real.as_ref());
+                    gate.passed();
+                });
+                Err(unclear())
+            }
+            Some(Fault::Panic) => panic!("injected"),
+        }
+    }
+}
+
+struct Leave<'a>(&'a AtomicUsize);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Store for FaultyStore {
+    fn describe(&self) -> String {
+        format!("faulty {}", self.real.describe())
+    }
+
+    fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        let owned = key.clone();
+        self.run(Op::Read, key.as_str(), move |real| real.read(&owned))
+    }
+
+    fn create(&self, key: &Key, value: &[u8]) -> Result<Created, StoreError> {
+        let (owned, value) = (key.clone(), value.to_vec());
+        self.run(Op::Create, key.as_str(), move |real| {
+            real.create(&owned, &value)
+        })
+    }
+
+    fn put(&self, key: &Key, value: &[u8]) -> Result<(), StoreError> {
+        let (owned, value) = (key.clone(), value.to_vec());
+        self.run(Op::Put, key.as_str(), move |real| real.put(&owned, &value))
+    }
+
+    fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, StoreError> {
+        let owned = prefix.clone();
+        self.run(Op::List, prefix.as_str(), move |real| real.list(&owned))
+    }
+
+    fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        let owned = key.clone();
+        self.run(Op::Remove, key.as_str(), move |real| real.remove(&owned))
+    }
+}

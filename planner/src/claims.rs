@@ -1,0 +1,128 @@
+//! Who may claim the next generation (rules R3 and R7), asked before a claim and again before
+//! *formed*.
+
+use crate::decision::{Alarm, Reason};
+use crate::ids::GenerationId;
+use crate::memory::Memory;
+use crate::records::Identity;
+use crate::settings::Settings;
+use crate::view::{Observation, Store};
+use crate::witness;
+
+/// Why a claim is not allowed.
+pub(crate) enum Refusal {
+    /// Not in this round; a later one may see more.
+    NotYet(Reason, Option<Alarm>),
+    /// Something speaks against it that a claimant must yield to.
+    Never(String),
+}
+
+impl Refusal {
+    fn not_yet(reason: Reason) -> Self {
+        Self::NotYet(reason, None)
+    }
+}
+
+/// May a claim that follows `previous` be made, or be formed, now?
+///
+/// Returns the reason to log and, when a cluster is given up for it, the alarm.
+pub(crate) fn may_found(
+    settings: &Settings,
+    memory: &Memory,
+    seen: &Observation,
+    store: &Store,
+    previous: Option<&GenerationId>,
+) -> Result<(Reason, Option<Alarm>), Refusal> {
+    if let Some(alarm) = foreign(settings, store.identity.as_ref()) {
+        return Err(Refusal::NotYet(Reason::SeeAlarm, Some(alarm)));
+    }
+    let formed = store.formed().map(|formed| &formed.generation);
+    if formed != previous {
+        let now = formed.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        return Err(Refusal::Never(format!(
+            "the highest formed generation is {now}"
+        )));
+    }
+    // R2: a live formed peer outranks whatever the store says.
+    let believed = witness::believed(settings, seen);
+    if let Some((address, (_, other))) = believed
+        .iter()
+        .find(|(_, (_, other))| Some(&other.generation) != previous)
+    {
+        let is_older = previous.is_some_and(|p| other.generation.number < p.number);
+        if !is_older {
+            return Err(Refusal::Never(format!(
+                "{address} belongs to generation {}",
+                other.generation
+            )));
+        }
+    }
+    let addresses = memory
+        .dns
+        .settled(settings, &seen.dns)
+        .map_err(|why| Refusal::not_yet(Reason::DnsNotSettled(why)))?;
+    let asked = addresses.into_iter().chain(seen.peers.keys().copied());
+    match previous {
+        None => {
+            witness::all_give_way(settings, seen, store, asked, None)
+                .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
+            if !store.own_beat_seen {
+                let why = "our own beat has not been read back".to_owned();
+                return Err(Refusal::not_yet(Reason::StoreUnknown(why)));
+            }
+            if memory.silence.pending(settings) {
+                let why = memory
+                    .silence
+                    .hindrance()
+                    .unwrap_or("its members are silent")
+                    .to_owned();
+                return Err(Refusal::not_yet(Reason::StoreUnknown(format!(
+                    "it lists members of a cluster and no formed generation: {why}"
+                ))));
+            }
+            if store.sets {
+                let why = "it holds snapshot sets and no formed generation".to_owned();
+                return Err(Refusal::not_yet(Reason::StoreUnknown(why)));
+            }
+            Ok((Reason::MayFound, None))
+        }
+        Some(lost) => {
+            if !memory.silence.complete(settings) {
+                return Err(Refusal::not_yet(Reason::NobodyAnswers {
+                    generation: lost.clone(),
+                    silent: memory.silence.lasted(),
+                    hindrance: memory.silence.hindrance().map(str::to_owned),
+                }));
+            }
+            witness::all_give_way(settings, seen, store, asked, Some(lost))
+                .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
+            if store.sets && !settings.adopt_fresh {
+                let alarm = Alarm::RestoreNeeded(lost.clone());
+                return Err(Refusal::NotYet(Reason::SeeAlarm, Some(alarm)));
+            }
+            Ok((
+                Reason::MayFoundAgain(lost.clone()),
+                Some(Alarm::ClusterLost(lost.clone())),
+            ))
+        }
+    }
+}
+
+/// The store belongs to another service, or to another stack and nobody told us to take it over.
+pub(crate) fn foreign(settings: &Settings, identity: Option<&Identity>) -> Option<Alarm> {
+    let identity = identity?;
+    if identity.service != settings.service {
+        return Some(Alarm::ForeignStore(format!(
+            "it was made by service {:?}, we are {:?}",
+            identity.service, settings.service
+        )));
+    }
+    match (&identity.stack, &settings.stack) {
+        (Some(its), Some(ours)) if its != ours && !settings.adopt_fresh => {
+            Some(Alarm::ForeignStore(format!(
+                "it was made by stack {its:?}, we are {ours:?}; ENTRYPOINT_ADOPT_STORE=fresh takes it over and gives up what it held"
+            )))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,85 @@
+//! One round: remember, then ask the module of the role that this disk gives us.
+
+use core::time::Duration;
+
+use crate::decision::{Action, Alarm, Decision, NotReady, Phase, Reason};
+use crate::memory::Memory;
+use crate::records::{Stage, State};
+use crate::settings::Settings;
+use crate::view::Observation;
+use crate::{claimant, joiner, member, newcomer};
+
+/// Decides one round.
+///
+/// `elapsed` is the time since the observation of the round before by this task's own monotonic
+/// clock, zero for the first. The disk says which role we have: the stamp is written before
+/// Qdrant first touches a disk, so a disk without a stamp and with Qdrant's data is foreign.
+pub fn decide(
+    settings: &Settings,
+    memory: &mut Memory,
+    elapsed: Duration,
+    seen: &Observation,
+) -> Decision {
+    memory.observe(settings, elapsed, seen);
+    let mut decision = by_role(settings, memory, seen);
+    // Readiness stays for the life of the process, through restarts and fencing: ECS kills what
+    // the load balancer calls unhealthy, and with it the disk.
+    if memory.ready {
+        decision.ready = Ok(());
+    }
+    decision
+}
+
+fn by_role(settings: &Settings, memory: &mut Memory, seen: &Observation) -> Decision {
+    let Some(stamp) = &seen.disk.stamp else {
+        if seen.disk.joined || seen.disk.collections {
+            return Decision::wait(Phase::Blocked, Reason::SeeAlarm)
+                .state(State::HoldsData)
+                .alarm(Alarm::ForeignData);
+        }
+        return newcomer::decide(settings, memory, seen);
+    };
+    let mut decision = match stamp.stage {
+        Stage::Founding => claimant::decide(settings, memory, seen, stamp),
+        Stage::Joining => joiner::decide(settings, memory, seen, stamp),
+        Stage::Member => member::decide(settings, memory, seen, stamp),
+    };
+    decision.generation = Some(stamp.generation.clone());
+    decision
+}
+
+impl Decision {
+    /// A decision to do nothing, for this reason; the starting point of all others.
+    pub(crate) fn wait(phase: Phase, reason: Reason) -> Self {
+        Self {
+            phase,
+            action: Action::Wait,
+            reason,
+            alarms: Vec::new(),
+            state: State::Empty,
+            generation: None,
+            renew_lease: false,
+            probe_commit: false,
+            ready: Err(NotReady::NotMember),
+        }
+    }
+
+    /// A decision to act.
+    pub(crate) fn act(phase: Phase, action: Action, reason: Reason) -> Self {
+        Self {
+            action,
+            ..Self::wait(phase, reason)
+        }
+    }
+
+    /// What we say of ourselves meanwhile.
+    pub(crate) fn state(self, state: State) -> Self {
+        Self { state, ..self }
+    }
+
+    /// Adds an alarm.
+    pub(crate) fn alarm(mut self, alarm: Alarm) -> Self {
+        self.alarms.push(alarm);
+        self
+    }
+}

@@ -1,0 +1,379 @@
+//! What a round decided, and why: the output of [`crate::decide`].
+
+use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::ids::{GenerationId, TaskId};
+use crate::records::{Formed, Mode, State};
+
+/// One round's decision. At most one action; everything else that was not done has its reason in
+/// `reason` or `alarms`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Where the task stands.
+    pub phase: Phase,
+    /// What to do now.
+    pub action: Action,
+    /// Why this, and not more.
+    pub reason: Reason,
+    /// What a person must look at.
+    pub alarms: Vec<Alarm>,
+    /// What we say of ourselves until the next round.
+    pub state: State,
+    /// Our generation, as we say it to others.
+    pub generation: Option<GenerationId>,
+    /// Renew the lease of our claim with the next beat.
+    pub renew_lease: bool,
+    /// Find out by a write whether consensus still commits.
+    pub probe_commit: bool,
+    /// The load balancer may send traffic here.
+    pub ready: Result<(), NotReady>,
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Looks for others and for the right to found.
+    Discovering,
+    /// Waits for somebody else, or for something to become known.
+    Waiting,
+    /// Has claimed a generation and brings it up.
+    Founding,
+    /// Joins a formed generation.
+    Joining,
+    /// Belongs to the cluster.
+    Member,
+    /// Was told that the cluster is elsewhere; its Qdrant is stopped.
+    Fenced,
+    /// Cannot go on without a person.
+    Blocked,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Discovering => "discovering",
+            Self::Waiting => "waiting",
+            Self::Founding => "founding",
+            Self::Joining => "joining",
+            Self::Member => "member",
+            Self::Fenced => "fenced",
+            Self::Blocked => "blocked",
+        })
+    }
+}
+
+/// What the shell does. Each is idempotent; each destructive one names what must still hold when
+/// it is carried out (see [`crate::destruction`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    Wait,
+    /// Write the local stamp (stage founding) with a new token, then create identity and claim.
+    Claim {
+        /// The number to claim.
+        number: u64,
+        /// What for.
+        mode: Mode,
+        /// The formed generation it follows.
+        previous: Option<GenerationId>,
+    },
+    /// Create the identity and the claim of our stamp again: the last try has left no trace.
+    RepeatClaim,
+    /// Create `abandoned` for an undecided claim.
+    Abandon {
+        /// The claim's number.
+        number: u64,
+        /// Why, for people.
+        why: String,
+    },
+    /// Create `formed` for our own claim.
+    Form,
+    /// Our generation is formed: mark our disk as a member's.
+    Settle(Formed),
+    /// Start Qdrant as the first peer of our claimed generation.
+    StartFounder,
+    /// Mark the disk as joining this generation and start Qdrant with this peer as bootstrap.
+    StartJoiner {
+        /// The generation, as proven by the peer.
+        formed: Formed,
+        /// The peer's address.
+        via: IpAddr,
+        /// The peer's URI for `--bootstrap`.
+        uri: String,
+    },
+    /// Start Qdrant with the data of this disk.
+    StartMember,
+    /// Write the formed record into Qdrant's key map, committed.
+    Publish(Formed),
+    /// Write identity, claim and outcome of our generation into a store that lost them.
+    Recreate(Formed),
+    /// Stop Qdrant at once (SIGKILL): it must not serve a moment longer.
+    Kill,
+    /// Remove Qdrant's files and our stamp from the disk.
+    Discard(Discard),
+    /// Rename Qdrant's files aside and remove our stamp.
+    SetAside {
+        /// The formed generation that took over.
+        newer: GenerationId,
+    },
+}
+
+/// On what ground a disk is wiped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// The claim was abandoned, so nothing here was ever served.
+    ClaimAbandoned {
+        /// The abandoned claim.
+        generation: GenerationId,
+    },
+    /// Another task's claim has our number: ours never came to be.
+    ClaimLost {
+        /// Our would-be claim.
+        generation: GenerationId,
+    },
+    /// There is no collection on this disk, and this Qdrant must not run again.
+    Dataless,
+}
+
+/// Why the load balancer gets a 503.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NotReady {
+    /// Not a member.
+    NotMember,
+    /// Qdrant's own readiness has not come.
+    Qdrant,
+    /// A learner.
+    Learner,
+    /// The first formation is not complete.
+    Forming {
+        /// Members that answer, ourselves included.
+        members: usize,
+        /// Members wanted.
+        wanted: usize,
+    },
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotMember => f.write_str("this task is not a member of the cluster"),
+            Self::Qdrant => f.write_str("Qdrant on this task is not ready"),
+            Self::Learner => f.write_str("Qdrant on this task does not vote yet"),
+            Self::Forming { members, wanted } => {
+                write!(f, "the first formation has {members} of {wanted} members")
+            }
+        }
+    }
+}
+
+/// Why a round did what it did, or did nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing is in the way of a claim.
+    MayFound,
+    /// All members of the last generation are gone and no snapshot set exists.
+    MayFoundAgain(GenerationId),
+    /// DNS has not answered often enough, or not lately.
+    DnsNotSettled(String),
+    /// This address does not say that it is empty.
+    NotEmpty(IpAddr, String),
+    /// Somebody is alive there whom we cannot read.
+    CannotRead(IpAddr, String),
+    /// The store cannot be read.
+    StoreUnknown(String),
+    /// A claim is being worked on.
+    FounderAtWork(TaskId, u64),
+    /// The claimant has shown no life for the claim time-out.
+    FounderSilent(TaskId, u64),
+    /// The cluster exists, but nobody of it answers yet.
+    NobodyAnswers {
+        /// The formed generation.
+        generation: GenerationId,
+        /// For how long all its members have been silent.
+        silent: Duration,
+        /// What broke the count, or holds the decision back.
+        hindrance: Option<String>,
+    },
+    /// Our Qdrant is coming up.
+    QdrantStarting,
+    /// Our Qdrant has stopped.
+    QdrantStopped,
+    /// Our Qdrant has stopped and its back-off is not over.
+    Resting(String),
+    /// A believed peer lets us in.
+    JoinThrough(IpAddr),
+    /// Qdrant has joined and does not vote yet.
+    Learner,
+    /// All is well.
+    InCluster,
+    /// The generation is formed and must be told to the peers.
+    Publish,
+    /// Our claim must be formed now.
+    LeadsItself,
+    /// `formed` was read back.
+    FormedReadBack,
+    /// The store lost the records of our generation.
+    RecordsMissing,
+    /// Our claim was abandoned by somebody.
+    ClaimAbandoned,
+    /// A claim must not be formed while our generation lives.
+    WeLive(TaskId, u64),
+    /// Our claim's place was taken.
+    ClaimLost,
+    /// Our claim has left no trace in the store.
+    ClaimUnseen,
+    /// What allowed our claim no longer holds.
+    ClaimOvertaken(String),
+    /// A higher generation is formed.
+    Superseded(GenerationId),
+    /// Nobody can say that our data is still the cluster's.
+    Unverified(String),
+    /// The cluster does not list our peer any more.
+    Removed(String),
+    /// Consensus does not commit any more and nothing is stored here.
+    Stuck,
+    /// The alarm says it.
+    SeeAlarm,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MayFound => {
+                f.write_str("no cluster was ever formed and everyone who is here is empty")
+            }
+            Self::MayFoundAgain(lost) => {
+                write!(
+                    f,
+                    "every member of generation {lost} is gone and no snapshot set exists"
+                )
+            }
+            Self::DnsNotSettled(what) => write!(f, "DNS must settle first: {what}"),
+            Self::NotEmpty(address, what) => write!(f, "{address} is not empty: {what}"),
+            Self::CannotRead(address, what) => {
+                write!(
+                    f,
+                    "somebody is alive at {address} whom we cannot read: {what}"
+                )
+            }
+            Self::StoreUnknown(why) => write!(f, "the store cannot be read: {why}"),
+            Self::FounderAtWork(task, number) => {
+                write!(f, "task {task} is bringing up generation {number}")
+            }
+            Self::FounderSilent(task, number) => {
+                write!(
+                    f,
+                    "task {task} has stopped renewing its claim to generation {number}"
+                )
+            }
+            Self::NobodyAnswers {
+                generation,
+                silent,
+                hindrance,
+            } => {
+                write!(
+                    f,
+                    "generation {generation} is the cluster and nobody of it answers (silent for {silent:.1?}"
+                )?;
+                match hindrance {
+                    Some(what) => write!(f, "; {what})"),
+                    None => f.write_str(")"),
+                }
+            }
+            Self::QdrantStarting => f.write_str("Qdrant is starting"),
+            Self::QdrantStopped => f.write_str("Qdrant is not running"),
+            Self::Resting(why) => write!(f, "Qdrant is started again after a pause: {why}"),
+            Self::JoinThrough(address) => write!(f, "a member answers at {address}"),
+            Self::Learner => f.write_str("Qdrant has joined and does not vote yet"),
+            Self::InCluster => f.write_str("in the cluster"),
+            Self::Publish => f.write_str("the peers must be told which generation this is"),
+            Self::LeadsItself => {
+                f.write_str("Qdrant leads itself and nothing speaks against forming")
+            }
+            Self::FormedReadBack => f.write_str("the generation is formed"),
+            Self::RecordsMissing => f.write_str("the store has lost the records of our generation"),
+            Self::ClaimAbandoned => f.write_str("our claim was abandoned"),
+            Self::WeLive(task, number) => {
+                write!(
+                    f,
+                    "task {task} has claimed generation {number} while ours lives"
+                )
+            }
+            Self::ClaimLost => f.write_str("another task has claimed this generation"),
+            Self::ClaimUnseen => f.write_str("our claim is not in the store yet"),
+            Self::ClaimOvertaken(what) => write!(f, "our claim is no longer allowed: {what}"),
+            Self::Superseded(newer) => write!(f, "generation {newer} is formed"),
+            Self::Unverified(what) => {
+                write!(
+                    f,
+                    "nobody can say that this data is still the cluster's: {what}"
+                )
+            }
+            Self::Removed(what) => write!(f, "the cluster does not list this peer: {what}"),
+            Self::Stuck => {
+                f.write_str("consensus does not commit and no collection is stored here")
+            }
+            Self::SeeAlarm => f.write_str("see the alarm"),
+        }
+    }
+}
+
+/// What a person must look at. Each names what is wrong, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// The disk holds Qdrant data that we never stamped.
+    ForeignData,
+    /// The store belongs to somebody else.
+    ForeignStore(String),
+    /// Believed peers, or peers and store, contradict each other.
+    Contradiction(String),
+    /// A generation is lost for good and a new, empty one takes its place.
+    ClusterLost(GenerationId),
+    /// A generation is lost and snapshot sets exist; this version cannot restore them by itself.
+    RestoreNeeded(GenerationId),
+    /// Our peer was removed while it held data; the data is kept and needs a person's word.
+    RemovedWithData,
+    /// Somebody is alive whom we cannot read, and has been for a while.
+    Unreadable(String),
+    /// The tokens of two generations do not chain.
+    BrokenChain(String),
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForeignData => f.write_str(
+                "the storage directory holds Qdrant data that no cluster of ours wrote: mount an empty volume, or move the data away",
+            ),
+            Self::ForeignStore(what) => write!(
+                f,
+                "the store belongs to somebody else ({what}): give every service a store of its own with ENTRYPOINT_STORE"
+            ),
+            Self::Contradiction(what) => write!(
+                f,
+                "two clusters contradict each other ({what}): nothing is decided; stop the wrong one"
+            ),
+            Self::ClusterLost(lost) => write!(
+                f,
+                "generation {lost} was lost with all its members and no snapshot set exists: an empty cluster begins"
+            ),
+            Self::RestoreNeeded(lost) => write!(
+                f,
+                "generation {lost} was lost with all its members and snapshot sets exist: this version does not restore by itself; restore by hand"
+            ),
+            Self::RemovedWithData => f.write_str(
+                "this peer was removed from the cluster while its disk holds collections: the data is kept and Qdrant stays stopped; end the task when the data is no longer wanted",
+            ),
+            Self::Unreadable(what) => write!(
+                f,
+                "somebody is alive whom we cannot read ({what}): this task waits; was the API key changed, or does the address belong to somebody else?"
+            ),
+            Self::BrokenChain(what) => write!(
+                f,
+                "the generations in the store do not follow from ours ({what}): Qdrant stays stopped and the data is kept; look at the store"
+            ),
+        }
+    }
+}

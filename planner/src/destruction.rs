@@ -1,0 +1,112 @@
+//! The preconditions of everything that cannot be undone, in one place.
+//!
+//! [`crate::decide`] proposes; whoever carries it out reads disk and store once more and asks
+//! here. A refusal is not an error: the next round decides anew.
+
+use core::fmt;
+
+use crate::decision::Discard;
+use crate::ids::GenerationId;
+use crate::observed::Observed;
+use crate::records::{Outcome, Stage, Stamp};
+use crate::view::{Disk, Store};
+
+/// Why something was not destroyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn refuse<T>(why: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused(why.into()))
+}
+
+fn stamp_of(disk: &Disk) -> Result<&Stamp, Refused> {
+    disk.stamp
+        .as_ref()
+        .ok_or_else(|| Refused("this disk has no stamp of ours".to_owned()))
+}
+
+/// May Qdrant's files on this disk be deleted, on this ground, as things are *now*?
+///
+/// `store` is what was read just before. Never for a disk that ran a formed generation and holds
+/// a collection.
+pub fn may_discard(
+    ground: &Discard,
+    disk: &Disk,
+    child_runs: bool,
+    store: &Observed<Store>,
+) -> Result<(), Refused> {
+    if child_runs {
+        return refuse("Qdrant is still running");
+    }
+    let stamp = stamp_of(disk)?;
+    match ground {
+        Discard::Dataless => {
+            if stamp.stage == Stage::Founding {
+                return refuse("the fate of our claim is not known");
+            }
+            if disk.collections {
+                return refuse("the disk holds collections");
+            }
+            Ok(())
+        }
+        Discard::ClaimAbandoned { generation } | Discard::ClaimLost { generation } => {
+            if stamp.stage != Stage::Founding || stamp.generation != *generation {
+                return refuse("the disk does not belong to this claim");
+            }
+            let store = match store {
+                Observed::Known(store) => store,
+                Observed::Unknown(why) => return refuse(format!("the store is unknown: {why}")),
+            };
+            let there = store.generations.get(&generation.number);
+            match (ground, there) {
+                (_, None) => refuse("the claim is not in the store"),
+                (Discard::ClaimLost { .. }, Some(there)) => {
+                    if there.claim.token == generation.token {
+                        return refuse("the claim is ours");
+                    }
+                    Ok(())
+                }
+                (_, Some(there)) => match &there.outcome {
+                    Some(Outcome::Abandoned { .. }) if there.claim.token == generation.token => {
+                        Ok(())
+                    }
+                    _ => refuse("the claim is not abandoned"),
+                },
+            }
+        }
+    }
+}
+
+/// May Qdrant's files on this disk be renamed aside because `newer` took over?
+///
+/// `proven` is the highest formed generation, read just before from the store or from a believed
+/// peer's key map.
+pub fn may_set_aside(
+    newer: &GenerationId,
+    disk: &Disk,
+    child_runs: bool,
+    proven: Option<&GenerationId>,
+) -> Result<(), Refused> {
+    if child_runs {
+        return refuse("Qdrant is still running");
+    }
+    let stamp = stamp_of(disk)?;
+    if stamp.stage == Stage::Founding {
+        return refuse("the fate of our claim is not known");
+    }
+    match proven {
+        Some(proven)
+            if proven.number >= newer.number && proven.number > stamp.generation.number =>
+        {
+            Ok(())
+        }
+        Some(proven) => refuse(format!("the highest formed generation is {proven}")),
+        None => refuse("no formed generation can be read"),
+    }
+}

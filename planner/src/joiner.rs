@@ -1,0 +1,115 @@
+//! A task whose disk belongs to a join: get in through any believed peer, keep the disk between
+//! tries, and let go when the generation is over.
+
+use crate::claims;
+use crate::decision::{Action, Decision, Discard, Phase, Reason};
+use crate::member::{self, leave};
+use crate::memory::Memory;
+use crate::newcomer::{self, Target};
+use crate::observed::Observed;
+use crate::records::{Stamp, State};
+use crate::settings::Settings;
+use crate::view::{Child, Observation};
+
+/// Decides for a disk in stage *joining*.
+pub(crate) fn decide(
+    settings: &Settings,
+    memory: &mut Memory,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Decision {
+    let mut decision = rules(settings, memory, seen, stamp);
+    if decision.state == State::Empty {
+        decision.state = State::Joining;
+    }
+    decision
+}
+
+fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &Stamp) -> Decision {
+    if let Some(decision) = member::superseded(settings, seen, stamp) {
+        return decision;
+    }
+    match &seen.child {
+        Child::Running(Observed::Known(qdrant)) if qdrant.consensus_stopped => leave(
+            seen,
+            Reason::Removed("its consensus has stopped".to_owned()),
+        ),
+        Child::Running(Observed::Known(qdrant)) if qdrant.is_voter => {
+            match stamp.formed(&settings.service, false) {
+                Some(formed) => {
+                    Decision::act(Phase::Joining, Action::Settle(formed), Reason::InCluster)
+                }
+                None => Decision::wait(Phase::Joining, Reason::Learner),
+            }
+        }
+        Child::Running(Observed::Known(_)) => {
+            let mut decision = Decision::wait(Phase::Joining, Reason::Learner);
+            member::watch_commits(settings, memory, seen, &mut decision);
+            if decision.state == State::Stuck {
+                return lost_with_nothing(settings, memory, seen, stamp).unwrap_or(decision);
+            }
+            decision
+        }
+        Child::Running(Observed::Unknown(_)) => {
+            Decision::wait(Phase::Joining, Reason::QdrantStarting)
+        }
+        Child::Resting(why) => Decision::wait(Phase::Joining, Reason::Resting(why.clone())),
+        // Raft has a term: it was in, so it needs no bootstrap (facts: section 1.5).
+        Child::Stopped if seen.disk.joined => {
+            Decision::act(Phase::Joining, Action::StartMember, Reason::QdrantStopped)
+        }
+        Child::Stopped => match newcomer::target(settings, seen, Some(&stamp.generation)) {
+            Target::Conflict(alarm) => {
+                Decision::wait(Phase::Blocked, Reason::SeeAlarm).alarm(alarm)
+            }
+            Target::Join(formed) => newcomer::join(memory, settings, seen, formed),
+            Target::Nobody => lost_with_nothing(settings, memory, seen, stamp)
+                .unwrap_or_else(|| nobody(settings, memory, seen, stamp)),
+        },
+    }
+}
+
+/// Our generation is gone for good by the rule of silence and this disk holds no collection: the
+/// disk is freed, and the next round decides as a newcomer with the same count of silence.
+pub(crate) fn lost_with_nothing(
+    settings: &Settings,
+    memory: &Memory,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Option<Decision> {
+    let store = seen.store.known()?;
+    if seen.disk.collections || store.formed()?.generation != stamp.generation {
+        return None;
+    }
+    claims::may_found(settings, memory, seen, store, Some(&stamp.generation)).ok()?;
+    Some(leave(seen, Reason::MayFoundAgain(stamp.generation.clone())).state(State::Stuck))
+}
+
+fn nobody(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &Stamp) -> Decision {
+    // A claim upon our generation may have died half way; anyone may abandon it.
+    if let Observed::Known(store) = &seen.store
+        && store.undecided().is_some()
+    {
+        return newcomer::without_peers(settings, memory, seen);
+    }
+    let store_lost_it = seen
+        .store
+        .known()
+        .is_some_and(|store| store.formed().is_none());
+    if store_lost_it && !seen.disk.joined && !seen.disk.collections {
+        // Nobody answers, the store knows nothing of this generation, and nothing is here.
+        let reason = Reason::Unverified("the store knows no formed generation".to_owned());
+        return match seen.child {
+            Child::Running(_) => Decision::act(Phase::Fenced, Action::Kill, reason),
+            _ => Decision::act(Phase::Fenced, Action::Discard(Discard::Dataless), reason),
+        };
+    }
+    Decision::wait(
+        Phase::Waiting,
+        Reason::NobodyAnswers {
+            generation: stamp.generation.clone(),
+            silent: memory.silence.lasted(),
+            hindrance: memory.silence.hindrance().map(str::to_owned),
+        },
+    )
+}

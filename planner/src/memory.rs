@@ -1,0 +1,239 @@
+//! What a task remembers between two rounds: counts that an observation feeds and a gap resets.
+//!
+//! All durations are sums of the time between this task's own rounds. Clocks of two machines are
+//! never compared (rule R5).
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::ids::{GenerationId, TaskId};
+use crate::observed::Observed;
+use crate::settings::{DNS_ANSWERS, DNS_LIMIT, Settings};
+use crate::view::{Dns, Observation, Store};
+use crate::witness;
+
+/// Everything remembered. A new process starts with the default: nothing was ever observed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Memory {
+    /// The last DNS answers.
+    pub dns: DnsMemory,
+    /// How long the members of the highest formed generation have been silent.
+    pub silence: Silence,
+    /// How long the lease of the highest claim has not moved.
+    pub claim: ClaimWatch,
+    /// The time that the last observation added to every count; zero after a gap.
+    pub step: Duration,
+    /// How long our own consensus has not committed.
+    pub no_commit: Duration,
+    /// How long a majority has not listed our peer.
+    pub unlisted: Duration,
+    /// The others have listed our peer before.
+    pub listed: bool,
+    /// How long somebody has been alive whom we cannot read.
+    pub unreadable: Duration,
+    /// Our data was found to be the cluster's since this process began, or last slept.
+    pub verified: bool,
+    /// Readiness was given; it stays for the life of the process.
+    pub ready: bool,
+    /// Joins begun, to go round the peers.
+    pub joins: u8,
+}
+
+impl Memory {
+    /// Takes in one observation, `elapsed` after the one before it.
+    pub fn observe(&mut self, settings: &Settings, elapsed: Duration, seen: &Observation) {
+        // A pause of the whole task must not count as silence of the others.
+        let step = (elapsed <= settings.gap).then_some(elapsed);
+        if elapsed > settings.loss_timeout / 2 {
+            self.verified = false;
+        }
+        self.step = step.unwrap_or_default();
+        self.dns.observe(settings, step, &seen.dns);
+        self.claim.observe(settings, step, &seen.store);
+        self.silence.observe(settings, step, seen);
+        self.unreadable = match witness::unreadable(seen) {
+            Some(_) => count(self.unreadable, self.step, settings.claim_timeout),
+            None => Duration::ZERO,
+        };
+    }
+}
+
+/// Adds `step` to a count and stops at `limit`, so that equal situations stay equal.
+fn count(sum: Duration, step: Duration, limit: Duration) -> Duration {
+    (sum + step).min(limit)
+}
+
+/// The last DNS answers.
+///
+/// An answer is a snapshot of some moment in the past. One that lists ourselves is younger than
+/// our own registration, so it also lists everybody who was registered before us; one with fewer
+/// than eight addresses is whole. Where neither can be had, time has to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DnsMemory {
+    answers: VecDeque<BTreeSet<IpAddr>>,
+    /// Listed lately, and how long ago: the union for services with more than eight tasks.
+    listed: BTreeMap<IpAddr, Duration>,
+    /// How long answers have arrived without interruption and without a new address.
+    stable: Duration,
+}
+
+impl DnsMemory {
+    fn observe(&mut self, settings: &Settings, step: Option<Duration>, dns: &Dns) {
+        let (Some(step), Dns::Arrived(answer)) = (step, dns) else {
+            *self = Self::default();
+            return;
+        };
+        self.listed.values_mut().for_each(|age| *age += step);
+        self.listed.retain(|_, age| *age <= settings.dns_settle);
+        let mut new = false;
+        for address in answer {
+            new |= self.listed.insert(*address, Duration::ZERO).is_none();
+        }
+        self.stable = if new {
+            Duration::ZERO
+        } else {
+            count(self.stable, step, settings.dns_settle)
+        };
+        if self.answers.len() >= DNS_ANSWERS {
+            self.answers.pop_front();
+        }
+        self.answers.push_back(answer.clone());
+    }
+
+    /// The addresses that founding must ask, or why DNS is not enough yet.
+    pub fn settled(&self, settings: &Settings, now: &Dns) -> Result<BTreeSet<IpAddr>, String> {
+        match now {
+            Dns::NotConfigured => return Ok(BTreeSet::new()),
+            Dns::Failed(why) => return Err(why.clone()),
+            Dns::Arrived(_) => {}
+        }
+        if self.answers.len() < DNS_ANSWERS {
+            return Err(format!(
+                "{} of {DNS_ANSWERS} answers have arrived",
+                self.answers.len()
+            ));
+        }
+        let whole_and_lists_us = self
+            .answers
+            .iter()
+            .any(|a| a.len() < DNS_LIMIT && a.contains(&settings.address));
+        if whole_and_lists_us {
+            return Ok(self.answers.iter().flatten().copied().collect());
+        }
+        if self.stable < settings.dns_settle {
+            return Err(format!(
+                "no whole answer lists our own address; unchanged for {:.1?} of {:.1?}",
+                self.stable, settings.dns_settle
+            ));
+        }
+        Ok(self.listed.keys().copied().collect())
+    }
+}
+
+/// How long the lease of the highest undecided claim has not moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClaimWatch {
+    watched: Option<(u64, Option<u64>)>,
+    unmoved: Duration,
+}
+
+impl ClaimWatch {
+    fn observe(&mut self, settings: &Settings, step: Option<Duration>, store: &Observed<Store>) {
+        let now = store
+            .known()
+            .and_then(Store::undecided)
+            .map(|(n, claim)| (n, claim.lease));
+        match (step, now) {
+            (Some(step), Some(now)) if self.watched == Some(now) => {
+                self.unmoved = count(self.unmoved, step, settings.claim_timeout);
+            }
+            (_, now) => {
+                *self = Self {
+                    watched: now,
+                    unmoved: Duration::ZERO,
+                }
+            }
+        }
+    }
+
+    /// The claim has shown no life for the claim time-out.
+    pub fn expired(&self, settings: &Settings) -> bool {
+        self.watched.is_some() && self.unmoved >= settings.claim_timeout
+    }
+}
+
+/// How long everyone who could still hold the highest formed generation has been silent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Silence {
+    generation: Option<GenerationId>,
+    beats: BTreeMap<TaskId, u64>,
+    lasted: Duration,
+    hindrance: Option<String>,
+}
+
+impl Silence {
+    fn observe(&mut self, settings: &Settings, step: Option<Duration>, seen: &Observation) {
+        let Observed::Known(store) = &seen.store else {
+            self.reset("the store cannot be read");
+            return;
+        };
+        let generation = store.formed().map(|formed| formed.generation.clone());
+        let beats: BTreeMap<TaskId, u64> = store
+            .members
+            .iter()
+            .filter(|(_, member)| !witness::member_gives_way(member, generation.as_ref()))
+            .map(|(task, member)| (task.clone(), member.beat))
+            .collect();
+        let moved = beats
+            .iter()
+            .find(|(task, beat)| self.beats.get(*task) != Some(*beat));
+        let hindrance = match (step, moved) {
+            (None, _) => Some("this task has slept".to_owned()),
+            _ if generation != self.generation => Some("just begun".to_owned()),
+            (_, Some((task, _))) => Some(format!("task {task} beats in the store")),
+            _ if !store.own_beat_seen => Some("our own beat was not read back".to_owned()),
+            _ => witness::somebody_holds(settings, seen, generation.as_ref()),
+        };
+        self.generation = generation;
+        self.beats = beats;
+        match (hindrance, step) {
+            (None, Some(step)) => {
+                self.lasted = count(self.lasted, step, settings.loss_timeout);
+                self.hindrance = None;
+            }
+            (why, _) => {
+                self.lasted = Duration::ZERO;
+                self.hindrance = why;
+            }
+        }
+    }
+
+    fn reset(&mut self, why: &str) {
+        *self = Self {
+            hindrance: Some(why.to_owned()),
+            ..Self::default()
+        };
+    }
+
+    /// For how long all have been silent.
+    pub fn lasted(&self) -> Duration {
+        self.lasted
+    }
+
+    /// What broke the count in this round.
+    pub fn hindrance(&self) -> Option<&str> {
+        self.hindrance.as_deref()
+    }
+
+    /// Long enough to call the generation lost.
+    pub fn complete(&self, settings: &Settings) -> bool {
+        self.lasted >= settings.loss_timeout
+    }
+
+    /// Somebody in the store's member list could hold a cluster and has not been silent long
+    /// enough.
+    pub fn pending(&self, settings: &Settings) -> bool {
+        !self.beats.is_empty() && !self.complete(settings)
+    }
+}

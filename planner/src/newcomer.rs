@@ -1,0 +1,175 @@
+//! An empty task: join what is there, else wait for who is at work, else found.
+
+use crate::claims::{self, Refusal};
+use crate::decision::{Action, Alarm, Decision, Phase, Reason};
+use crate::ids::{GenerationId, TaskId};
+use crate::memory::Memory;
+use crate::observed::Observed;
+use crate::records::{Formed, Mode, State};
+use crate::settings::Settings;
+use crate::view::{Child, Observation};
+use crate::witness;
+
+/// Decides for a disk without a stamp.
+pub(crate) fn decide(settings: &Settings, memory: &mut Memory, seen: &Observation) -> Decision {
+    match target(settings, seen, None) {
+        Target::Conflict(alarm) => Decision::wait(Phase::Blocked, Reason::SeeAlarm).alarm(alarm),
+        Target::Join(formed) => join(memory, settings, seen, formed),
+        Target::Nobody => without_peers(settings, memory, seen),
+    }
+}
+
+/// Whom to join.
+pub(crate) enum Target<'a> {
+    /// A believed generation that nothing contradicts.
+    Join(&'a Formed),
+    /// No believed peer of the generation that is the cluster.
+    Nobody,
+    /// Believed peers contradict each other or the store.
+    Conflict(Alarm),
+}
+
+/// Which generation the believed peers offer, held against the store. `only` restricts it.
+pub(crate) fn target<'a>(
+    settings: &Settings,
+    seen: &'a Observation,
+    only: Option<&GenerationId>,
+) -> Target<'a> {
+    let believed = witness::believed(settings, seen);
+    let best = match witness::highest(&believed) {
+        Ok(Some(best)) => best,
+        Ok(None) => return Target::Nobody,
+        Err(what) => return Target::Conflict(Alarm::Contradiction(what)),
+    };
+    if let Observed::Known(store) = &seen.store
+        && claims::foreign(settings, store.identity.as_ref()).is_none()
+    {
+        // An emptied store names nobody, and the living outrank it (R2).
+        if let Some(identity) = &store.identity
+            && identity.store_id != best.store_id
+        {
+            return Target::Conflict(Alarm::Contradiction(format!(
+                "the store is of cluster {} and a peer of cluster {} answers",
+                identity.store_id, best.store_id
+            )));
+        }
+        if let Some(formed) = store.formed() {
+            if formed.generation.number > best.generation.number {
+                return Target::Nobody;
+            }
+            if formed.generation.number == best.generation.number
+                && formed.generation != best.generation
+            {
+                return Target::Conflict(Alarm::Contradiction(format!(
+                    "the store says generation {} and a peer says {}",
+                    formed.generation, best.generation
+                )));
+            }
+        }
+    }
+    if only.is_some_and(|only| *only != best.generation) {
+        return Target::Nobody;
+    }
+    Target::Join(best)
+}
+
+/// Starts Qdrant with one of the believed peers of this generation as bootstrap, another at each
+/// try.
+pub(crate) fn join(
+    memory: &mut Memory,
+    settings: &Settings,
+    seen: &Observation,
+    formed: &Formed,
+) -> Decision {
+    if let Child::Resting(why) = &seen.child {
+        return Decision::wait(Phase::Joining, Reason::Resting(why.clone())).state(State::Joining);
+    }
+    let believed = witness::believed(settings, seen);
+    let mut peers: Vec<_> = believed
+        .iter()
+        .filter(|(_, (_, other))| other.generation == formed.generation)
+        .collect();
+    if peers.is_empty() {
+        return Decision::wait(Phase::Waiting, Reason::QdrantStopped).state(State::Joining);
+    }
+    let turn = usize::from(memory.joins) % peers.len();
+    peers.rotate_left(turn);
+    let Some((via, (hello, formed))) = peers.first() else {
+        return Decision::wait(Phase::Waiting, Reason::QdrantStopped).state(State::Joining);
+    };
+    memory.joins = (memory.joins + 1) % 64;
+    let action = Action::StartJoiner {
+        formed: (*formed).clone(),
+        via: **via,
+        uri: hello.uri.clone(),
+    };
+    Decision::act(Phase::Joining, action, Reason::JoinThrough(**via)).state(State::Joining)
+}
+
+/// Nobody to join: the store decides.
+pub(crate) fn without_peers(
+    settings: &Settings,
+    memory: &mut Memory,
+    seen: &Observation,
+) -> Decision {
+    let store = match &seen.store {
+        Observed::Known(store) => store,
+        Observed::Unknown(why) => {
+            return Decision::wait(Phase::Waiting, Reason::StoreUnknown(why.clone()));
+        }
+    };
+    if let Some(alarm) = claims::foreign(settings, store.identity.as_ref()) {
+        return Decision::wait(Phase::Blocked, Reason::SeeAlarm).alarm(alarm);
+    }
+    if let Some((number, claim)) = store.undecided() {
+        return watch_claim(settings, memory, number, &claim.claim.task);
+    }
+    if let Some((address, what)) = witness::unreadable(seen) {
+        let reason = Reason::CannotRead(address, what.to_owned());
+        let decision = Decision::wait(Phase::Waiting, reason);
+        // For a moment this is a task that starts or ends.
+        return match memory.unreadable >= settings.claim_timeout {
+            true => decision.alarm(Alarm::Unreadable(format!("{address}: {what}"))),
+            false => decision,
+        };
+    }
+    let previous = store.formed().map(|formed| formed.generation.clone());
+    match claims::may_found(settings, memory, seen, store, previous.as_ref()) {
+        Ok((reason, alarm)) => {
+            let action = Action::Claim {
+                number: store.next_number(),
+                mode: Mode::Found,
+                previous,
+            };
+            let mut decision =
+                Decision::act(Phase::Founding, action, reason).state(State::Claiming);
+            decision.alarms.extend(alarm);
+            decision
+        }
+        Err(Refusal::Never(why)) => Decision::wait(Phase::Waiting, Reason::ClaimOvertaken(why)),
+        Err(Refusal::NotYet(reason, alarm)) => {
+            let phase = match (&reason, &alarm) {
+                (_, Some(_)) => Phase::Blocked,
+                (Reason::DnsNotSettled(_), _) => Phase::Discovering,
+                _ => Phase::Waiting,
+            };
+            let mut decision = Decision::wait(phase, reason);
+            decision.alarms.extend(alarm);
+            decision
+        }
+    }
+}
+
+/// R5: wait for a founder at work, abandon one that has stopped.
+fn watch_claim(settings: &Settings, memory: &Memory, number: u64, task: &TaskId) -> Decision {
+    // Whatever it stands upon: a claim that is not formed harms nobody.
+    if memory.claim.expired(settings) {
+        let why = format!("its lease has not moved for {:.1?}", settings.claim_timeout);
+        return Decision::act(
+            Phase::Waiting,
+            Action::Abandon { number, why },
+            Reason::FounderSilent(task.clone(), number),
+        );
+    }
+    Decision::wait(Phase::Waiting, Reason::FounderAtWork(task.clone(), number))
+}

@@ -1,0 +1,218 @@
+//! The records of the store, of the local disk, of Qdrant's key map and of `/v1/hello`.
+//!
+//! All are JSON with a `format` number. A reader refuses a newer format instead of guessing.
+
+use core::net::IpAddr;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{GenerationId, PeerId, StoreId, TaskId, Token};
+
+/// The format that this version writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// The key of [`Formed`] in Qdrant's replicated key map (`/cluster/metadata/keys/…`).
+pub const FORMED_KEY: &str = "entrypoint.generation";
+
+/// The key that a member writes, waiting for the commit, to learn whether consensus still works.
+pub const PROBE_KEY: &str = "entrypoint.probe";
+
+/// `identity.json`: whose store this is. Created once, by the first claimant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// Format of this record.
+    pub format: u32,
+    /// Names this store, and with it the cluster.
+    pub store_id: StoreId,
+    /// The service that owns the store (`ENTRYPOINT_SERVICE`).
+    pub service: String,
+    /// The deployment stack that made it (`ENTRYPOINT_STACK`), when one was named.
+    pub stack: Option<String>,
+}
+
+/// Why a generation begins. Restore and re-quorum will be further modes of the same protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// A new, empty cluster.
+    Found,
+}
+
+/// `generations/N/claim.json`: who wants to begin generation N, and upon which one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claim {
+    /// Format of this record.
+    pub format: u32,
+    /// Makes this claim unlike any other.
+    pub token: Token,
+    /// What the claimant is about to do.
+    pub mode: Mode,
+    /// The claimant.
+    pub task: TaskId,
+    /// Where the claimant's Qdrant will listen for its peers.
+    pub uri: String,
+    /// The formed generation that this one follows; `None` for the first.
+    pub previous: Option<GenerationId>,
+}
+
+/// `generations/N/lease.json`: the claimant is still at work. Overwritten by the claimant alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lease {
+    /// Format of this record.
+    pub format: u32,
+    /// The claim that is renewed.
+    pub token: Token,
+    /// Counts up; observers watch whether it moves, by their own clocks.
+    pub beat: u64,
+}
+
+/// `generations/N/outcome.json`: how the claim ended, whichever was written first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The generation exists and is the cluster until a higher one is formed.
+    Formed(Formed),
+    /// The claim came to nothing.
+    Abandoned {
+        /// Format of this record.
+        format: u32,
+        /// Who gave it up, for people.
+        by: TaskId,
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// The formed generation: in `outcome.json`, and in Qdrant's own key map as the proof by which a
+/// peer is believed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Formed {
+    /// Format of this record.
+    pub format: u32,
+    /// The service, so that a foreign cluster on a reused address is told apart (facts: T4).
+    pub service: String,
+    /// The store in which the generation was formed.
+    pub store_id: StoreId,
+    /// The generation.
+    pub generation: GenerationId,
+    /// The generation it followed.
+    pub previous: Option<GenerationId>,
+    /// The founder's peer id.
+    pub founder: PeerId,
+    /// Only in the key map: the first formation reached its wanted size once.
+    #[serde(default)]
+    pub complete: bool,
+}
+
+/// What a task says of itself, in `members/<task>.json` and in `/v1/hello`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// No Qdrant data of any generation here.
+    Empty,
+    /// Holds a claim that is not formed.
+    Claiming,
+    /// Is trying to join a formed generation and has not been in it yet.
+    Joining,
+    /// Belongs to a formed generation.
+    Member,
+    /// Belonged to a generation that cannot commit any more, and holds no collection.
+    Stuck,
+    /// Holds data and does not run it (fenced, blocked, waiting).
+    HoldsData,
+}
+
+/// `members/<task>.json`, overwritten by its own task at every beat.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// Format of this record.
+    pub format: u32,
+    /// Counts up with every write.
+    pub beat: u64,
+    /// What the task is.
+    pub state: State,
+    /// The task's address: where `/v1/hello` and Qdrant are asked.
+    pub address: IpAddr,
+    /// The generation that the task belongs to or joins.
+    pub generation: Option<GenerationId>,
+    /// Data was set aside on this disk, so the task is not empty for the rule of total loss.
+    pub aside: bool,
+    /// The peer id of its Qdrant, when it has one.
+    pub peer_id: Option<PeerId>,
+    /// The Availability Zone.
+    pub zone: Option<String>,
+    /// `family:revision` of the task definition.
+    pub revision: Option<String>,
+}
+
+/// The answer of `GET /v1/hello`: who lives at an address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hello {
+    /// Format of this record.
+    pub format: u32,
+    /// The service that the task belongs to.
+    pub service: String,
+    /// The store that the task sees, when it can be read and has been used.
+    pub store_id: Option<StoreId>,
+    /// The task.
+    pub task: TaskId,
+    /// What it is.
+    pub state: State,
+    /// Its generation.
+    pub generation: Option<GenerationId>,
+    /// Data was set aside on its disk.
+    #[serde(default)]
+    pub aside: bool,
+    /// Where its Qdrant listens for peers.
+    pub uri: String,
+    /// The peers that its Qdrant lists; empty unless a member.
+    #[serde(default)]
+    pub peers: BTreeSet<PeerId>,
+}
+
+/// How far the Qdrant on this disk has come in its generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Claimed, not formed. Whatever is on the disk was never served.
+    Founding,
+    /// Joining a formed generation; a member as soon as Raft has a term.
+    Joining,
+    /// A member.
+    Member,
+}
+
+/// `.entrypoint/stamp.json` on the task's own disk: which generation the data belongs to. Written
+/// before Qdrant first starts there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Format of this record.
+    pub format: u32,
+    /// The store; unknown only to a joiner that joined without one.
+    pub store_id: StoreId,
+    /// The generation.
+    pub generation: GenerationId,
+    /// The generation it followed.
+    pub previous: Option<GenerationId>,
+    /// The founder's peer id, once formed; with it a member can re-create lost records.
+    pub founder: Option<PeerId>,
+    /// How far this disk has come.
+    pub stage: Stage,
+}
+
+impl Stamp {
+    /// The formed record that belongs to this stamp: what a member re-creates in a store that was
+    /// emptied, and publishes in the key map. `None` while the founder's peer id is not known.
+    pub fn formed(&self, service: &str, complete: bool) -> Option<Formed> {
+        Some(Formed {
+            format: FORMAT,
+            service: service.to_owned(),
+            store_id: self.store_id.clone(),
+            generation: self.generation.clone(),
+            previous: self.previous.clone(),
+            founder: self.founder?,
+            complete,
+        })
+    }
+}

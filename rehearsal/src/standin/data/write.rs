@@ -1,0 +1,138 @@
+//! Writes of clients: to every replica that takes updates; one that fails is marked Dead by
+//! consensus before a waiting client hears success (upstream shards/replica_set/update.rs:541-619).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::remote::{PointId, UpsertRequest};
+use super::{set_state, store};
+use crate::standin::client;
+use crate::standin::error::ApiError;
+use crate::standin::log;
+use crate::standin::model::{Collection, ReplicaState};
+use crate::standin::node::Node;
+use crate::standin::raft::message::Payload;
+
+const CALL: Duration = Duration::from_secs(5);
+const DEACTIVATION: Duration = Duration::from_secs(30);
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// The shard that a point belongs to.
+pub fn shard_of(id: &PointId, collection: &Collection) -> u32 {
+    let text = match id {
+        PointId::Number(n) => n.to_string(),
+        PointId::Text(t) => t.clone(),
+    };
+    // FNV-1a: the same on every peer and in every build.
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    let shards = collection.shards.len().max(1) as u64;
+    collection.shards.keys().nth((hash % shards) as usize).copied().unwrap_or(0)
+}
+
+/// Write points to a collection.
+pub async fn upsert(
+    node: &Arc<Node>,
+    name: &str,
+    points: Vec<Value>,
+    wait: bool,
+) -> Result<(), ApiError> {
+    let collection = node.read(|inner| inner.model.collection(name).cloned())?;
+    let mut by_shard: BTreeMap<u32, Vec<Value>> = BTreeMap::new();
+    for point in points {
+        let shard_id = shard_of(&store::id_of(&point)?, &collection);
+        by_shard.entry(shard_id).or_default().push(point);
+    }
+    let writes = by_shard.into_iter().map(|(id, points)| write_shard(node, name, id, points, wait));
+    join_all(writes).await.into_iter().collect()
+}
+
+async fn write_shard(
+    node: &Arc<Node>,
+    name: &str,
+    shard_id: u32,
+    points: Vec<Value>,
+    wait: bool,
+) -> Result<(), ApiError> {
+    let (targets, after) = node.read(|inner| {
+        let replicas = inner.model.collection(name)?.shards.get(&shard_id);
+        let takes = |(id, state): &(&u64, &ReplicaState)| {
+            state.updatable()
+                && !inner.disabled.contains_key(&(name.to_owned(), shard_id, **id))
+        };
+        let targets: Vec<(u64, ReplicaState, String)> = replicas
+            .into_iter()
+            .flatten()
+            .filter(takes)
+            .map(|(id, s)| (*id, *s, inner.model.peers.get(id).cloned().unwrap_or_default()))
+            .collect();
+        Ok((targets, inner.raft.applied))
+    })?;
+    let collection = name.to_owned();
+    let request = UpsertRequest { collection, shard_id, points, copy: false, after };
+    let request = &request;
+    let sends = targets.into_iter().map(|(id, state, uri)| async move {
+        let result: Result<(), ApiError> = if id == node.id {
+            super::upsert_local(node, request).await
+        } else {
+            client::post(node, &uri, "upsert", request, CALL).await.map_err(ApiError::service)
+        };
+        (id, state, result)
+    });
+    let results = join_all(sends).await;
+    let written = |(_, state, r): &(u64, ReplicaState, Result<(), ApiError>)| {
+        r.is_ok() && matches!(state, ReplicaState::Active | ReplicaState::Initializing)
+    };
+    if !results.iter().any(written) {
+        let why = results.into_iter().find_map(|(_, _, result)| result.err());
+        let none = || ApiError::service(format!("The replica set for shard {shard_id} on peer \
+             {} has no active replica", node.id));
+        return Err(why.unwrap_or_else(none));
+    }
+    for (peer, state, result) in results {
+        if let Err(why) = result {
+            log("WARN", &format!("Failed to update shard {name}:{shard_id} on {peer}: {why}"));
+            mark_dead(node, name, shard_id, peer, state, wait).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn mark_dead(
+    node: &Arc<Node>,
+    name: &str,
+    shard_id: u32,
+    peer: u64,
+    state: ReplicaState,
+    wait: bool,
+) -> Result<(), ApiError> {
+    let key = (name.to_owned(), shard_id, peer);
+    node.change(|inner| inner.disabled.insert(key, Instant::now()));
+    let dead = Payload::Op(set_state(name, shard_id, peer, ReplicaState::Dead, Some(state)));
+    if !wait {
+        return node.propose(dead);
+    }
+    let until = Instant::now() + DEACTIVATION;
+    while Instant::now() < until {
+        // Whatever the answer: what counts is the state that follows.
+        let outcome = node.propose_and_wait(dead.clone(), Some(ATTEMPT)).await;
+        let now = node.read(|inner| {
+            inner.model.collections.get(name).and_then(|c| c.replica(shard_id, peer))
+        });
+        if now != Some(state) {
+            return Ok(());
+        }
+        if let Err(why) = outcome {
+            log("WARN", &format!("replica {peer} of {name}:{shard_id} is not Dead yet: {why}"));
+        }
+    }
+    Err(ApiError::service(format!(
+        "Failed to apply update to shard {shard_id}: replica deactivation timed out after 30s. \
+         Consistency of this update is not guaranteed"
+    )))
+}

@@ -1,0 +1,98 @@
+//! `/collections/{name}/points`: write, retrieve, count, scroll.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Api, timed};
+use crate::standin::data::remote::PointId;
+use crate::standin::data::{read, write};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Wait {
+    #[serde(default)]
+    wait: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Points {
+    points: Vec<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Ids {
+    ids: Vec<PointId>,
+    with_payload: Option<bool>,
+    #[serde(default)]
+    with_vector: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Scroll {
+    limit: Option<usize>,
+    offset: Option<PointId>,
+    with_payload: Option<bool>,
+    #[serde(default)]
+    with_vector: bool,
+}
+
+pub(super) async fn upsert(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(Wait { wait }): Query<Wait>,
+    Json(Points { points }): Json<Points>,
+) -> Response {
+    timed(async {
+        write::upsert(&api.node, &name, points, wait).await?;
+        let status = if wait { "completed" } else { "acknowledged" };
+        Ok(json!({"operation_id": 0, "status": status}))
+    })
+    .await
+}
+
+pub(super) async fn retrieve(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(Ids { ids, with_payload, with_vector }): Json<Ids>,
+) -> Response {
+    timed(async {
+        let points = read::retrieve(&api.node, &name, ids).await?;
+        let show = |point| shown(point, with_payload.unwrap_or(true), with_vector);
+        Ok(points.into_iter().map(show).collect::<Vec<_>>())
+    })
+    .await
+}
+
+pub(super) async fn count(State(api): State<Api>, Path(name): Path<String>) -> Response {
+    timed(async { Ok(json!({"count": read::count(&api.node, &name).await?})) }).await
+}
+
+pub(super) async fn scroll(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(Scroll { limit, offset, with_payload, with_vector }): Json<Scroll>,
+) -> Response {
+    timed(async {
+        let limit = limit.unwrap_or(10);
+        let mut found = read::scroll(&api.node, &name, offset, limit + 1).await?;
+        let next = (found.len() > limit).then(|| found.pop()).flatten().map(|(id, _)| id);
+        let show = |(_, point)| shown(point, with_payload.unwrap_or(true), with_vector);
+        let points: Vec<Value> = found.into_iter().map(show).collect();
+        Ok(json!({"points": points, "next_page_offset": next}))
+    })
+    .await
+}
+
+fn shown(point: Value, with_payload: bool, with_vector: bool) -> Value {
+    let mut shown = json!({"id": point.get("id")});
+    if let Some(fields) = shown.as_object_mut() {
+        for (key, wanted) in [("payload", with_payload), ("vector", with_vector)] {
+            if wanted {
+                fields.insert(key.into(), point.get(key).cloned().unwrap_or_default());
+            }
+        }
+    }
+    shown
+}
