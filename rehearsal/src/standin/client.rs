@@ -35,7 +35,10 @@ pub enum CallError {
 
 /// A client with Qdrant's time-out for connections.
 pub fn new(connect: Duration) -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder().connect_timeout(connect).no_proxy().build()
+    reqwest::Client::builder()
+        .connect_timeout(connect)
+        .no_proxy()
+        .build()
 }
 
 /// Call a peer, with the client and key of this node.
@@ -58,14 +61,23 @@ pub async fn post_with<T: Serialize + ?Sized, R: DeserializeOwned>(
     body: &T,
     timeout: Duration,
 ) -> Result<R, CallError> {
-    let mut request = client.post(format!("{uri}{path}")).json(body).timeout(timeout);
+    let mut request = client
+        .post(format!("{uri}{path}"))
+        .json(body)
+        .timeout(timeout);
     if let Some(key) = &settings.api_key {
         request = request.header("api-key", key);
     }
-    let answered = |source| CallError::Answer { uri: uri.to_owned(), source };
+    let answered = |source| CallError::Answer {
+        uri: uri.to_owned(),
+        source,
+    };
     let response = request.send().await.map_err(|source| {
         if source.is_connect() {
-            CallError::Connect { uri: uri.to_owned(), source }
+            CallError::Connect {
+                uri: uri.to_owned(),
+                source,
+            }
         } else {
             answered(source)
         }
@@ -75,6 +87,11 @@ pub async fn post_with<T: Serialize + ?Sized, R: DeserializeOwned>(
     }
     let status = response.status().as_u16();
     let text = response.text().await.map_err(answered)?;
-    let unreadable = |_| ApiError { status, message: text.clone() };
-    Err(CallError::Refused(serde_json::from_str(&text).unwrap_or_else(unreadable)))
+    let unreadable = |_| ApiError {
+        status,
+        message: text.clone(),
+    };
+    Err(CallError::Refused(
+        serde_json::from_str(&text).unwrap_or_else(unreadable),
+    ))
 }

@@ -79,7 +79,10 @@ impl Disk {
     /// Open a storage directory, creating it and a fresh peer id when it is empty.
     pub fn open(root: &Path) -> io::Result<(Self, Persistent)> {
         fs::create_dir_all(root.join("collections_meta_wal"))?;
-        let disk = Self { root: root.to_owned(), log: None };
+        let disk = Self {
+            root: root.to_owned(),
+            log: None,
+        };
         let path = disk.state_path();
         if path.exists() {
             let state = serde_json::from_slice(&fs::read(path)?)?;
@@ -109,9 +112,14 @@ impl Disk {
 
     /// Read the log. A last line that was cut off by a kill was never acknowledged: it is dropped.
     pub fn load_log(&self) -> io::Result<Vec<Entry>> {
-        let Ok(text) = fs::read_to_string(self.log_path()) else { return Ok(Vec::new()) };
+        let Ok(text) = fs::read_to_string(self.log_path()) else {
+            return Ok(Vec::new());
+        };
         let mut log = Vec::new();
-        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        for line in text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+        {
             log.push(serde_json::from_str(line)?);
         }
         if !text.is_empty() && !text.ends_with('\n') {
@@ -127,7 +135,10 @@ impl Disk {
             return self.rewrite(log);
         }
         if self.log.is_none() {
-            let file = OpenOptions::new().create(true).append(true).open(self.log_path())?;
+            let file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(self.log_path())?;
             self.log = Some(file);
         }
         if let Some(file) = &mut self.log {
@@ -142,7 +153,9 @@ impl Disk {
 
     /// Directory of the points of one shard.
     pub fn shard_path(root: &Path, collection: &str, shard_id: u32) -> PathBuf {
-        root.join("collections").join(collection).join(shard_id.to_string())
+        root.join("collections")
+            .join(collection)
+            .join(shard_id.to_string())
     }
 }
 

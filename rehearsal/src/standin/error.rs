@@ -15,7 +15,10 @@ pub struct ApiError {
 
 impl ApiError {
     fn new(status: u16, kind: &str, why: impl fmt::Display) -> Self {
-        Self { status, message: format!("{kind}: {why}") }
+        Self {
+            status,
+            message: format!("{kind}: {why}"),
+        }
     }
 
     /// 400, the request contradicts the state.

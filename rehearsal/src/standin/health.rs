@@ -55,7 +55,9 @@ impl Health {
             self.polled.notified().await;
         }
         self.polled.notify_one();
-        let Some(mut wanted) = self.cluster_commit(node, true).await else { return };
+        let Some(mut wanted) = self.cluster_commit(node, true).await else {
+            return;
+        };
         loop {
             while node.read(|inner| inner.raft.applied) < wanted {
                 self.polled.notified().await;
@@ -106,7 +108,11 @@ fn members(node: &Node) -> BTreeSet<String> {
         let conf = &inner.raft.conf;
         let listed = |id: &u64| conf.voters.contains(id) || conf.learners.contains(id);
         let own = listed(&node.id);
-        let peers = inner.model.peers.iter().filter(|(id, _)| !own || listed(id));
+        let peers = inner
+            .model
+            .peers
+            .iter()
+            .filter(|(id, _)| !own || listed(id));
         peers.map(|(_, uri)| uri.clone()).collect()
     })
 }
@@ -116,7 +122,10 @@ fn unhealthy(node: &Node) -> HashSet<(String, u32)> {
         let mut found = HashSet::new();
         for (name, collection) in &inner.model.collections {
             for (shard_id, replicas) in &collection.shards {
-                if replicas.get(&node.id).is_some_and(|s| *s != ReplicaState::Active) {
+                if replicas
+                    .get(&node.id)
+                    .is_some_and(|s| *s != ReplicaState::Active)
+                {
                     found.insert((name.clone(), *shard_id));
                 }
             }

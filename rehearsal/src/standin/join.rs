@@ -58,9 +58,10 @@ pub async fn prepare(
         state.state.conf_state.voters = vec![reply.first_peer_id];
         return Ok(());
     }
-    let uri = settings.uri.as_ref().ok_or_else(|| {
-        Fatal::panic("First peer should specify its uri.")
-    })?;
+    let uri = settings
+        .uri
+        .as_ref()
+        .ok_or_else(|| Fatal::panic("First peer should specify its uri."))?;
     state.peer_address_by_id.insert(id, uri.to_string());
     state.first_voter = Some(id);
     state.state.conf_state.voters = vec![id];
@@ -75,12 +76,12 @@ async fn ask(settings: &Settings, of: &Uri, id: u64) -> Result<JoinReply, String
     };
     let request = JoinRequest { id, uri };
     let of = of.to_string();
-    client::post_with(&client, settings, &of, "join", &request, BOOTSTRAP).await.map_err(|why| {
-        match why {
+    client::post_with(&client, settings, &of, "join", &request, BOOTSTRAP)
+        .await
+        .map_err(|why| match why {
             CallError::Connect { .. } => why.to_string(),
             _ => format!("Failed to add peer to known: {why}"),
-        }
-    })
+        })
 }
 
 /// A restart under another address tells the peers that it knows, or gives up.
@@ -91,19 +92,30 @@ async fn move_address(
 ) -> Result<(), Fatal> {
     let id = state.this_peer_id;
     let own = state.peer_address_by_id.get(&id);
-    let Some(uri) = settings.uri.as_ref().map(Uri::to_string) else { return Ok(()) };
+    let Some(uri) = settings.uri.as_ref().map(Uri::to_string) else {
+        return Ok(());
+    };
     if own.is_none_or(|own| *own == uri) {
         return Ok(());
     }
-    let others = state.peer_address_by_id.iter().filter(|(other, _)| **other != id);
+    let others = state
+        .peer_address_by_id
+        .iter()
+        .filter(|(other, _)| **other != id);
     for pause in 1..=RECOVER_TRIES {
         for (_, peer) in others.clone() {
-            let request = JoinRequest { id, uri: uri.clone() };
+            let request = JoinRequest {
+                id,
+                uri: uri.clone(),
+            };
             let told: Result<JoinReply, _> =
                 client::post_with(client, settings, peer, "join", &request, BOOTSTRAP).await;
             match told {
                 Ok(_) => return Ok(()),
-                Err(why) => log("WARN", &format!("Failed to recover from peer at {peer}: {why}")),
+                Err(why) => log(
+                    "WARN",
+                    &format!("Failed to recover from peer at {peer}: {why}"),
+                ),
             }
         }
         tokio::time::sleep(Duration::from_secs(pause)).await;
@@ -138,13 +150,24 @@ fn reinit(settings: &Settings, disk: &mut Disk, state: &mut Persistent) -> Resul
         let uri = uri.ok_or_else(|| Fatal::panic("First peer should specify its uri."))?;
         model.peers = BTreeMap::from([(id, uri.to_string())]);
         let term = hard.term.max(1);
-        state.state.hard_state = HardState { term, vote: id, commit: 1 };
-        vec![Entry { index: 1, term, payload: Payload::Op(Op::Restore(Box::new(model.clone()))) }]
+        state.state.hard_state = HardState {
+            term,
+            vote: id,
+            commit: 1,
+        };
+        vec![Entry {
+            index: 1,
+            term,
+            payload: Payload::Op(Op::Restore(Box::new(model.clone()))),
+        }]
     };
     disk.save_log(&new, 1, held.max(1)).map_err(Fatal::panic)?;
     state.peer_address_by_id = model.peers;
     state.first_voter = Some(id);
-    state.state.conf_state = ConfState { voters: vec![id], ..ConfState::default() };
+    state.state.conf_state = ConfState {
+        voters: vec![id],
+        ..ConfState::default()
+    };
     disk.save(state).map_err(Fatal::panic)
 }
 
@@ -152,7 +175,11 @@ fn reinit(settings: &Settings, disk: &mut Disk, state: &mut Persistent) -> Resul
 pub async fn admit(node: &Arc<Node>, request: JoinRequest) -> Result<JoinReply, ApiError> {
     let JoinRequest { id, uri } = request;
     let holder = node.read(|inner| {
-        let old = inner.model.peers.iter().find(|(old, at)| **at == uri && **old != id);
+        let old = inner
+            .model
+            .peers
+            .iter()
+            .find(|(old, at)| **at == uri && **old != id);
         old.map(|(old, _)| (*old, inner.model.peer_has_shards(*old)))
     });
     match holder {
@@ -163,19 +190,30 @@ pub async fn admit(node: &Arc<Node>, request: JoinRequest) -> Result<JoinReply, 
             )));
         }
         Some((old, false)) => {
-            log("INFO", &format!("Peer {id} is replacing peer {old} which has no shards ({uri})"));
+            log(
+                "INFO",
+                &format!("Peer {id} is replacing peer {old} which has no shards ({uri})"),
+            );
             let removal = Payload::Conf(ConfChange::Remove { id: old });
-            node.propose_and_wait(removal, None).await.map_err(|why| {
-                ApiError { message: format!("Failed to remove old peer {old}: {why}"), ..why }
-            })?;
+            node.propose_and_wait(removal, None)
+                .await
+                .map_err(|why| ApiError {
+                    message: format!("Failed to remove old peer {old}: {why}"),
+                    ..why
+                })?;
         }
         None => {}
     }
-    let addition = Payload::Conf(ConfChange::AddLearner { id, uri: uri.clone() });
-    node.propose_and_wait(addition, None).await.map_err(|why| ApiError {
-        message: format!("Failed to add peer: {why}"),
-        ..why
-    })?;
+    let addition = Payload::Conf(ConfChange::AddLearner {
+        id,
+        uri: uri.clone(),
+    });
+    node.propose_and_wait(addition, None)
+        .await
+        .map_err(|why| ApiError {
+            message: format!("Failed to add peer: {why}"),
+            ..why
+        })?;
     node.read(|inner| {
         let mut all_peers = inner.model.peers.clone();
         if !all_peers.values().any(|at| *at == uri) {
@@ -183,7 +221,12 @@ pub async fn admit(node: &Arc<Node>, request: JoinRequest) -> Result<JoinReply, 
             return Err(ApiError::service(why));
         }
         // A newcomer starts its replay with the first peer as the only voter.
-        all_peers.entry(inner.first_voter).or_insert_with(|| "/".into());
-        Ok(JoinReply { all_peers, first_peer_id: inner.first_voter })
+        all_peers
+            .entry(inner.first_voter)
+            .or_insert_with(|| "/".into());
+        Ok(JoinReply {
+            all_peers,
+            first_peer_id: inner.first_voter,
+        })
     })
 }

@@ -5,6 +5,7 @@
 //! One conformance suite (`tests/conformance.rs`) holds it and the real binary to the same facts.
 
 mod client;
+mod collection;
 mod data;
 mod disk;
 mod error;
@@ -29,10 +30,7 @@ pub const VERSION: &str = "1.19.0-standin";
 
 /// Run the stand-in with these flags (without the program's name) and this environment until it
 /// is told to stop. Exit codes are Qdrant's: 0 stopped, 1 settings, 2 flags, 101 could not join.
-pub fn main(
-    args: impl IntoIterator<Item = String>,
-    env: &BTreeMap<String, String>,
-) -> ExitCode {
+pub fn main(args: impl IntoIterator<Item = String>, env: &BTreeMap<String, String>) -> ExitCode {
     let settings = match settings::parse(args, env) {
         Ok(Command::Run(settings)) => *settings,
         Ok(Command::Version) => {
@@ -44,14 +42,19 @@ pub fn main(
             return ExitCode::from(refused.code);
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let ended = match runtime {
         Ok(runtime) => {
             let ended = runtime.block_on(serve::run(settings));
             runtime.shutdown_background();
             ended
         }
-        Err(why) => Err(serve::Fatal { code: 1, message: why.to_string() }),
+        Err(why) => Err(serve::Fatal {
+            code: 1,
+            message: why.to_string(),
+        }),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +67,10 @@ pub fn main(
 
 /// One log line in Qdrant's form, on stdout.
 fn log(level: &str, message: &str) {
-    say(&format!("{}  {level} standin: {message}", jiff::Timestamp::now()));
+    say(&format!(
+        "{}  {level} standin: {message}",
+        jiff::Timestamp::now()
+    ));
 }
 
 fn say(line: &str) {

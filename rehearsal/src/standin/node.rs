@@ -90,13 +90,19 @@ impl Node {
         let id = state.this_peer_id;
         let log = disk.load_log()?;
         let first_voter = state.first_voter.unwrap_or(id);
-        let conf = Conf { voters: [first_voter].into(), ..Conf::default() };
+        let conf = Conf {
+            voters: [first_voter].into(),
+            ..Conf::default()
+        };
         let hard = state.state.hard_state;
         let saved_log = log.len() as u64;
         let raft = Raft::new(id, hard.term, hard.vote, hard.commit, conf, log);
         let shards = Shards::new(&settings.storage);
         disk.save(&state)?;
-        let model = Model { peers: state.peer_address_by_id, ..Model::default() };
+        let model = Model {
+            peers: state.peer_address_by_id,
+            ..Model::default()
+        };
         let mut inner = Inner {
             soft: (raft.role, raft.leader),
             raft,
@@ -121,7 +127,15 @@ impl Node {
         let applied = watch::Sender::new(inner.raft.applied);
         let inner = Mutex::new(inner);
         let leader_known = watch::Sender::new(false);
-        Ok(Arc::new(Self { id, settings, client, shards, applied, leader_known, inner }))
+        Ok(Arc::new(Self {
+            id,
+            settings,
+            client,
+            shards,
+            applied,
+            leader_known,
+            inner,
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -144,9 +158,11 @@ impl Node {
                 std::process::exit(101);
             }
         };
-        self.applied.send_if_modified(|at| std::mem::replace(at, inner.raft.applied) != *at);
+        self.applied
+            .send_if_modified(|at| std::mem::replace(at, inner.raft.applied) != *at);
         let known = inner.raft.leader != 0;
-        self.leader_known.send_if_modified(|at| std::mem::replace(at, known) != known);
+        self.leader_known
+            .send_if_modified(|at| std::mem::replace(at, known) != known);
         drop(inner);
         for effect in effects {
             data::run(self, effect);
@@ -173,7 +189,10 @@ impl Node {
         let timeout = timeout.unwrap_or(META_OP_WAIT);
         self.read(Inner::running)?;
         let mut known = self.leader_known.subscribe();
-        if tokio::time::timeout(timeout, known.wait_for(|known| *known)).await.is_err() {
+        if tokio::time::timeout(timeout, known.wait_for(|known| *known))
+            .await
+            .is_err()
+        {
             return Err(ApiError::service(format!(
                 "Failed to propose operation: leader is not established within {timeout:?}"
             )));
@@ -247,10 +266,14 @@ impl Inner {
                 self.save(node.id)?;
                 continue;
             }
-            let promoted = self.raft.promotable_learner().filter(|_| self.waiters.is_empty());
+            let promoted = self
+                .raft
+                .promotable_learner()
+                .filter(|_| self.waiters.is_empty());
             let Some(id) = promoted else { break };
             log("INFO", &format!("Promoting learner {id} to voter"));
-            self.raft.propose(Payload::Conf(ConfChange::AddVoter { id, uri: None }));
+            self.raft
+                .propose(Payload::Conf(ConfChange::AddVoter { id, uri: None }));
         }
         if self.stopped.is_some() {
             self.save(node.id)?;
@@ -265,7 +288,13 @@ impl Inner {
         if soft != self.soft {
             self.soft = soft;
             self.leader = Some(soft.1);
-            log("INFO", &format!("Now {:?} of leader {} in term {}", soft.0, soft.1, self.raft.term));
+            log(
+                "INFO",
+                &format!(
+                    "Now {:?} of leader {} in term {}",
+                    soft.0, soft.1, self.raft.term
+                ),
+            );
         }
         self.last_update = jiff::Timestamp::now();
     }
@@ -321,20 +350,32 @@ impl Inner {
     }
 
     fn enable(&mut self, op: &super::model::Op) {
-        if let super::model::Op::SetReplica { collection, shard_id, peer, .. } = op {
-            self.disabled.remove(&(collection.clone(), *shard_id, *peer));
+        if let super::model::Op::SetReplica {
+            collection,
+            shard_id,
+            peer,
+            ..
+        } = op
+        {
+            self.disabled
+                .remove(&(collection.clone(), *shard_id, *peer));
         }
     }
 
     fn post(&mut self, node: &Arc<Node>, to: u64, message: Message) {
         let uri = self.model.peers.get(&to).cloned().unwrap_or_default();
-        let queue = self.outboxes.entry(to).or_insert_with(|| outbox::spawn(node, to));
+        let queue = self
+            .outboxes
+            .entry(to)
+            .or_insert_with(|| outbox::spawn(node, to));
         // A full queue drops the message, as an unreliable network may.
         let _full = queue.try_send((uri, message));
     }
 
     fn hard_state(&self) -> HardState {
-        let Raft { term, vote, commit, .. } = self.raft;
+        let Raft {
+            term, vote, commit, ..
+        } = self.raft;
         HardState { term, vote, commit }
     }
 
@@ -347,7 +388,10 @@ impl Inner {
             ..ConfState::default()
         };
         self.disk.save(&Persistent {
-            state: RaftState { hard_state, conf_state },
+            state: RaftState {
+                hard_state,
+                conf_state,
+            },
             latest_snapshot_meta: serde_json::json!({"term": 0, "index": 0}),
             first_voter: Some(self.first_voter),
             peer_address_by_id: self.model.peers.clone(),

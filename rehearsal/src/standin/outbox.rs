@@ -46,7 +46,9 @@ pub fn spawn(node: &Arc<Node>, to: u64) -> mpsc::Sender<(String, Message)> {
 /// The address of an unknown peer, asked of the peer we joined through.
 async fn who_is(node: &Node, id: u64) -> Option<String> {
     let bootstrap = node.settings.bootstrap.as_ref()?.to_string();
-    client::post(node, &bootstrap, "whois", &id, TIMEOUT).await.ok()
+    client::post(node, &bootstrap, "whois", &id, TIMEOUT)
+        .await
+        .ok()
 }
 
 async fn deliver(node: &Arc<Node>, uri: &str, messages: &[Message]) {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 
-use super::data::remote::{CommitReply, ReadRequest, ReadReply, UpsertRequest};
+use super::data::remote::{CommitReply, ReadReply, ReadRequest, UpsertRequest};
 use super::error::ApiError;
 use super::join::{self, JoinReply, JoinRequest};
 use super::node::{META_OP_WAIT, Node};
@@ -30,7 +30,11 @@ impl From<ApiError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status);
-        (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(self.0)).into_response()
+        (
+            status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            Json(self.0),
+        )
+            .into_response()
     }
 }
 
@@ -55,7 +59,11 @@ async fn check_key(State(node): State<Arc<Node>>, request: Request, next: Next) 
         && !settings.key_accepted(rest::given_key(request.headers()))
     {
         let message = "Unauthenticated, message: Invalid API key or JWT".to_owned();
-        return Refusal(ApiError { status: 401, message }).into_response();
+        return Refusal(ApiError {
+            status: 401,
+            message,
+        })
+        .into_response();
     }
     next.run(request).await
 }
@@ -79,7 +87,9 @@ async fn admit(State(node): State<Arc<Node>>, Json(who): Json<JoinRequest>) -> A
 
 async fn who_is(State(node): State<Arc<Node>>, Json(id): Json<u64>) -> Answer<String> {
     let uri = node.read(|inner| inner.model.peers.get(&id).cloned());
-    Ok(Json(uri.ok_or_else(|| ApiError::service("Peer not found"))?))
+    Ok(Json(
+        uri.ok_or_else(|| ApiError::service("Peer not found"))?,
+    ))
 }
 
 /// Our commit index; with an index, only once that is applied here (at most 10 s).
@@ -91,7 +101,9 @@ async fn commit(State(node): State<Arc<Node>>, Json(at): Json<Option<u64>>) -> A
             return Err(ApiError::service(format!("commit {at} not reached")).into());
         }
     }
-    Ok(Json(CommitReply { commit: node.read(|inner| inner.raft.commit) }))
+    Ok(Json(CommitReply {
+        commit: node.read(|inner| inner.raft.commit),
+    }))
 }
 
 async fn upsert(State(node): State<Arc<Node>>, Json(what): Json<UpsertRequest>) -> Answer<()> {

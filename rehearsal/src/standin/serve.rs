@@ -34,7 +34,10 @@ pub struct Fatal {
 
 impl Fatal {
     fn settings(why: impl ToString) -> Self {
-        Self { code: 1, message: why.to_string() }
+        Self {
+            code: 1,
+            message: why.to_string(),
+        }
     }
 
     /// As a panic of Qdrant's main thread.
@@ -59,7 +62,9 @@ pub async fn run(settings: Settings) -> Result<(), Fatal> {
         return Err(Fatal::panic(why));
     }
 
-    let p2p = bind(&node, node.settings.p2p_port).await.map_err(Fatal::panic)?;
+    let p2p = bind(&node, node.settings.p2p_port)
+        .await
+        .map_err(Fatal::panic)?;
     if node.read(|inner| inner.model.peers.len() <= 1 && inner.raft.is_voter()) {
         lead_alone(&node);
     }
@@ -69,14 +74,23 @@ pub async fn run(settings: Settings) -> Result<(), Fatal> {
             .with_graceful_shutdown(wait(stopping.clone()))
             .into_future(),
     );
-    let rest = bind(&node, node.settings.http_port).await.map_err(Fatal::settings)?;
-    let grpc = bind(&node, node.settings.grpc_port).await.map_err(Fatal::settings)?;
+    let rest = bind(&node, node.settings.http_port)
+        .await
+        .map_err(Fatal::settings)?;
+    let grpc = bind(&node, node.settings.grpc_port)
+        .await
+        .map_err(Fatal::settings)?;
     let health = Health::spawn(&node, joined);
     let router = rest::router(Arc::clone(&node), health);
     let web = tokio::spawn(
-        axum::serve(rest, router).with_graceful_shutdown(wait(stopping)).into_future(),
+        axum::serve(rest, router)
+            .with_graceful_shutdown(wait(stopping))
+            .into_future(),
     );
-    log("INFO", &format!("Qdrant HTTP listening on {}", node.settings.http_port));
+    log(
+        "INFO",
+        &format!("Qdrant HTTP listening on {}", node.settings.http_port),
+    );
     // Accepted connections are closed at once: nobody here speaks gRPC.
     tokio::spawn(async move { while grpc.accept().await.is_ok() {} });
     tokio::spawn(tick(Arc::clone(&node)));
@@ -112,7 +126,9 @@ fn lead_alone(node: &Arc<Node>) {
     node.change(|inner| {
         let uri = inner.model.peers.get(&node.id).cloned();
         if !inner.raft.has_origin() && inner.first_voter == node.id {
-            inner.raft.propose(Payload::Conf(ConfChange::AddVoter { id: node.id, uri }));
+            inner
+                .raft
+                .propose(Payload::Conf(ConfChange::AddVoter { id: node.id, uri }));
         }
     });
 }

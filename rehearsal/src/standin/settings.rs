@@ -41,7 +41,9 @@ impl Settings {
     /// Whether a client's or peer's key is good.
     pub fn key_accepted(&self, given: Option<&str>) -> bool {
         let keys = [&self.api_key, &self.alt_api_key];
-        keys.into_iter().flatten().any(|key| Some(key.as_str()) == given)
+        keys.into_iter()
+            .flatten()
+            .any(|key| Some(key.as_str()) == given)
     }
 
     /// Whether any key is configured.
@@ -101,8 +103,12 @@ pub fn parse(
             _ => return Err(refuse(2, format!("unexpected argument '{flag}' found"))),
         }
     }
-    let uri = uri.map(|text| parse_uri("--uri <URI>", &text)).transpose()?;
-    let bootstrap = bootstrap.map(|text| parse_uri("--bootstrap <URI>", &text)).transpose()?;
+    let uri = uri
+        .map(|text| parse_uri("--uri <URI>", &text))
+        .transpose()?;
+    let bootstrap = bootstrap
+        .map(|text| parse_uri("--bootstrap <URI>", &text))
+        .transpose()?;
 
     let get = |key: &str| env.get(key).map(String::as_str);
     if get("QDRANT__CLUSTER__ENABLED") != Some("true") {
@@ -125,17 +131,24 @@ pub fn parse(
         http_port: read(env, "QDRANT__SERVICE__HTTP_PORT", 6333)?,
         grpc_port: read(env, "QDRANT__SERVICE__GRPC_PORT", 6334)?,
         p2p_port: read(env, "QDRANT__CLUSTER__P2P__PORT", 6335)?,
-        api_key: get("QDRANT__SERVICE__API_KEY").filter(|k| !k.is_empty()).map(Into::into),
-        alt_api_key: get("QDRANT__SERVICE__ALT_API_KEY").filter(|k| !k.is_empty()).map(Into::into),
+        api_key: get("QDRANT__SERVICE__API_KEY")
+            .filter(|k| !k.is_empty())
+            .map(Into::into),
+        alt_api_key: get("QDRANT__SERVICE__ALT_API_KEY")
+            .filter(|k| !k.is_empty())
+            .map(Into::into),
         enforce_internal_auth: read(env, "QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", false)?,
-        storage: get("QDRANT__STORAGE__STORAGE_PATH").unwrap_or("./storage").into(),
+        storage: get("QDRANT__STORAGE__STORAGE_PATH")
+            .unwrap_or("./storage")
+            .into(),
         transfer: Duration::from_millis(read(env, "STANDIN_TRANSFER_MS", 200)?),
     })))
 }
 
 fn parse_uri(what: &str, text: &str) -> Result<Uri, Refused> {
     let bad = |why: String| refuse(2, format!("invalid value '{text}' for '{what}': {why}"));
-    text.parse().map_err(|why: axum::http::uri::InvalidUri| bad(why.to_string()))
+    text.parse()
+        .map_err(|why: axum::http::uri::InvalidUri| bad(why.to_string()))
 }
 
 fn read<T: std::str::FromStr>(
@@ -143,8 +156,11 @@ fn read<T: std::str::FromStr>(
     key: &str,
     default: T,
 ) -> Result<T, Refused> {
-    let Some(text) = env.get(key) else { return Ok(default) };
-    text.parse().map_err(|_| refuse(1, format!("{key}: cannot read {text:?}")))
+    let Some(text) = env.get(key) else {
+        return Ok(default);
+    };
+    text.parse()
+        .map_err(|_| refuse(1, format!("{key}: cannot read {text:?}")))
 }
 
 #[cfg(test)]
@@ -154,7 +170,8 @@ mod tests {
     fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         let cluster = ("QDRANT__CLUSTER__ENABLED", "true");
         let all = pairs.iter().chain([&cluster]);
-        all.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        all.map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     fn settings(args: &[&str], env: &BTreeMap<String, String>) -> Settings {
@@ -172,7 +189,11 @@ mod tests {
 
     #[test]
     fn bootstrap_with_our_own_address_founds() {
-        let args = ["--uri", "http://127.0.0.1:6335", "--bootstrap=http://127.0.0.1:6335/"];
+        let args = [
+            "--uri",
+            "http://127.0.0.1:6335",
+            "--bootstrap=http://127.0.0.1:6335/",
+        ];
         assert_eq!(settings(&args, &env(&[])).bootstrap, None);
     }
 

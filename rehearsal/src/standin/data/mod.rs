@@ -40,13 +40,22 @@ pub fn open_own(shards: &Shards, model: &Model, me: u64) -> io::Result<()> {
 /// Do what a committed operation asks of this peer.
 pub fn run(node: &Arc<Node>, effect: Effect) {
     let done = match effect {
-        Effect::ClearShard { collection, shard_id } => node.shards.clear(&collection, shard_id),
-        Effect::DropShard { collection, shard_id } => node.shards.remove(&collection, shard_id),
+        Effect::ClearShard {
+            collection,
+            shard_id,
+        } => node.shards.clear(&collection, shard_id),
+        Effect::DropShard {
+            collection,
+            shard_id,
+        } => node.shards.remove(&collection, shard_id),
         Effect::OpenShards => {
             let model = node.read(|inner| inner.model.clone());
             open_own(&node.shards, &model, node.id)
         }
-        Effect::DriveTransfer { collection, transfer } => {
+        Effect::DriveTransfer {
+            collection,
+            transfer,
+        } => {
             tokio::spawn(transfer::drive(Arc::clone(node), collection, transfer));
             Ok(())
         }
@@ -117,7 +126,10 @@ pub fn sync_own_replicas(node: &Arc<Node>) {
             if at.elapsed() >= ASK_AGAIN {
                 let key = (name.clone(), *shard_id);
                 let from = Some(ReplicaState::Active);
-                ops.push((key, set_state(name, *shard_id, *peer, ReplicaState::Dead, from)));
+                ops.push((
+                    key,
+                    set_state(name, *shard_id, *peer, ReplicaState::Dead, from),
+                ));
             }
         }
         ops
@@ -127,8 +139,15 @@ pub fn sync_own_replicas(node: &Arc<Node>) {
     }
     node.change(|inner| {
         for (key, op) in ops {
-            if let Op::SetReplica { peer, state: ReplicaState::Dead, .. } = &op {
-                inner.disabled.insert((key.0.clone(), key.1, *peer), Instant::now());
+            if let Op::SetReplica {
+                peer,
+                state: ReplicaState::Dead,
+                ..
+            } = &op
+            {
+                inner
+                    .disabled
+                    .insert((key.0.clone(), key.1, *peer), Instant::now());
             } else {
                 inner.asked.insert(key, Instant::now());
             }
@@ -144,25 +163,54 @@ fn set_state(
     state: ReplicaState,
     from: Option<ReplicaState>,
 ) -> Op {
-    Op::SetReplica { collection: name.into(), shard_id, peer, state, from }
+    Op::SetReplica {
+        collection: name.into(),
+        shard_id,
+        peer,
+        state,
+        from,
+    }
 }
 
 fn recovery(name: &str, shard_id: u32, from: u64, to: u64) -> Op {
     let method = "wal_delta".to_owned();
-    let transfer = Transfer { shard_id, from, to, sync: true, method };
-    Op::StartTransfer { collection: name.into(), transfer }
+    let transfer = Transfer {
+        shard_id,
+        from,
+        to,
+        sync: true,
+        method,
+    };
+    Op::StartTransfer {
+        collection: name.into(),
+        transfer,
+    }
 }
 
 /// Write to our own replica, and pass the write on when the shard is being copied from here.
 pub async fn upsert_local(node: &Arc<Node>, what: &UpsertRequest) -> Result<(), ApiError> {
-    let UpsertRequest { collection, shard_id, points, copy, after } = what;
+    let UpsertRequest {
+        collection,
+        shard_id,
+        points,
+        copy,
+        after,
+    } = what;
     let mut applied = node.applied.subscribe();
     let reached = applied.wait_for(|now| now >= after);
-    if tokio::time::timeout(super::node::META_OP_WAIT, reached).await.is_err() {
-        return Err(ApiError::service(format!("entry {after} is not applied here")));
+    if tokio::time::timeout(super::node::META_OP_WAIT, reached)
+        .await
+        .is_err()
+    {
+        return Err(ApiError::service(format!(
+            "entry {after} is not applied here"
+        )));
     }
     let state = node.read(|inner| {
-        inner.model.collection(collection).map(|c| c.replica(*shard_id, node.id))
+        inner
+            .model
+            .collection(collection)
+            .map(|c| c.replica(*shard_id, node.id))
     })?;
     let filling = matches!(state, Some(ReplicaState::Recovery | ReplicaState::Partial));
     let accepted = match copy {

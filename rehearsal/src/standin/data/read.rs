@@ -57,7 +57,15 @@ pub async fn retrieve(
 }
 
 fn shards(node: &Node, name: &str) -> Result<Vec<u32>, ApiError> {
-    node.read(|inner| Ok(inner.model.collection(name)?.shards.keys().copied().collect()))
+    node.read(|inner| {
+        Ok(inner
+            .model
+            .collection(name)?
+            .shards
+            .keys()
+            .copied()
+            .collect())
+    })
 }
 
 async fn read_shard(
@@ -77,13 +85,19 @@ async fn read_shard(
         sources.sort_by_key(|(id, _)| *id != node.id);
         Ok(sources)
     })?;
-    let what = ReadRequest { collection: name.to_owned(), shard_id, select };
+    let what = ReadRequest {
+        collection: name.to_owned(),
+        shard_id,
+        select,
+    };
     let mut last = ApiError::service(format!("shard {shard_id} has no active replica"));
     for (id, uri) in sources {
         let read = if id == node.id {
             read_local(node, &what)
         } else {
-            client::post(node, &uri, "read", &what, CALL).await.map_err(ApiError::service)
+            client::post(node, &uri, "read", &what, CALL)
+                .await
+                .map_err(ApiError::service)
         };
         match read {
             Ok(reply) => return Ok(reply),

@@ -35,7 +35,10 @@ pub fn id_of(point: &Value) -> Result<PointId, ApiError> {
 impl Shards {
     /// Nothing is opened yet.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), open: Mutex::default() }
+        Self {
+            root: root.to_owned(),
+            open: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, u32), Shard>> {
@@ -47,9 +50,16 @@ impl Shards {
         let path = Disk::shard_path(&self.root, collection, shard_id);
         fs::create_dir_all(&path)?;
         let path = path.join("points.jsonl");
-        let text = if path.exists() { fs::read_to_string(&path)? } else { String::new() };
+        let text = if path.exists() {
+            fs::read_to_string(&path)?
+        } else {
+            String::new()
+        };
         let mut points = BTreeMap::new();
-        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        for line in text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+        {
             let value: Value = serde_json::from_str(line)?;
             let id = id_of(&value).map_err(io::Error::other)?;
             points.insert(id, line.trim_end().into());
@@ -60,7 +70,8 @@ impl Shards {
             file.set_len(whole as u64)?;
             file.flush()?;
         }
-        self.lock().insert((collection.to_owned(), shard_id), Shard { points, file });
+        self.lock()
+            .insert((collection.to_owned(), shard_id), Shard { points, file });
         Ok(())
     }
 
@@ -101,32 +112,50 @@ impl Shards {
             bytes.push('\n');
             shard.points.insert(id, text.into());
         }
-        shard.file.write_all(bytes.as_bytes()).map_err(ApiError::service)
+        shard
+            .file
+            .write_all(bytes.as_bytes())
+            .map_err(ApiError::service)
     }
 
     /// Read from a replica that is here.
     pub fn read(&self, what: &ReadRequest) -> Result<ReadReply, ApiError> {
         let open = self.lock();
         let shard = open.get(&(what.collection.clone(), what.shard_id));
-        let points = &shard.ok_or_else(|| not_here(&what.collection, what.shard_id))?.points;
+        let points = &shard
+            .ok_or_else(|| not_here(&what.collection, what.shard_id))?
+            .points;
         let texts: Vec<&str> = match &what.select {
             Select::Count => Vec::new(),
             Select::Range(None, limit) => points.values().take(*limit).map(|t| &**t).collect(),
-            Select::Range(Some(from), limit) => {
-                points.range(from..).take(*limit).map(|(_, t)| &**t).collect()
-            }
-            Select::Ids(ids) => ids.iter().filter_map(|id| points.get(id)).map(|t| &**t).collect(),
+            Select::Range(Some(from), limit) => points
+                .range(from..)
+                .take(*limit)
+                .map(|(_, t)| &**t)
+                .collect(),
+            Select::Ids(ids) => ids
+                .iter()
+                .filter_map(|id| points.get(id))
+                .map(|t| &**t)
+                .collect(),
         };
         let parsed: Result<Vec<Value>, _> = texts.into_iter().map(serde_json::from_str).collect();
-        Ok(ReadReply { count: points.len(), points: parsed.map_err(ApiError::service)? })
+        Ok(ReadReply {
+            count: points.len(),
+            points: parsed.map_err(ApiError::service)?,
+        })
     }
 
     /// Points in a replica, 0 when it is not here.
     pub fn count(&self, collection: &str, shard_id: u32) -> usize {
-        self.lock().get(&(collection.to_owned(), shard_id)).map_or(0, |s| s.points.len())
+        self.lock()
+            .get(&(collection.to_owned(), shard_id))
+            .map_or(0, |s| s.points.len())
     }
 }
 
 fn not_here(collection: &str, shard_id: u32) -> ApiError {
-    ApiError::service(format!("shard {shard_id} of {collection} is not on this peer"))
+    ApiError::service(format!(
+        "shard {shard_id} of {collection} is not on this peer"
+    ))
 }

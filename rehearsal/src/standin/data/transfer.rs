@@ -21,7 +21,9 @@ const CALL: Duration = Duration::from_secs(15);
 
 /// Whether the transfer is still listed.
 fn is_running(node: &Node, collection: &str, transfer: &Transfer) -> bool {
-    let Transfer { shard_id, from, to, .. } = *transfer;
+    let Transfer {
+        shard_id, from, to, ..
+    } = *transfer;
     node.read(|inner| {
         let collection = inner.model.collections.get(collection);
         collection.is_some_and(|c| c.transfer(shard_id, from, to).is_some())
@@ -41,8 +43,15 @@ pub async fn drive(node: Arc<Node>, collection: String, transfer: Transfer) {
         }
         tokio::time::sleep(Duration::from_secs(attempt)).await;
     }
-    let Transfer { shard_id, from, to, .. } = transfer;
-    let op = Op::AbortTransfer { collection, shard_id, from, to };
+    let Transfer {
+        shard_id, from, to, ..
+    } = transfer;
+    let op = Op::AbortTransfer {
+        collection,
+        shard_id,
+        from,
+        to,
+    };
     if let Err(why) = node.propose_and_wait(Payload::Op(op), None).await {
         log("ERROR", &format!("could not abort a transfer: {why}"));
     }
@@ -54,7 +63,11 @@ async fn copy(node: &Arc<Node>, name: &str, transfer: &Transfer) -> Result<(), A
     let mut from: Option<PointId> = None;
     loop {
         let select = Select::Range(from.clone(), BATCH + 1);
-        let what = ReadRequest { collection: name.to_owned(), shard_id, select };
+        let what = ReadRequest {
+            collection: name.to_owned(),
+            shard_id,
+            select,
+        };
         let mut points = node.shards.read(&what)?.points;
         // One more than a batch is read: it is where the next one begins.
         let next = (points.len() > BATCH).then(|| points.pop()).flatten();
@@ -71,7 +84,10 @@ async fn copy(node: &Arc<Node>, name: &str, transfer: &Transfer) -> Result<(), A
     // From now on every peer writes to the target itself; one that cannot be asked costs the
     // whole wait (upstream shards/mod.rs:100-122).
     sync_peers(node, META_OP_WAIT).await;
-    let done = Op::FinishTransfer { collection: name.to_owned(), transfer: transfer.clone() };
+    let done = Op::FinishTransfer {
+        collection: name.to_owned(),
+        transfer: transfer.clone(),
+    };
     if is_running(node, name, transfer) {
         node.propose_and_wait(Payload::Op(done), None).await?;
     }
@@ -95,7 +111,10 @@ pub async fn sync_peers(node: &Arc<Node>, limit: Duration) {
     let others = peers.into_iter().filter(|(id, _)| *id != node.id);
     let all = futures::future::join_all(others.map(|(_, uri)| ask(uri)));
     if timeout_at(until, all).await.is_err() {
-        log("WARN", "not all peers have reached our consensus state in time");
+        log(
+            "WARN",
+            "not all peers have reached our consensus state in time",
+        );
     }
 }
 
@@ -104,14 +123,27 @@ pub async fn pass_on(node: &Arc<Node>, what: &UpsertRequest) {
     let targets: Vec<Transfer> = node.read(|inner| {
         let of = |t: &&Transfer| t.shard_id == what.shard_id && t.from == node.id;
         let collection = inner.model.collections.get(&what.collection);
-        collection.map(|c| c.transfers.iter().filter(of).cloned().collect()).unwrap_or_default()
+        collection
+            .map(|c| c.transfers.iter().filter(of).cloned().collect())
+            .unwrap_or_default()
     });
-    for Transfer { shard_id, from, to, .. } in targets {
+    for Transfer {
+        shard_id, from, to, ..
+    } in targets
+    {
         let request = upsert(node, &what.collection, shard_id, what.points.clone(), false);
         if let Err(why) = send(node, to, &request).await {
-            log("WARN", &format!("a write did not reach the target of a transfer: {why}"));
+            log(
+                "WARN",
+                &format!("a write did not reach the target of a transfer: {why}"),
+            );
             let collection = what.collection.clone();
-            let op = Op::AbortTransfer { collection, shard_id, from, to };
+            let op = Op::AbortTransfer {
+                collection,
+                shard_id,
+                from,
+                to,
+            };
             if let Err(why) = node.propose_and_wait(Payload::Op(op), None).await {
                 log("WARN", &format!("could not abort the transfer: {why}"));
             }
@@ -127,11 +159,19 @@ fn upsert(
     copy: bool,
 ) -> UpsertRequest {
     let after = node.read(|inner| inner.raft.applied);
-    UpsertRequest { collection: collection.to_owned(), shard_id, points, copy, after }
+    UpsertRequest {
+        collection: collection.to_owned(),
+        shard_id,
+        points,
+        copy,
+        after,
+    }
 }
 
 async fn send(node: &Node, to: u64, request: &UpsertRequest) -> Result<(), ApiError> {
     let uri = node.read(|inner| inner.model.peers.get(&to).cloned());
     let uri = uri.ok_or_else(|| ApiError::bad_request(format!("Peer {to} does not exist")))?;
-    client::post(node, &uri, "upsert", request, CALL).await.map_err(ApiError::service)
+    client::post(node, &uri, "upsert", request, CALL)
+        .await
+        .map_err(ApiError::service)
 }

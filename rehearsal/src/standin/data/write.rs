@@ -32,7 +32,12 @@ pub fn shard_of(id: &PointId, collection: &Collection) -> u32 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, step);
     let shards = collection.shards.len().max(1) as u64;
-    collection.shards.keys().nth((hash % shards) as usize).copied().unwrap_or(0)
+    collection
+        .shards
+        .keys()
+        .nth((hash % shards) as usize)
+        .copied()
+        .unwrap_or(0)
 }
 
 /// Write points to a collection.
@@ -48,7 +53,9 @@ pub async fn upsert(
         let shard_id = shard_of(&store::id_of(&point)?, &collection);
         by_shard.entry(shard_id).or_default().push(point);
     }
-    let writes = by_shard.into_iter().map(|(id, points)| write_shard(node, name, id, points, wait));
+    let writes = by_shard
+        .into_iter()
+        .map(|(id, points)| write_shard(node, name, id, points, wait));
     join_all(writes).await.into_iter().collect()
 }
 
@@ -63,24 +70,40 @@ async fn write_shard(
         let replicas = inner.model.collection(name)?.shards.get(&shard_id);
         let takes = |(id, state): &(&u64, &ReplicaState)| {
             state.updatable()
-                && !inner.disabled.contains_key(&(name.to_owned(), shard_id, **id))
+                && !inner
+                    .disabled
+                    .contains_key(&(name.to_owned(), shard_id, **id))
         };
         let targets: Vec<(u64, ReplicaState, String)> = replicas
             .into_iter()
             .flatten()
             .filter(takes)
-            .map(|(id, s)| (*id, *s, inner.model.peers.get(id).cloned().unwrap_or_default()))
+            .map(|(id, s)| {
+                (
+                    *id,
+                    *s,
+                    inner.model.peers.get(id).cloned().unwrap_or_default(),
+                )
+            })
             .collect();
         Ok((targets, inner.raft.applied))
     })?;
     let collection = name.to_owned();
-    let request = UpsertRequest { collection, shard_id, points, copy: false, after };
+    let request = UpsertRequest {
+        collection,
+        shard_id,
+        points,
+        copy: false,
+        after,
+    };
     let request = &request;
     let sends = targets.into_iter().map(|(id, state, uri)| async move {
         let result: Result<(), ApiError> = if id == node.id {
             super::upsert_local(node, request).await
         } else {
-            client::post(node, &uri, "upsert", request, CALL).await.map_err(ApiError::service)
+            client::post(node, &uri, "upsert", request, CALL)
+                .await
+                .map_err(ApiError::service)
         };
         (id, state, result)
     });
@@ -90,13 +113,21 @@ async fn write_shard(
     };
     if !results.iter().any(written) {
         let why = results.into_iter().find_map(|(_, _, result)| result.err());
-        let none = || ApiError::service(format!("The replica set for shard {shard_id} on peer \
-             {} has no active replica", node.id));
+        let none = || {
+            ApiError::service(format!(
+                "The replica set for shard {shard_id} on peer \
+             {} has no active replica",
+                node.id
+            ))
+        };
         return Err(why.unwrap_or_else(none));
     }
     for (peer, state, result) in results {
         if let Err(why) = result {
-            log("WARN", &format!("Failed to update shard {name}:{shard_id} on {peer}: {why}"));
+            log(
+                "WARN",
+                &format!("Failed to update shard {name}:{shard_id} on {peer}: {why}"),
+            );
             mark_dead(node, name, shard_id, peer, state, wait).await?;
         }
     }
@@ -113,7 +144,13 @@ async fn mark_dead(
 ) -> Result<(), ApiError> {
     let key = (name.to_owned(), shard_id, peer);
     node.change(|inner| inner.disabled.insert(key, Instant::now()));
-    let dead = Payload::Op(set_state(name, shard_id, peer, ReplicaState::Dead, Some(state)));
+    let dead = Payload::Op(set_state(
+        name,
+        shard_id,
+        peer,
+        ReplicaState::Dead,
+        Some(state),
+    ));
     if !wait {
         return node.propose(dead);
     }
@@ -122,13 +159,20 @@ async fn mark_dead(
         // Whatever the answer: what counts is the state that follows.
         let outcome = node.propose_and_wait(dead.clone(), Some(ATTEMPT)).await;
         let now = node.read(|inner| {
-            inner.model.collections.get(name).and_then(|c| c.replica(shard_id, peer))
+            inner
+                .model
+                .collections
+                .get(name)
+                .and_then(|c| c.replica(shard_id, peer))
         });
         if now != Some(state) {
             return Ok(());
         }
         if let Err(why) = outcome {
-            log("WARN", &format!("replica {peer} of {name}:{shard_id} is not Dead yet: {why}"));
+            log(
+                "WARN",
+                &format!("replica {peer} of {name}:{shard_id} is not Dead yet: {why}"),
+            );
         }
     }
     Err(ApiError::service(format!(

@@ -34,15 +34,17 @@ impl Raft {
             && self.commit == self.last_index()
             && self.applied == self.commit
             && self.pending_conf <= self.applied;
-        let caught_up = |id: &&u64| self.progress.get(id).is_some_and(|p| p.matched == self.commit);
+        let caught_up = |id: &&u64| {
+            self.progress
+                .get(id)
+                .is_some_and(|p| p.matched == self.commit)
+        };
         idle.then(|| self.conf.learners.iter().find(caught_up).copied())?
     }
 
     /// Whether the log already holds this peer as a voter (the origin writes itself once).
     pub fn has_origin(&self) -> bool {
-        let own = |e: &Entry| {
-            matches!(&e.payload, Payload::Conf(ConfChange::AddVoter { id, .. }) if *id == self.id)
-        };
+        let own = |e: &Entry| matches!(&e.payload, Payload::Conf(ConfChange::AddVoter { id, .. }) if *id == self.id);
         self.log.iter().any(own)
     }
 
@@ -55,7 +57,13 @@ impl Raft {
         self.pending_conf = last;
         self.progress.clear();
         for id in self.conf.voters.iter().chain(&self.conf.learners) {
-            self.progress.insert(*id, Progress { matched: 0, next: last + 1 });
+            self.progress.insert(
+                *id,
+                Progress {
+                    matched: 0,
+                    next: last + 1,
+                },
+            );
         }
         self.append_own(Payload::Empty);
         self.broadcast_append();
@@ -63,9 +71,16 @@ impl Raft {
 
     fn append_own(&mut self, payload: Payload) {
         let index = self.last_index() + 1;
-        self.push(Entry { index, term: self.term, payload });
+        self.push(Entry {
+            index,
+            term: self.term,
+            payload,
+        });
         if let Some(own) = self.progress.get_mut(&self.id) {
-            *own = Progress { matched: index, next: index + 1 };
+            *own = Progress {
+                matched: index,
+                next: index + 1,
+            };
         }
         self.maybe_commit();
     }
@@ -74,7 +89,9 @@ impl Raft {
         let matched = |id: &u64| self.progress.get(id).map_or(0, |p| p.matched);
         let mut held: Vec<u64> = self.conf.voters.iter().map(matched).collect();
         held.sort_unstable_by(|a, b| b.cmp(a));
-        let Some(&index) = held.get(self.quorum() - 1) else { return false };
+        let Some(&index) = held.get(self.quorum() - 1) else {
+            return false;
+        };
         if index <= self.commit || self.term_at(index) != Some(self.term) {
             return false;
         }
@@ -87,13 +104,21 @@ impl Raft {
             return;
         }
         let last = self.last_index();
-        let members: Vec<u64> =
-            self.conf.voters.iter().chain(&self.conf.learners).copied().collect();
+        let members: Vec<u64> = self
+            .conf
+            .voters
+            .iter()
+            .chain(&self.conf.learners)
+            .copied()
+            .collect();
         self.progress.retain(|id, _| members.contains(id));
         // A member that is listed again keeps its progress: an id that comes back with an empty
         // disk never catches up (raft-rs tracker/progress.rs:166-176).
         for id in &members {
-            self.progress.entry(*id).or_insert(Progress { matched: 0, next: last + 1 });
+            self.progress.entry(*id).or_insert(Progress {
+                matched: 0,
+                next: last + 1,
+            });
         }
         if self.is_voter() {
             self.maybe_commit();
@@ -103,7 +128,10 @@ impl Raft {
 
     pub(super) fn on_append_reply(&mut self, from: u64, reject: bool, index: u64, hint: u64) {
         let last = self.last_index();
-        let Some(progress) = self.progress.get_mut(&from).filter(|_| self.role == Role::Leader)
+        let Some(progress) = self
+            .progress
+            .get_mut(&from)
+            .filter(|_| self.role == Role::Leader)
         else {
             return;
         };
@@ -126,7 +154,10 @@ impl Raft {
 
     pub(super) fn on_heartbeat_reply(&mut self, from: u64) {
         let last = self.last_index();
-        let Some(progress) = self.progress.get_mut(&from).filter(|_| self.role == Role::Leader)
+        let Some(progress) = self
+            .progress
+            .get_mut(&from)
+            .filter(|_| self.role == Role::Leader)
         else {
             return;
         };
@@ -141,7 +172,12 @@ impl Raft {
 
     pub(super) fn broadcast_heartbeat(&mut self) {
         for (id, matched) in self.others() {
-            self.send(id, Body::Heartbeat { commit: matched.min(self.commit) });
+            self.send(
+                id,
+                Body::Heartbeat {
+                    commit: matched.min(self.commit),
+                },
+            );
         }
     }
 
@@ -158,14 +194,29 @@ impl Raft {
 
     fn send_append(&mut self, to: u64) {
         let last = self.last_index();
-        let Some(progress) = self.progress.get_mut(&to) else { return };
+        let Some(progress) = self.progress.get_mut(&to) else {
+            return;
+        };
         let prev_index = progress.next.saturating_sub(1).min(last);
-        let entries: Vec<Entry> =
-            self.log.iter().skip(prev_index as usize).take(MAX_ENTRIES).cloned().collect();
+        let entries: Vec<Entry> = self
+            .log
+            .iter()
+            .skip(prev_index as usize)
+            .take(MAX_ENTRIES)
+            .cloned()
+            .collect();
         // Sent is taken as arrived; a heartbeat reply repairs what was lost.
         progress.next = prev_index + 1 + entries.len() as u64;
         let prev_term = self.term_at(prev_index).unwrap_or(0);
         let commit = self.commit;
-        self.send(to, Body::Append { prev_index, prev_term, entries, commit });
+        self.send(
+            to,
+            Body::Append {
+                prev_index,
+                prev_term,
+                entries,
+                commit,
+            },
+        );
     }
 }

@@ -167,7 +167,13 @@ impl Raft {
         let (last_index, last_term) = self.last();
         for to in self.conf.voters.clone() {
             if to != self.id {
-                self.send(to, Body::Vote { last_index, last_term });
+                self.send(
+                    to,
+                    Body::Vote {
+                        last_index,
+                        last_term,
+                    },
+                );
             }
         }
         self.count_votes();
@@ -196,21 +202,33 @@ impl Raft {
             self.elapsed = 0;
         }
         match body {
-            Body::Append { prev_index, prev_term, entries, commit } => {
+            Body::Append {
+                prev_index,
+                prev_term,
+                entries,
+                commit,
+            } => {
                 self.on_append(from, prev_index, prev_term, entries, commit);
             }
             Body::Heartbeat { commit } => {
                 self.commit_to(commit.min(self.last_index()));
                 self.send(from, Body::HeartbeatReply);
             }
-            Body::Vote { last_index, last_term } => self.on_vote(from, last_index, last_term),
+            Body::Vote {
+                last_index,
+                last_term,
+            } => self.on_vote(from, last_index, last_term),
             Body::VoteReply { granted } => {
                 if self.role == Role::Candidate {
                     self.votes.entry(from).or_insert(granted);
                     self.count_votes();
                 }
             }
-            Body::AppendReply { reject, index, hint } => {
+            Body::AppendReply {
+                reject,
+                index,
+                hint,
+            } => {
                 self.on_append_reply(from, reject, index, hint);
             }
             Body::HeartbeatReply => self.on_heartbeat_reply(from),
@@ -260,7 +278,14 @@ impl Raft {
     }
 
     fn send(&mut self, to: u64, body: Body) {
-        self.out.push((to, Message { from: self.id, term: self.term, body }));
+        self.out.push((
+            to,
+            Message {
+                from: self.id,
+                term: self.term,
+                body,
+            },
+        ));
     }
 
     fn quorum(&self) -> usize {
@@ -294,12 +319,26 @@ impl Raft {
     fn on_append(&mut self, from: u64, prev: u64, term: u64, entries: Vec<Entry>, commit: u64) {
         if prev < self.commit && entries.last().is_none_or(|e| e.index <= self.commit) {
             let index = self.commit;
-            self.send(from, Body::AppendReply { reject: false, index, hint: index });
+            self.send(
+                from,
+                Body::AppendReply {
+                    reject: false,
+                    index,
+                    hint: index,
+                },
+            );
             return;
         }
         if self.term_at(prev) != Some(term) {
             let hint = self.last_index().min(prev);
-            self.send(from, Body::AppendReply { reject: true, index: prev, hint });
+            self.send(
+                from,
+                Body::AppendReply {
+                    reject: true,
+                    index: prev,
+                    hint,
+                },
+            );
             return;
         }
         let held = entries.last().map_or(prev, |e| e.index);
@@ -311,7 +350,14 @@ impl Raft {
             self.push(entry);
         }
         self.commit_to(commit.min(held));
-        self.send(from, Body::AppendReply { reject: false, index: held, hint: held });
+        self.send(
+            from,
+            Body::AppendReply {
+                reject: false,
+                index: held,
+                hint: held,
+            },
+        );
     }
 
     fn push(&mut self, entry: Entry) {

@@ -13,9 +13,15 @@ struct Net {
 
 impl Net {
     fn new(n: u64) -> Self {
-        let conf = Conf { voters: (1..=n).collect(), ..Conf::default() };
+        let conf = Conf {
+            voters: (1..=n).collect(),
+            ..Conf::default()
+        };
         let peer = |id| (id, Raft::new(id, 0, 0, 0, conf.clone(), Vec::new()));
-        Self { peers: (1..=n).map(peer).collect(), cut: Vec::new() }
+        Self {
+            peers: (1..=n).map(peer).collect(),
+            cut: Vec::new(),
+        }
     }
 
     fn settle(&mut self) {
@@ -59,14 +65,19 @@ impl Net {
 }
 
 fn set(key: &str) -> Payload {
-    Payload::Op(Op::SetMetadata { key: key.into(), value: serde_json::json!(1) })
+    Payload::Op(Op::SetMetadata {
+        key: key.into(),
+        value: serde_json::json!(1),
+    })
 }
 
 #[test]
 fn one_leader_is_elected_and_commits() {
     let mut net = Net::new(3);
     net.ticks(60);
-    let [leader] = net.leaders()[..] else { panic!("leaders: {:?}", net.leaders()) };
+    let [leader] = net.leaders()[..] else {
+        panic!("leaders: {:?}", net.leaders())
+    };
     let follower = *net.peers.keys().find(|id| **id != leader).unwrap();
     net.peers.get_mut(&follower).unwrap().propose(set("a"));
     net.settle();
@@ -104,9 +115,18 @@ fn a_second_configuration_change_is_silently_emptied() {
     net.peers.get_mut(&1).unwrap().campaign();
     net.settle();
     let leader = net.peers.get_mut(&1).unwrap();
-    leader.propose(Payload::Conf(ConfChange::AddLearner { id: 8, uri: "a".into() }));
-    leader.propose(Payload::Conf(ConfChange::AddLearner { id: 9, uri: "b".into() }));
+    leader.propose(Payload::Conf(ConfChange::AddLearner {
+        id: 8,
+        uri: "a".into(),
+    }));
+    leader.propose(Payload::Conf(ConfChange::AddLearner {
+        id: 9,
+        uri: "b".into(),
+    }));
     net.settle();
     let conf = &net.peers[&2].conf;
-    assert!(conf.learners.contains(&8) && !conf.learners.contains(&9), "{conf:?}");
+    assert!(
+        conf.learners.contains(&8) && !conf.learners.contains(&9),
+        "{conf:?}"
+    );
 }

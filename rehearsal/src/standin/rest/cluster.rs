@@ -32,8 +32,12 @@ pub(super) async fn status(State(api): State<Api>) -> Response {
 }
 
 fn view(me: u64, inner: &Inner) -> Value {
-    let peers: BTreeMap<String, Value> =
-        inner.model.peers.iter().map(|(id, uri)| (id.to_string(), json!({"uri": uri}))).collect();
+    let peers: BTreeMap<String, Value> = inner
+        .model
+        .peers
+        .iter()
+        .map(|(id, uri)| (id.to_string(), json!({"uri": uri})))
+        .collect();
     let thread = match &inner.stopped {
         None => json!({"consensus_thread_status": "working", "last_update": inner.last_update}),
         Some(Stopped::Removed) => json!({"consensus_thread_status": "stopped"}),
@@ -70,7 +74,9 @@ pub(super) async fn remove_peer(
             let why = format!("Cannot remove peer {id} as there are shards on it");
             return Err(ApiError::bad_request(why));
         }
-        api.node.propose_and_wait(Payload::Conf(ConfChange::Remove { id }), timeout).await?;
+        api.node
+            .propose_and_wait(Payload::Conf(ConfChange::Remove { id }), timeout)
+            .await?;
         Ok(true)
     })
     .await
@@ -78,13 +84,20 @@ pub(super) async fn remove_peer(
 
 pub(super) async fn keys(State(api): State<Api>) -> Response {
     timed(async {
-        Ok(api.node.read(|inner| inner.model.metadata.keys().cloned().collect::<Vec<_>>()))
+        Ok(api
+            .node
+            .read(|inner| inner.model.metadata.keys().cloned().collect::<Vec<_>>()))
     })
     .await
 }
 
 pub(super) async fn key(State(api): State<Api>, Path(key): Path<String>) -> Response {
-    timed(async { Ok(api.node.read(|inner| inner.model.metadata.get(&key).cloned())) }).await
+    timed(async {
+        Ok(api
+            .node
+            .read(|inner| inner.model.metadata.get(&key).cloned()))
+    })
+    .await
 }
 
 pub(super) async fn set_key(

@@ -20,8 +20,9 @@ use crate::standin::raft::message::Payload;
 pub(super) async fn list(State(api): State<Api>) -> Response {
     timed(async {
         let name = |name: &String| json!({"name": name});
-        let names: Vec<Value> =
-            api.node.read(|inner| inner.model.collections.keys().map(name).collect());
+        let names: Vec<Value> = api
+            .node
+            .read(|inner| inner.model.collections.keys().map(name).collect());
         Ok(json!({"collections": names}))
     })
     .await
@@ -30,7 +31,10 @@ pub(super) async fn list(State(api): State<Api>) -> Response {
 pub(super) async fn info(State(api): State<Api>, Path(name): Path<String>) -> Response {
     timed(async {
         let params = api.node.read(|inner| {
-            inner.model.collection(&name).map(|collection| collection.params.clone())
+            inner
+                .model
+                .collection(&name)
+                .map(|collection| collection.params.clone())
         })?;
         let count = data::read::count(&api.node, &name).await?;
         Ok(json!({
@@ -52,10 +56,16 @@ pub(super) async fn create(
 ) -> Response {
     timed(async {
         let timeout = timeout.get()?;
-        let peers: Vec<u64> =
-            api.node.read(|inner| inner.model.peers.keys().copied().collect());
-        if api.node.read(|inner| inner.model.collections.contains_key(&name)) {
-            return Err(ApiError::conflict(format!("Collection `{name}` already exists!")));
+        let peers: Vec<u64> = api
+            .node
+            .read(|inner| inner.model.peers.keys().copied().collect());
+        if api
+            .node
+            .read(|inner| inner.model.collections.contains_key(&name))
+        {
+            return Err(ApiError::conflict(format!(
+                "Collection `{name}` already exists!"
+            )));
         }
         let number = |key: &str, default: u64| match request.get(key) {
             None | Some(Value::Null) => Ok(default),
@@ -74,10 +84,17 @@ pub(super) async fn create(
             "on_disk_payload": true,
         });
         let shards = distribute(&peers, shard_number, factor);
-        let op = Op::CreateCollection { name: name.clone(), params, shards };
+        let op = Op::CreateCollection {
+            name: name.clone(),
+            params,
+            shards,
+        };
         api.node.propose_and_wait(Payload::Op(op), timeout).await?;
         let limit = timeout.unwrap_or(META_OP_WAIT);
-        if tokio::time::timeout(limit, all_active(&api.node, &name)).await.is_err() {
+        if tokio::time::timeout(limit, all_active(&api.node, &name))
+            .await
+            .is_err()
+        {
             log("WARN", "Awaiting for expected operations timed out");
         }
         data::sync_peers(&api.node, limit).await;
@@ -108,7 +125,9 @@ async fn all_active(node: &Arc<Node>, name: &str) {
         node.read(|inner| {
             let collection = inner.model.collections.get(name);
             let states = collection.into_iter().flat_map(|c| c.shards.values());
-            states.flat_map(BTreeMap::values).any(|s| *s == ReplicaState::Initializing)
+            states
+                .flat_map(BTreeMap::values)
+                .any(|s| *s == ReplicaState::Initializing)
         })
     };
     while waiting() {
@@ -123,7 +142,10 @@ pub(super) async fn delete(
 ) -> Response {
     timed(async {
         let timeout = timeout.get()?;
-        if api.node.read(|inner| !inner.model.collections.contains_key(&name)) {
+        if api
+            .node
+            .read(|inner| !inner.model.collections.contains_key(&name))
+        {
             return Ok(false);
         }
         let op = Payload::Op(Op::DeleteCollection { name });

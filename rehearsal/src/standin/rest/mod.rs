@@ -64,15 +64,25 @@ pub fn router(node: Arc<Node>, health: Arc<Health>) -> Router {
         .route("/cluster/metadata/keys", get(cluster::keys))
         .route(
             "/cluster/metadata/keys/{key}",
-            get(cluster::key).put(cluster::set_key).delete(cluster::delete_key),
+            get(cluster::key)
+                .put(cluster::set_key)
+                .delete(cluster::delete_key),
         )
         .route("/collections", get(collections::list))
         .route(
             "/collections/{name}",
-            get(collections::info).put(collections::create).delete(collections::delete),
+            get(collections::info)
+                .put(collections::create)
+                .delete(collections::delete),
         )
-        .route("/collections/{name}/cluster", get(shards::info).post(shards::change))
-        .route("/collections/{name}/points", put(points::upsert).post(points::retrieve))
+        .route(
+            "/collections/{name}/cluster",
+            get(shards::info).post(shards::change),
+        )
+        .route(
+            "/collections/{name}/points",
+            put(points::upsert).post(points::retrieve),
+        )
         .route("/collections/{name}/points/count", post(points::count))
         .route("/collections/{name}/points/scroll", post(points::scroll))
         .layer(middleware::from_fn_with_state(api.clone(), check_key))
@@ -123,7 +133,11 @@ async fn timed<T: Serialize>(work: impl Future<Output = Result<T, ApiError>>) ->
         Ok(result) => Json(json!({"result": result, "status": "ok", "time": time})).into_response(),
         Err(ApiError { status, message }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (status, Json(json!({"status": {"error": message}, "time": time}))).into_response()
+            (
+                status,
+                Json(json!({"status": {"error": message}, "time": time})),
+            )
+                .into_response()
         }
     }
 }

@@ -55,7 +55,11 @@ pub(super) async fn upsert(
 pub(super) async fn retrieve(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Json(Ids { ids, with_payload, with_vector }): Json<Ids>,
+    Json(Ids {
+        ids,
+        with_payload,
+        with_vector,
+    }): Json<Ids>,
 ) -> Response {
     timed(async {
         let points = read::retrieve(&api.node, &name, ids).await?;
@@ -72,12 +76,20 @@ pub(super) async fn count(State(api): State<Api>, Path(name): Path<String>) -> R
 pub(super) async fn scroll(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Json(Scroll { limit, offset, with_payload, with_vector }): Json<Scroll>,
+    Json(Scroll {
+        limit,
+        offset,
+        with_payload,
+        with_vector,
+    }): Json<Scroll>,
 ) -> Response {
     timed(async {
         let limit = limit.unwrap_or(10);
         let mut found = read::scroll(&api.node, &name, offset, limit + 1).await?;
-        let next = (found.len() > limit).then(|| found.pop()).flatten().map(|(id, _)| id);
+        let next = (found.len() > limit)
+            .then(|| found.pop())
+            .flatten()
+            .map(|(id, _)| id);
         let show = |(_, point)| shown(point, with_payload.unwrap_or(true), with_vector);
         let points: Vec<Value> = found.into_iter().map(show).collect();
         Ok(json!({"points": points, "next_page_offset": next}))

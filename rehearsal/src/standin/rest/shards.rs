@@ -32,16 +32,17 @@ pub(super) struct Route {
 pub(super) async fn info(State(api): State<Api>, Path(name): Path<String>) -> Response {
     timed(async {
         let me = api.node.id;
-        let collection = api.node.read(|inner| inner.model.collection(&name).cloned())?;
+        let collection = api
+            .node
+            .read(|inner| inner.model.collection(&name).cloned())?;
         let mut local = Vec::new();
         let mut remote = Vec::new();
         for (shard_id, replicas) in &collection.shards {
             for (peer, state) in replicas {
                 if *peer == me {
                     let count = api.node.shards.count(&name, *shard_id);
-                    local.push(
-                        json!({"shard_id": shard_id, "points_count": count, "state": state}),
-                    );
+                    local
+                        .push(json!({"shard_id": shard_id, "points_count": count, "state": state}));
                 } else {
                     remote.push(json!({"shard_id": shard_id, "peer_id": peer, "state": state}));
                 }
@@ -83,34 +84,71 @@ fn plan(model: &Model, name: String, change: Change) -> Result<Op, ApiError> {
     };
     let shard_exists = |id: u32| match collection.shards.contains_key(&id) {
         true => Ok(()),
-        false => Err(ApiError::bad_request(format!("Shard {id} of {name} does not exist"))),
+        false => Err(ApiError::bad_request(format!(
+            "Shard {id} of {name} does not exist"
+        ))),
     };
     let start = |route: Route, sync: bool| {
-        let Route { shard_id, from_peer_id: from, to_peer_id: to, method } = route;
+        let Route {
+            shard_id,
+            from_peer_id: from,
+            to_peer_id: to,
+            method,
+        } = route;
+        // The body is checked before anything it names.
+        if from == to {
+            let message = format!("Validation error in JSON body: cannot transfer to itself: {to}");
+            return Err(ApiError {
+                status: 422,
+                message,
+            });
+        }
         shard_exists(shard_id)?;
         peer_exists(to)?;
         peer_exists(from)?;
-        if from == to {
-            let message = format!("Validation error in JSON body: cannot transfer to itself: {to}");
-            return Err(ApiError { status: 422, message });
-        }
         let method = method.unwrap_or_else(|| "snapshot".into());
-        let transfer = Transfer { shard_id, from, to, sync, method };
-        Ok(Op::StartTransfer { collection: name.clone(), transfer })
+        let transfer = Transfer {
+            shard_id,
+            from,
+            to,
+            sync,
+            method,
+        };
+        Ok(Op::StartTransfer {
+            collection: name.clone(),
+            transfer,
+        })
     };
     match change {
         Change::MoveShard(route) => start(route, false),
         Change::ReplicateShard(route) => start(route, true),
-        Change::AbortTransfer(Route { shard_id, from_peer_id: from, to_peer_id: to, .. }) => {
+        Change::AbortTransfer(Route {
+            shard_id,
+            from_peer_id: from,
+            to_peer_id: to,
+            ..
+        }) => {
             if collection.transfer(shard_id, from, to).is_none() {
                 return Err(no_transfer(&name, shard_id, from, to));
             }
-            Ok(Op::AbortTransfer { collection: name.clone(), shard_id, from, to })
+            Ok(Op::AbortTransfer {
+                collection: name.clone(),
+                shard_id,
+                from,
+                to,
+            })
         }
-        Change::DropReplica { shard_id, peer_id: peer } => {
+        Change::DropReplica {
+            shard_id,
+            peer_id: peer,
+        } => {
             shard_exists(shard_id)?;
             peer_exists(peer)?;
-            Ok(Op::DropReplica { collection: name.clone(), shard_id, peer })
+            Ok(Op::DropReplica {
+                collection: name.clone(),
+                shard_id,
+                peer,
+            })
         }
     }
 }

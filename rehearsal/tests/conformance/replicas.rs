@@ -1,0 +1,127 @@
+//! Placement, dead replicas, their recovery (traps T7, T8, T10).
+
+use serde_json::json;
+
+use crate::cluster::points;
+use crate::subject::{Lab, s, until};
+
+/// Writes go everywhere, and any node answers for all.
+async fn points_are_served_by_all(lab: Lab) {
+    let nodes = lab.cluster(2).await;
+    nodes[0].create(2, 1, 10).await;
+    nodes[1].write(0..30).await;
+    for node in &nodes {
+        assert_eq!(node.count().await, Ok(30));
+    }
+    let got = nodes[0]
+        .post("/collections/c/points", json!({"ids": [3, 4, 999]}))
+        .await
+        .result();
+    let mut ids: Vec<u64> = got
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|p| p["id"].as_u64())
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [3, 4]);
+    let page = json!({"limit": 10, "with_payload": true});
+    let page = nodes[1]
+        .post("/collections/c/points/scroll", page)
+        .await
+        .result();
+    assert_eq!(page["points"].as_array().unwrap().len(), 10);
+    assert_eq!(page["points"][0], json!({"id": 0, "payload": {"n": 0}}));
+    assert_eq!(page["next_page_offset"], 10);
+    let list = nodes[1].get("/collections").await.result();
+    assert_eq!(list["collections"], json!([{"name": "c"}]));
+    let info = nodes[0].get("/collections/c").await.result();
+    assert_eq!(info["config"]["params"]["shard_number"], 2, "{info}");
+    assert_eq!(info["config"]["params"]["replication_factor"], 1, "{info}");
+    assert_eq!(
+        nodes[0].delete("/collections/c").await.result(),
+        json!(true)
+    );
+    assert_eq!(nodes[0].get("/collections/c").await.status, 404);
+}
+
+/// A collection that exists is not created again.
+async fn collection_is_created_once(lab: Lab) {
+    let node = lab.founder().await;
+    node.create(1, 1, 10).await;
+    let body = json!({"vectors": {"size": 1, "distance": "Dot"}});
+    assert_eq!(node.put("/collections/c", body).await.status, 409);
+}
+
+/// More copies wanted than peers there: fewer copies, and nobody adds them later.
+async fn missing_copies_are_never_added(lab: Lab) {
+    let node = lab.founder().await;
+    node.create(1, 2, 10).await;
+    assert_eq!(node.replicas().await.unwrap().len(), 1);
+    let second = lab.node(2).join(&lab.uri(1)).start_joined().await;
+    second.is_voter_among(2).await;
+    tokio::time::sleep(s(3)).await;
+    assert_eq!(node.replicas().await.unwrap().len(), 1);
+}
+
+/// A dead peer is given replicas like any other.
+async fn placement_counts_the_dead(lab: Lab) {
+    let mut nodes = lab.cluster(3).await;
+    let dead = nodes[2].view().await.id;
+    nodes[2].kill();
+    nodes[0].create(1, 3, 2).await;
+    let replicas = nodes[0].replicas().await.unwrap();
+    assert_eq!(replicas.len(), 3, "{replicas:?}");
+    assert_eq!(replicas[&(0, dead)], "Initializing", "{replicas:?}");
+}
+
+/// A replica that misses a write becomes Dead; a write that is not sent changes nothing. Back
+/// again, it fetches what it missed by itself.
+async fn missed_writes_and_recovery(lab: Lab) {
+    let mut nodes = lab.cluster(3).await;
+    nodes[0].create(1, 3, 10).await;
+    nodes[0].write(0..10).await;
+    let id = nodes[2].view().await.id;
+    nodes[2].kill();
+    assert_eq!(
+        nodes[0].replicas().await.unwrap()[&(0, id)],
+        "Active",
+        "only a write tells"
+    );
+    nodes[0].write(10..20).await;
+    nodes[0].until_replica(0, id, "Dead", 10).await;
+    nodes[0].write(20..30).await;
+
+    let again = lab.node(3).start();
+    nodes[0].until_replica(0, id, "Active", 60).await;
+    until("its own copy is complete", s(20), async || {
+        match again.local_points().await? {
+            30 => Ok(()),
+            n => Err(n.to_string()),
+        }
+    })
+    .await;
+}
+
+/// Without a majority a write that misses a replica is not confirmed.
+async fn unconfirmed_write_without_quorum(lab: Lab) {
+    let mut nodes = lab.cluster(3).await;
+    nodes[0].create(1, 3, 10).await;
+    nodes[1].kill();
+    nodes[2].kill();
+    let answer = nodes[0]
+        .put("/collections/c/points?wait=true", points(0..5))
+        .await;
+    assert_eq!(answer.status, 500, "{answer:?}");
+    assert!(answer.error().contains("timed out after 30s"), "{answer:?}");
+    assert_eq!(nodes[0].count().await, Ok(5), "it was written all the same");
+}
+
+crate::behaviours!(
+    points_are_served_by_all,
+    collection_is_created_once,
+    missing_copies_are_never_added,
+    placement_counts_the_dead,
+    missed_writes_and_recovery,
+    unconfirmed_write_without_quorum,
+);
