@@ -92,3 +92,11 @@ pub fn entrypoint(asked: Option<&Path>, release: bool) -> Result<PathBuf> {
     }
     Ok(built)
 }
+
+/// Runs this process as the stand-in Qdrant.
+pub fn be_standin(args: Vec<std::ffi::OsString>) -> std::process::ExitCode {
+    let args = args.into_iter().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    crate::standin::main(args, &env.collect())
+}

@@ -189,7 +189,7 @@ pub fn send(pid: i32, signal: Signal) {
 
 /// Every process below `pid`, nearest first. A process that vanishes meanwhile is left out.
 pub fn descendants(pid: i32) -> Vec<i32> {
-    let mut pairs = Vec::new();
+    let mut pairs: Vec<(i32, i32)> = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
         else {
