@@ -1,0 +1,37 @@
+//! Runs other programs and turns what went wrong into one line. Does not know what they are for.
+
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+/// The cargo that started us, so that the same toolchain is used.
+pub fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs to the end and gives standard output, trimmed.
+///
+/// # Errors
+/// The program cannot be started, or ends with another status than 0; then with what it wrote to standard error.
+pub fn output(command: &mut Command) -> anyhow::Result<String> {
+    let shown = shown(command);
+    let done = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("start `{shown}`"))?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        bail!("`{shown}` ended with {}: {}", done.status, said.trim());
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+}
+
+/// The command as one would type it, cut to a readable length.
+fn shown(command: &Command) -> String {
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect();
+    words.join(" ").chars().take(160).collect()
+}
