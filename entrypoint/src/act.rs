@@ -75,7 +75,7 @@ impl Hands<'_> {
             }
             Action::Abandon { number, why } => {
                 if self.ledger.abandon(*number, why).await?.is_none() {
-                    tracing::warn!(event = events::ABANDONED, generation = number, why);
+                    tracing::info!(event = events::ABANDONED, generation = number, why);
                 }
                 Ok(())
             }
@@ -252,7 +252,7 @@ impl Hands<'_> {
         destruction::may_discard(ground, &disk, runs, &store).map_err(ActError::Refused)?;
         self.disk.discard()?;
         self.qdrant.reset();
-        tracing::warn!(event = events::DISCARDED, ground = ?ground);
+        tracing::info!(event = events::DISCARDED, ground = ?ground);
         Ok(())
     }
 

@@ -59,6 +59,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         }
     };
     let code = if let Some(through) = passthrough::detect(&args, |name| std::env::var_os(name)) {
+        crate::log::start_for_passthrough();
         let program = std::env::var_os("ENTRYPOINT_QDRANT_BIN")
             .map_or_else(|| PathBuf::from(serve::QDRANT_BIN), PathBuf::from);
         let code = runtime.block_on(passthrough::run(through, program, |name| {

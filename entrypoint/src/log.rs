@@ -26,6 +26,15 @@ pub fn start(format: LogFormat, level: LogLevel) {
     }));
 }
 
+/// In pass-through standard output is Qdrant's alone; what little we say goes to standard error.
+pub fn start_for_passthrough() {
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::WARN)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
 /// An error and its causes in one line: `read x: permission denied`.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -61,7 +61,7 @@ pub struct Allowed {
 /// Events that any scenario may log at WARN: they report what every scenario does on purpose.
 const EVERYWHERE: &[&str] = &[
     // Faster times than production's are what a rehearsal is.
-    "config.warning",
+    "entrypoint.warning",
     // A join that came too early ends Qdrant with 101 and is tried again.
     "qdrant.exited",
     "join.failed",

@@ -86,15 +86,12 @@ async fn get<T: DeserializeOwned>(client: &reqwest::Client, url: String, key: &s
     answer.error_for_status().ok()?.json().await.ok()
 }
 
-/// The record is `{…, "generation": N, "token": "…", "formed": true}`; the number may be nested.
+/// The record is `{…, "generation": {"number": N, "token": "…"}}`; it is only ever written for a
+/// formed generation.
 fn formed_generation(answer: &Value) -> Option<Generation> {
-    let record = answer.get("result")?;
-    if record.get("formed")?.as_bool() != Some(true) {
-        return None;
-    }
-    let generation = record.get("generation")?;
-    let number = generation.as_u64().or_else(|| generation.get("number")?.as_u64())?;
-    let token = record.get("token").or_else(|| generation.get("token"))?.as_str()?.to_owned();
+    let generation = answer.get("result")?.get("generation")?;
+    let number = generation.get("number")?.as_u64()?;
+    let token = generation.get("token")?.as_str()?.to_owned();
     Some(Generation { number, token })
 }
 
@@ -104,12 +101,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn formed_is_believed_only_when_it_says_so() {
-        let record = |formed| json!({"result": {"formed": formed, "generation": 2, "token": "x"}});
+    fn a_record_names_its_generation() {
+        let record = json!({"result": {"generation": {"number": 2, "token": "x"}}});
         let expected = Generation { number: 2, token: "x".into() };
-        assert_eq!(formed_generation(&record(json!(true))), Some(expected));
-        assert_eq!(formed_generation(&record(json!(false))), None);
-        assert_eq!(formed_generation(&record(json!("true"))), None);
-        assert_eq!(formed_generation(&json!({"result": null})), None);
+        assert_eq!(formed_generation(&record), Some(expected));
+        for nothing in [json!({"result": null}), json!({"result": {"generation": 2}}), json!({})] {
+            assert_eq!(formed_generation(&nothing), None);
+        }
     }
 }
