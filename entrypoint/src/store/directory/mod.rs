@@ -138,7 +138,7 @@ impl Store for DirectoryStore {
         fits(&place, value)?;
         let (dir, temporary) = self.prepare(OP, key, value)?;
         match renameat(&dir, temporary.name(), &dir, key.name()) {
-            Ok(()) => temporary.is_gone(),
+            Ok(()) => temporary.given_away(),
             Err(errno) => {
                 let error = match errno {
                     Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST => StoreError::NotAFile {

@@ -60,7 +60,7 @@ impl Temporary {
     }
 
     /// Says that the name was given away by a rename.
-    pub(super) fn is_gone(mut self) {
+    pub(super) fn given_away(mut self) {
         self.there = false;
     }
 }

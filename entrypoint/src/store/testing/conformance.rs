@@ -12,9 +12,11 @@ use crate::store::{Created, MAX_VALUE, Op, Prefix, Store, StoreError};
 /// Opens another handle to one and the same place, which was empty at first.
 pub(crate) type Opener = dyn Fn() -> Arc<dyn Store> + Send + Sync;
 
+type Case = fn(&Opener);
+
 /// Runs every case, each at a place of its own that `fresh` makes.
 pub(crate) fn suite(fresh: impl Fn() -> Box<Opener>) {
-    let cases: &[(&str, fn(&Opener))] = &[
+    let cases: &[(&str, Case)] = &[
         ("nothing is there at first", nothing_at_first),
         ("created is read by all", created_is_read_by_all),
         ("the first creator wins for ever", first_creator_wins),
