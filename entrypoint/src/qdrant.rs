@@ -23,6 +23,8 @@ use crate::events;
 
 /// Longer than a metadata operation takes to fail without a quorum (facts: section 7, 10 s).
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(12);
+/// The pause between two questions for readiness.
+const READY_PAUSE: Duration = Duration::from_millis(50);
 /// The pause between two probe writes.
 const COMMIT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -62,7 +64,7 @@ pub struct Qdrant {
     recovering: bool,
     last_exit: Option<Exit>,
     last: Option<ClusterInfo>,
-    ready: bool,
+    ready: ReadyWatch,
     proof: Option<Formed>,
     commit: CommitProbe,
 }
@@ -120,7 +122,7 @@ impl Qdrant {
             recovering: false,
             last_exit: None,
             last: None,
-            ready: false,
+            ready: ReadyWatch::default(),
             proof: None,
             commit: CommitProbe::default(),
         })
@@ -178,7 +180,7 @@ impl Qdrant {
     fn forget(&mut self) {
         self.resting_until = None;
         self.last = None;
-        self.ready = false;
+        self.ready = ReadyWatch::default();
         self.proof = None;
         self.commit = CommitProbe::default();
     }
@@ -324,9 +326,6 @@ impl Qdrant {
             }
             Err(error) => return ChildView::Running(Observed::Unknown(crate::log::chain(&error))),
         };
-        if !self.ready {
-            self.ready = matches!(self.client.readyz().await, Ok(Readiness::Ready));
-        }
         let proof = self.proof().await;
         let commits = self.commit.look(&self.client, probe_commit);
         let view = View {
@@ -341,7 +340,7 @@ impl Qdrant {
                 .map(PeerId)
                 .collect::<BTreeSet<_>>(),
             consensus_stopped: matches!(info.consensus_thread, ConsensusThread::Stopped),
-            ready: self.ready,
+            ready: self.ready.look(&self.client),
             proof,
             commits,
         };
@@ -400,6 +399,35 @@ pub async fn read_proof(client: &Client) -> Result<Option<Formed>, String> {
         Some(value) => serde_json::from_value(value)
             .map(Some)
             .map_err(|error| format!("the key {FORMED_KEY} is not ours to read: {error}")),
+    }
+}
+
+/// Asks `/readyz` in the background until it says 200, which is final (facts: T11): it comes
+/// forward only by being asked, and takes up to half a second to answer.
+#[derive(Debug, Default)]
+struct ReadyWatch {
+    asking: Option<JoinHandle<()>>,
+}
+
+impl ReadyWatch {
+    fn look(&mut self, client: &Client) -> bool {
+        let asking = self.asking.get_or_insert_with(|| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                while !matches!(client.readyz().await, Ok(Readiness::Ready)) {
+                    tokio::time::sleep(READY_PAUSE).await;
+                }
+            })
+        });
+        asking.is_finished()
+    }
+}
+
+impl Drop for ReadyWatch {
+    fn drop(&mut self) {
+        if let Some(asking) = &self.asking {
+            asking.abort();
+        }
     }
 }
 

@@ -103,6 +103,7 @@ impl Board {
             generation: status.generation.clone(),
             aside: status.aside,
             uri: status.uri.clone(),
+            leads: status.state == State::Member && status.role.as_deref() == Some("Leader"),
             peers,
         }
     }

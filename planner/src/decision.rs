@@ -204,6 +204,8 @@ pub enum Reason {
     Resting(String),
     /// A believed peer lets us in.
     JoinThrough(IpAddr),
+    /// Members answer and none of them leads.
+    NobodyLeads,
     /// Qdrant has joined and does not vote yet.
     Learner,
     /// All is well.
@@ -286,6 +288,7 @@ impl fmt::Display for Reason {
             Self::QdrantStopped => f.write_str("Qdrant is not running"),
             Self::Resting(why) => write!(f, "Qdrant is started again after a pause: {why}"),
             Self::JoinThrough(address) => write!(f, "a member answers at {address}"),
+            Self::NobodyLeads => f.write_str("members answer and none of them leads yet"),
             Self::Learner => f.write_str("Qdrant has joined and does not vote yet"),
             Self::InCluster => f.write_str("in the cluster"),
             Self::Publish => f.write_str("the peers must be told which generation this is"),

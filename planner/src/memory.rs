@@ -36,6 +36,8 @@ pub struct Memory {
     pub verified: bool,
     /// Readiness was given; it stays for the life of the process.
     pub ready: bool,
+    /// How long members have answered and none of them led.
+    pub leaderless: Duration,
     /// Joins begun, to go round the peers.
     pub joins: u8,
 }

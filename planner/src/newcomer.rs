@@ -1,12 +1,14 @@
 //! An empty task: join what is there, else wait for who is at work, else found.
 
+use core::time::Duration;
+
 use crate::claims::{self, Refusal};
 use crate::decision::{Action, Alarm, Decision, Phase, Reason};
 use crate::ids::{GenerationId, TaskId};
 use crate::memory::Memory;
 use crate::observed::Observed;
 use crate::records::{Formed, Mode, State};
-use crate::settings::Settings;
+use crate::settings::{ELECTION, Settings};
 use crate::view::{Child, Observation};
 use crate::witness;
 
@@ -85,17 +87,22 @@ pub(crate) fn join(
         return Decision::wait(Phase::Joining, Reason::Resting(why.clone())).state(State::Joining);
     }
     let believed = witness::believed(settings, seen);
-    let mut peers: Vec<_> = believed
+    let (leaders, others): (Vec<_>, Vec<_>) = believed
         .iter()
         .filter(|(_, (_, other))| other.generation == formed.generation)
-        .collect();
-    if peers.is_empty() {
-        return Decision::wait(Phase::Waiting, Reason::QdrantStopped).state(State::Joining);
-    }
-    let turn = usize::from(memory.joins) % peers.len();
-    peers.rotate_left(turn);
-    let Some((via, (hello, formed))) = peers.first() else {
-        return Decision::wait(Phase::Waiting, Reason::QdrantStopped).state(State::Joining);
+        .partition(|(_, (hello, _))| hello.leads);
+    // A join that no leader takes hangs for ten seconds, so an election is waited for.
+    memory.leaderless = match leaders.is_empty() {
+        true => (memory.leaderless + memory.step).min(ELECTION),
+        false => Duration::ZERO,
+    };
+    let peers = match leaders.is_empty() && memory.leaderless >= ELECTION {
+        true => others,
+        false => leaders,
+    };
+    let turn = usize::from(memory.joins) % peers.len().max(1);
+    let Some((via, (hello, formed))) = peers.get(turn) else {
+        return Decision::wait(Phase::Joining, Reason::NobodyLeads).state(State::Joining);
     };
     memory.joins = (memory.joins + 1) % 64;
     let action = Action::StartJoiner {

@@ -166,6 +166,10 @@ pub struct Hello {
     pub aside: bool,
     /// Where its Qdrant listens for peers.
     pub uri: String,
+    /// Its Qdrant believes that it leads. Proves nothing (facts: T1), but a join through a leader
+    /// that lives is answered, and one without a leader costs ten seconds.
+    #[serde(default)]
+    pub leads: bool,
     /// The peers that its Qdrant lists; empty unless a member.
     #[serde(default)]
     pub peers: BTreeSet<PeerId>,

@@ -12,6 +12,10 @@ pub const DNS_ANSWERS: usize = 3;
 /// <https://docs.aws.amazon.com/cloud-map/latest/api/API_DnsConfig.html>
 pub const DNS_LIMIT: usize = 8;
 
+/// How long a joiner waits for a member that leads before it tries any: elections take 2 to 4 s
+/// (facts: section 7).
+pub const ELECTION: Duration = Duration::from_secs(6);
+
 /// What a task knows of itself and of how patient it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
