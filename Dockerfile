@@ -31,8 +31,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --package entrypoint \
     && install -D target/release/entrypoint /out/entrypoint
 
-# Empty unless --build-context entrypoint-binary=DIR or ENTRYPOINT_BINARY_IMAGE fills it.
+# Holds no binary unless --build-context entrypoint-binary=DIR or ENTRYPOINT_BINARY_IMAGE brings it. Never left wholly empty:
+# BuildKit of engine 20.10 answers a copy from an empty stage with what an earlier build had copied there.
 FROM ${ENTRYPOINT_BINARY_IMAGE} AS entrypoint-binary
+COPY LICENSE /LICENSE
 
 FROM ${RUNTIME_BASE} AS entrypoint-from-binary
 COPY --from=entrypoint-binary / /given/
@@ -74,8 +76,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp -r config /out/config \
     && cp LICENSE /out/LICENSE.qdrant
 
-# Empty unless --build-context qdrant-binary=DIR or QDRANT_BINARY_IMAGE fills it.
+# Holds no binary unless --build-context qdrant-binary=DIR or QDRANT_BINARY_IMAGE brings it. Never left wholly empty:
+# BuildKit of engine 20.10 answers a copy from an empty stage with what an earlier build had copied there.
 FROM ${QDRANT_BINARY_IMAGE} AS qdrant-binary
+COPY LICENSE /LICENSE
 
 FROM ${RUNTIME_BASE} AS qdrant-from-binary
 COPY --from=qdrant-binary / /given/

@@ -1,6 +1,9 @@
 //! qdrant-src/pinned.sh against a repository made on the spot: only exactly what is pinned is fetched.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests by the lint")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests are not recognised as tests by the lint"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

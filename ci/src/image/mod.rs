@@ -64,8 +64,14 @@ pub fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
         .clone()
         .or_else(|| std::env::var_os("QDRANT_BIN").map(PathBuf::from));
     let (qdrant, kind) = match qdrant {
-        Some(path) => (path, "real"),
-        None => (built(root, "rehearsal", "standin", false)?, "stand-in"),
+        Some(path) => {
+            let kind = format!("Qdrant {}", path.display());
+            (path, kind)
+        }
+        None => (
+            built(root, "rehearsal", "standin", false)?,
+            "the stand-in for Qdrant".to_owned(),
+        ),
     };
     let entrypoint = match &options.entrypoint {
         Some(path) => path.clone(),
@@ -74,7 +80,7 @@ pub fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
 
     let mut leftovers = Leftovers::new(&docker);
     let image = build(&docker, root, &base, &qdrant, &entrypoint, &mut leftovers)?;
-    println!("image lane: built the runtime stage on {base} with the {kind} Qdrant");
+    println!("image lane: built the runtime stage on {base} with {kind}");
     cluster::rehearse(&docker, &image, &mut leftovers)?;
     println!("image lane: passed");
     Ok(())
