@@ -24,7 +24,10 @@ impl Bench {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let env: BTreeMap<String, String> = [
-            ("ENTRYPOINT_STORE", format!("file://{}/store", dir.path().display())),
+            (
+                "ENTRYPOINT_STORE",
+                format!("file://{}/store", dir.path().display()),
+            ),
             ("ENTRYPOINT_QDRANT_BIN", "/nowhere/qdrant".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
@@ -33,7 +36,12 @@ impl Bench {
         let disk = Disk::open(dir.path().join("disk")).unwrap();
         let ledger = ledger(&dir.path().join("store"), "us");
         let qdrant = Qdrant::new(&config, "127.0.0.1".parse().unwrap()).unwrap();
-        Self { dir, disk, ledger, qdrant }
+        Self {
+            dir,
+            disk,
+            ledger,
+            qdrant,
+        }
     }
 
     async fn act(&mut self, action: Action) -> Result<(), ActError> {
@@ -76,7 +84,11 @@ fn ledger(dir: &Path, task: &str) -> Ledger {
 }
 
 fn claim() -> Action {
-    Action::Claim { number: 1, mode: Mode::Found, previous: None }
+    Action::Claim {
+        number: 1,
+        mode: Mode::Found,
+        previous: None,
+    }
 }
 
 fn formed(number: u64, token: &str) -> Formed {
@@ -84,7 +96,10 @@ fn formed(number: u64, token: &str) -> Formed {
         format: FORMAT,
         service: "vectors".to_owned(),
         store_id: "s".into(),
-        generation: GenerationId { number, token: token.into() },
+        generation: GenerationId {
+            number,
+            token: token.into(),
+        },
         previous: None,
         founder: PeerId(7),
         complete: false,
@@ -102,20 +117,35 @@ async fn a_claim_is_stamped_and_can_be_repeated() {
     let store = bench.other().look(Depth::Full).await;
     let store = store.known().unwrap();
     assert_eq!(store.identity.as_ref().unwrap().store_id, stamp.store_id);
-    assert_eq!(store.undecided().unwrap().1.claim.token, stamp.generation.token);
+    assert_eq!(
+        store.undecided().unwrap().1.claim.token,
+        stamp.generation.token
+    );
 }
 
 #[tokio::test]
 async fn a_claim_that_came_too_late_frees_the_disk_and_one_of_ours_does_not() {
     let mut bench = Bench::new().await;
-    let winner = GenerationId { number: 1, token: "winner".into() };
-    bench.other().claim(&winner, Mode::Found, "http://o:1", None).await.unwrap();
+    let winner = GenerationId {
+        number: 1,
+        token: "winner".into(),
+    };
+    bench
+        .other()
+        .claim(&winner, Mode::Found, "http://o:1", None)
+        .await
+        .unwrap();
     bench.act(claim()).await.unwrap();
     let ours = bench.stamp().unwrap().generation;
-    let wrong = Action::Discard(Discard::ClaimAbandoned { generation: ours.clone() });
+    let wrong = Action::Discard(Discard::ClaimAbandoned {
+        generation: ours.clone(),
+    });
     assert!(matches!(bench.act(wrong).await, Err(ActError::Refused(_))));
     assert!(bench.stamp().is_some());
-    bench.act(Action::Discard(Discard::ClaimLost { generation: ours })).await.unwrap();
+    bench
+        .act(Action::Discard(Discard::ClaimLost { generation: ours }))
+        .await
+        .unwrap();
     assert_eq!(bench.disk.look().unwrap(), DiskView::EMPTY);
 }
 
@@ -125,12 +155,19 @@ async fn what_was_decided_upon_an_older_look_is_refused_when_things_have_changed
     bench.act(claim()).await.unwrap();
     let ours = bench.stamp().unwrap().generation;
     // Decided when the claim looked abandoned; in truth it was formed.
-    let formed = Formed { generation: ours.clone(), ..formed(1, "") };
+    let formed = Formed {
+        generation: ours.clone(),
+        ..formed(1, "")
+    };
     bench.ledger.form(&formed).await.unwrap();
     let data = bench.collection();
     for ground in [
-        Discard::ClaimAbandoned { generation: ours.clone() },
-        Discard::ClaimLost { generation: ours.clone() },
+        Discard::ClaimAbandoned {
+            generation: ours.clone(),
+        },
+        Discard::ClaimLost {
+            generation: ours.clone(),
+        },
         Discard::Dataless,
     ] {
         let refused = bench.act(Action::Discard(ground)).await;
@@ -144,35 +181,64 @@ async fn data_is_set_aside_only_for_a_newer_generation_that_is_proven_now() {
     let mut bench = Bench::new().await;
     bench.act(Action::Settle(formed(1, "one"))).await.unwrap();
     let data = bench.collection();
-    let newer = GenerationId { number: 2, token: "two".into() };
-    let action = || Action::SetAside { newer: newer.clone() };
+    let newer = GenerationId {
+        number: 2,
+        token: "two".into(),
+    };
+    let action = || Action::SetAside {
+        newer: newer.clone(),
+    };
     let refused = bench.act(action()).await;
     assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
     assert!(data.is_dir());
     let mut other = bench.other();
-    other.claim(&newer, Mode::Found, "http://o:1", None).await.unwrap();
+    other
+        .claim(&newer, Mode::Found, "http://o:1", None)
+        .await
+        .unwrap();
     other.form(&formed(2, "two")).await.unwrap();
     bench.act(action()).await.unwrap();
     let seen = bench.disk.look().unwrap();
     assert!(seen.aside && !seen.collections && seen.stamp.is_none());
-    assert!(bench.dir.path().join("disk/.entrypoint/aside/000001-one/collections/c").is_dir());
+    assert!(
+        bench
+            .dir
+            .path()
+            .join("disk/.entrypoint/aside/000001-one/collections/c")
+            .is_dir()
+    );
 }
 
 #[tokio::test]
 async fn lost_records_are_written_again_and_a_strangers_are_left_alone() {
     let mut bench = Bench::new().await;
-    bench.act(Action::Recreate(formed(3, "three"))).await.unwrap();
+    bench
+        .act(Action::Recreate(formed(3, "three")))
+        .await
+        .unwrap();
     let store = bench.other().look(Depth::Full).await;
-    assert_eq!(store.known().unwrap().formed().unwrap().generation.number, 3);
+    assert_eq!(
+        store.known().unwrap().formed().unwrap().generation.number,
+        3
+    );
     let mut bench = Bench::new().await;
-    bench.other().identify("others", None, "theirs".into()).await.unwrap();
-    assert!(matches!(bench.act(Action::Recreate(formed(3, "three"))).await, Err(ActError::Taken(_))));
+    bench
+        .other()
+        .identify("others", None, "theirs".into())
+        .await
+        .unwrap();
+    assert!(matches!(
+        bench.act(Action::Recreate(formed(3, "three"))).await,
+        Err(ActError::Taken(_))
+    ));
     assert!(matches!(bench.act(claim()).await, Err(ActError::Taken(_))));
     assert!(bench.stamp().is_none());
     let store = bench.other().look(Depth::Full).await;
     let store = store.known().unwrap();
     assert!(store.generations.is_empty());
-    let Some(Identity { service, .. }) = &store.identity else { panic!("no identity") };
+    let Some(Identity { service, .. }) = &store.identity else {
+        panic!("no identity")
+    };
     assert_eq!(service, "others");
 }
 
@@ -184,7 +250,10 @@ async fn an_abandoned_claim_cannot_be_formed() {
     // Its Qdrant is gone, or its claim is: either way nothing is formed.
     assert!(bench.act(Action::Form).await.is_err());
     let ours = bench.stamp().unwrap().generation;
-    let other = Formed { generation: ours, ..formed(1, "") };
+    let other = Formed {
+        generation: ours,
+        ..formed(1, "")
+    };
     assert!(matches!(
         bench.ledger.form(&other).await.unwrap(),
         Some(Outcome::Abandoned { by, .. }) if by == TaskId::from("other")

@@ -55,15 +55,24 @@ impl Pair {
     fn of(ours: Vec<f64>, raw: Vec<f64>) -> Self {
         let (ours, raw) = (Spread::of(ours), Spread::of(raw));
         let ratio_of_medians = ours.zip(raw).map(|(ours, raw)| ours.median / raw.median);
-        Self { ours, raw, ratio_of_medians }
+        Self {
+            ours,
+            raw,
+            ratio_of_medians,
+        }
     }
 
     fn print(&self, name: &str) {
-        let show = |spread: Option<Spread>| spread.map_or("–".into(), |spread| spread.to_string());
+        let show =
+            |spread: Option<Spread>| spread.map_or("–".into(), |spread| spread.to_string());
         println!("{name}");
         println!("  ours  {}", show(self.ours));
         println!("  raw   {}", show(self.raw));
-        println!("  ratio {}", self.ratio_of_medians.map_or("–".into(), |r| format!("{r:.2}")));
+        println!(
+            "  ratio {}",
+            self.ratio_of_medians
+                .map_or("–".into(), |r| format!("{r:.2}"))
+        );
     }
 }
 
@@ -75,10 +84,16 @@ pub async fn main(plan: &Plan, tasks: usize, runs: usize, json: Option<&Path>) -
     let mut raws = Vec::new();
     let mut ours = Vec::new();
     let mut cost = None;
-    let quiet = Plan { quiet: true, ..plan.clone() };
+    let quiet = Plan {
+        quiet: true,
+        ..plan.clone()
+    };
     for run in 1..=runs {
         let raw = raw::measure(&plan.qdrant, tasks, plan.zones).await?;
-        println!("run {run}: raw  voters {:.2} s, ready {:.2} s", raw.all_voters_s, raw.all_ready_s);
+        println!(
+            "run {run}: raw  voters {:.2} s, ready {:.2} s",
+            raw.all_voters_s, raw.all_ready_s
+        );
         raws.push(raw);
         let figures = formation(&quiet, tasks, (run == runs).then_some(&mut cost)).await?;
         let show = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.2} s"));
@@ -99,7 +114,9 @@ pub async fn main(plan: &Plan, tasks: usize, runs: usize, json: Option<&Path>) -
         all_ready_s: Pair::of(pick(|f| f.all_ready_s), raw(|r| r.all_ready_s)),
         replacement_voter_s: Pair::of(pick(replaced), raw(|r| r.replacement_voter_s)),
         entrypoint: Cost {
-            binary_bytes: std::fs::metadata(&plan.entrypoint).context("see the binary")?.len(),
+            binary_bytes: std::fs::metadata(&plan.entrypoint)
+                .context("see the binary")?
+                .len(),
             resident_kib,
             idle_core_percent,
             idle_watched_s: IDLE.as_secs_f64(),
@@ -108,7 +125,9 @@ pub async fn main(plan: &Plan, tasks: usize, runs: usize, json: Option<&Path>) -
     };
     figured.all_voters_s.print("first launch → all voters");
     figured.all_ready_s.print("first launch → all ready");
-    figured.replacement_voter_s.print("replacement launched → voter");
+    figured
+        .replacement_voter_s
+        .print("replacement launched → voter");
     println!("entrypoint {:?}", figured.entrypoint);
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(&figured).context("write the figures")?;
@@ -124,11 +143,7 @@ fn broken(failure: Failure) -> anyhow::Error {
 }
 
 /// One formation and one replacement with ours; the cost of idling where it is asked for.
-async fn formation(
-    plan: &Plan,
-    tasks: usize,
-    cost: Option<&mut Option<Idle>>,
-) -> Result<Figures> {
+async fn formation(plan: &Plan, tasks: usize, cost: Option<&mut Option<Idle>>) -> Result<Figures> {
     let world = World::build(plan, Setup::new(tasks)).await?;
     world.ecs.scale(tasks);
     world.rest(tasks).await.map_err(broken)?;
@@ -142,7 +157,10 @@ async fn formation(
         let spared = [founder.number, leader.number];
         let mut others = others.filter(|task| !spared.contains(&task.number));
         let victim = others.next().context("no ordinary task")?;
-        world.kill(&victim, "to be replaced").await.map_err(broken)?;
+        world
+            .kill(&victim, "to be replaced")
+            .await
+            .map_err(broken)?;
         world.rest(tasks).await.map_err(broken)?;
     }
     let figures = figures(&world, &world.observer.story());
@@ -151,15 +169,26 @@ async fn formation(
 }
 
 async fn idle(world: &World) -> Idle {
-    let pids: Vec<i32> =
-        world.ecs.running().iter().filter_map(|task| Some(task.process()?.pid)).collect();
+    let pids: Vec<i32> = world
+        .ecs
+        .running()
+        .iter()
+        .filter_map(|task| Some(task.process()?.pid))
+        .collect();
     let before: Vec<_> = pids.iter().map(|pid| process::cpu_seconds(*pid)).collect();
     tokio::time::sleep(IDLE).await;
     let used = pids.iter().zip(before).filter_map(|(pid, before)| {
         Some((process::cpu_seconds(*pid)? - before?) / IDLE.as_secs_f64() * 100.0)
     });
-    let core = used.fold(None, |most: Option<f64>, each| Some(most.map_or(each, |m| m.max(each))));
-    (pids.iter().filter_map(|pid| process::resident_kib(*pid)).max(), core)
+    let core = used.fold(None, |most: Option<f64>, each| {
+        Some(most.map_or(each, |m| m.max(each)))
+    });
+    (
+        pids.iter()
+            .filter_map(|pid| process::resident_kib(*pid))
+            .max(),
+        core,
+    )
 }
 
 /// From the start of an entrypoint that has its data to the first sight of its child.
@@ -167,14 +196,22 @@ async fn start_to_child(plan: &Plan, times: usize) -> Result<Vec<f64>> {
     let world = World::build(plan, Setup::new(1)).await?;
     world.ecs.scale(1);
     world.rest(1).await.map_err(broken)?;
-    let task = world.ecs.running().into_iter().next().context("no task runs")?;
+    let task = world
+        .ecs
+        .running()
+        .into_iter()
+        .next()
+        .context("no task runs")?;
     let mut taken = Vec::new();
     for _ in 0..times {
         world.ecs.take_down(&task);
         world.ecs.bring_up(&task).await?;
         let started = task.process().context("no process")?.started;
         let child = || (!task.below().is_empty()).then(Instant::now);
-        let seen = world.aim("the child", timing::REST, child).await.map_err(broken)?;
+        let seen = world
+            .aim("the child", timing::REST, child)
+            .await
+            .map_err(broken)?;
         taken.push(seen.saturating_duration_since(started).as_secs_f64() * 1000.0);
         world.rest(1).await.map_err(broken)?;
     }

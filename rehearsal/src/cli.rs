@@ -76,7 +76,10 @@ pub async fn main(args: Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let folder = tempfile::Builder::new().prefix("rehearse-").tempdir().context("make a folder")?;
+    let folder = tempfile::Builder::new()
+        .prefix("rehearse-")
+        .tempdir()
+        .context("make a folder")?;
     let plan = Plan {
         qdrant: Qdrant::choose(args.qdrant.as_deref(), folder.path())?,
         entrypoint: tools::entrypoint(args.entrypoint.as_deref(), args.release)?,
@@ -85,10 +88,18 @@ pub async fn main(args: Args) -> Result<ExitCode> {
         quiet: args.quiet || args.repeat > 1,
         keep: args.keep,
     };
-    println!("Qdrant: {}; {} tasks in {} zones; seed {}", plan.qdrant.label, args.tasks, args.zones, args.seed);
+    println!(
+        "Qdrant: {}; {} tasks in {} zones; seed {}",
+        plan.qdrant.label, args.tasks, args.zones, args.seed
+    );
     if args.scenario == "bench-form" {
-        return crate::bench::main(&plan, args.tasks.into(), args.runs.into(), args.json.as_deref())
-            .await;
+        return crate::bench::main(
+            &plan,
+            args.tasks.into(),
+            args.runs.into(),
+            args.json.as_deref(),
+        )
+        .await;
     }
     let mut cases = Vec::new();
     for (scenario, only) in chosen(&args.scenario)? {
@@ -106,8 +117,15 @@ pub async fn main(args: Args) -> Result<ExitCode> {
     }
     report.print();
     println!("{}", report.verdict);
-    let failed = report.cases.iter().any(|case| matches!(case.outcome, Outcome::Fail(_)));
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let failed = report
+        .cases
+        .iter()
+        .any(|case| matches!(case.outcome, Outcome::Fail(_)));
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 type Choice<'a> = (&'static Scenario, Option<&'a str>);
@@ -148,7 +166,10 @@ mod tests {
     #[test]
     fn the_default_is_first_light() {
         let args = Args::try_parse_from(["rehearse"]).unwrap();
-        assert_eq!((args.scenario.as_str(), args.tasks, args.zones), ("first-light", 6, 3));
+        assert_eq!(
+            (args.scenario.as_str(), args.tasks, args.zones),
+            ("first-light", 6, 3)
+        );
         assert!(Args::try_parse_from(["rehearse", "--tasks", "0"]).is_err());
     }
 }

@@ -11,7 +11,10 @@ use rehearsal::{cli, ecs::process, tools};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let called = args.first().map(std::path::Path::new).and_then(|path| path.file_name());
+    let called = args
+        .first()
+        .map(std::path::Path::new)
+        .and_then(|path| path.file_name());
     if called.is_some_and(|name| name == tools::STANDIN_NAME) {
         return tools::be_standin(args);
     }
@@ -20,7 +23,9 @@ fn main() -> ExitCode {
     {
         return report(process::become_guarded(rest).map(|()| ExitCode::FAILURE));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(cli::main(cli::Args::parse_from(args)));

@@ -56,7 +56,10 @@ impl Drop for Bench<'_> {
 pub async fn measure(qdrant: &Qdrant, size: usize, zones: usize) -> Result<Raw> {
     let mut bench = Bench {
         qdrant,
-        folder: tempfile::Builder::new().prefix("rehearsal-raw-").tempdir().context("make a folder")?,
+        folder: tempfile::Builder::new()
+            .prefix("rehearsal-raw-")
+            .tempdir()
+            .context("make a folder")?,
         network: Network::claim()?,
         spawner: Spawner::start(std::env::current_exe().context("find this program")?)?,
         client: ask::client().context("build a client")?,
@@ -65,14 +68,20 @@ pub async fn measure(qdrant: &Qdrant, size: usize, zones: usize) -> Result<Raw> 
     };
     let begun = Instant::now();
     bench.start(None).await?;
-    bench.until("the first leads itself", async |bench| bench.leads(0).await).await?;
+    bench
+        .until("the first leads itself", async |bench| bench.leads(0).await)
+        .await?;
     let first = bench.nodes.first().context("no node")?.address;
     for _ in 1..size {
         bench.start(Some(first)).await?;
     }
-    bench.until("all are voters", async |bench| bench.voters(size).await).await?;
+    bench
+        .until("all are voters", async |bench| bench.voters(size).await)
+        .await?;
     let all_voters_s = begun.elapsed().as_secs_f64();
-    bench.until("all are ready", async |bench| bench.ready().await).await?;
+    bench
+        .until("all are ready", async |bench| bench.ready().await)
+        .await?;
     let all_ready_s = begun.elapsed().as_secs_f64();
     if size >= 3 {
         let victim = bench.nodes.pop().context("no node")?;
@@ -83,19 +92,28 @@ pub async fn measure(qdrant: &Qdrant, size: usize, zones: usize) -> Result<Raw> 
     let again = Instant::now();
     bench.start(Some(first)).await?;
     let newest = bench.nodes.len() - 1;
-    bench.until("the new one votes", async |bench| bench.votes(newest).await).await?;
+    bench
+        .until("the new one votes", async |bench| bench.votes(newest).await)
+        .await?;
     let replacement_voter_s = again.elapsed().as_secs_f64();
     for node in &bench.nodes {
         process::send(node.process.pid, nix::sys::signal::Signal::SIGKILL);
         node.process.wait().await;
     }
-    Ok(Raw { all_voters_s, all_ready_s, replacement_voter_s })
+    Ok(Raw {
+        all_voters_s,
+        all_ready_s,
+        replacement_voter_s,
+    })
 }
 
 impl Bench<'_> {
     async fn start(&mut self, bootstrap: Option<Ipv4Addr>) -> Result<()> {
         let number = self.nodes.len();
-        let address = self.network.fresh(number % self.zones).context("no address left")?;
+        let address = self
+            .network
+            .fresh(number % self.zones)
+            .context("no address left")?;
         let disk: PathBuf = self.folder.path().join(address.to_string());
         std::fs::create_dir_all(disk.join("config")).context("make a disk")?;
         let storage = disk.join("storage").display().to_string();
@@ -118,7 +136,10 @@ impl Bench<'_> {
         let launch = Launch {
             program: self.qdrant.program.clone(),
             args,
-            env: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            env: env
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
             log: self.folder.path().join(format!("{address}.log")),
             cwd: disk,
         };
@@ -144,14 +165,26 @@ impl Bench<'_> {
     async fn voters(&self, size: usize) -> bool {
         let answers = (0..size).map(|at| self.raft(at));
         let answers = futures::future::join_all(answers).await;
-        let good = answers.iter().flatten().filter(|raft| raft.is_voter && raft.peers.len() == size);
+        let good = answers
+            .iter()
+            .flatten()
+            .filter(|raft| raft.is_voter && raft.peers.len() == size);
         good.count() == size
     }
 
     async fn ready(&self) -> bool {
-        let hosts: Vec<String> = self.nodes.iter().map(|node| node.address.to_string()).collect();
-        let asked = hosts.iter().map(|host| ask::qdrant_ready(&self.client, host));
-        futures::future::join_all(asked).await.into_iter().all(|ready| ready)
+        let hosts: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| node.address.to_string())
+            .collect();
+        let asked = hosts
+            .iter()
+            .map(|host| ask::qdrant_ready(&self.client, host));
+        futures::future::join_all(asked)
+            .await
+            .into_iter()
+            .all(|ready| ready)
     }
 
     async fn until(&self, what: &str, good: impl AsyncFn(&Self) -> bool) -> Result<()> {
@@ -159,7 +192,10 @@ impl Bench<'_> {
         while !good(self).await {
             for node in &self.nodes {
                 if let Some(exit) = node.process.exit() {
-                    bail!("raw Qdrant at {} ended while we waited: {exit}", node.address);
+                    bail!(
+                        "raw Qdrant at {} ended while we waited: {exit}",
+                        node.address
+                    );
                 }
             }
             if Instant::now() > limit {

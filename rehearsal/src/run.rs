@@ -65,10 +65,16 @@ pub async fn scenario(
 ) -> Vec<CaseReport> {
     let mut reports = Vec::new();
     for repetition in 1..=repeat {
-        let cases = scenario.cases.iter().filter(|case| only.is_none_or(|only| case.name == only));
+        let cases = scenario
+            .cases
+            .iter()
+            .filter(|case| only.is_none_or(|only| case.name == only));
         for case in cases {
             let seed = plan.seed.wrapping_add(repetition as u64 - 1);
-            let plan = Plan { seed, ..plan.clone() };
+            let plan = Plan {
+                seed,
+                ..plan.clone()
+            };
             let mut report = one(&plan, scenario, case, size).await;
             report.repetition = repetition;
             if repeat > 1 {
@@ -84,13 +90,21 @@ pub async fn scenario(
 pub fn summary(report: &CaseReport) -> String {
     let result = match &report.outcome {
         Outcome::Pass => "pass".to_owned(),
-        Outcome::Fail(failures) => failures.first().map_or("fail".into(), |f| format!("fail: {f}")),
+        Outcome::Fail(failures) => failures
+            .first()
+            .map_or("fail".into(), |f| format!("fail: {f}")),
         Outcome::Skipped(why) => format!("skipped: {why}"),
     };
-    let formed = report.figures.all_voters_s.map_or(String::new(), |seconds| {
-        format!(" · all voters after {seconds:.2} s")
-    });
-    format!("{:<34} #{:<3} {result}{formed}", report.name, report.repetition)
+    let formed = report
+        .figures
+        .all_voters_s
+        .map_or(String::new(), |seconds| {
+            format!(" · all voters after {seconds:.2} s")
+        });
+    format!(
+        "{:<34} #{:<3} {result}{formed}",
+        report.name, report.repetition
+    )
 }
 
 async fn one(plan: &Plan, scenario: &Scenario, case: &Case, size: usize) -> CaseReport {
@@ -141,7 +155,11 @@ async fn one(plan: &Plan, scenario: &Scenario, case: &Case, size: usize) -> Case
         report.story = world.observer.story();
         report.figures = figures(&world, &report.story);
         let broken = world.judge.broken();
-        report.outcome = if broken.is_empty() { Outcome::Pass } else { Outcome::Fail(broken) };
+        report.outcome = if broken.is_empty() {
+            Outcome::Pass
+        } else {
+            Outcome::Fail(broken)
+        };
         report.excused = world.judge.excused();
         report.events = world.timeline.events();
         world.end().await;
@@ -167,7 +185,10 @@ async fn play(world: &World, case: &Case) -> bool {
     let failure = match result {
         Ok(Ok(Ok(()))) => None,
         Ok(Ok(Err(failure))) => Some(failure),
-        Ok(Err(_)) => Some(Failure::new("the rehearsal itself could not go on", "it panicked")),
+        Ok(Err(_)) => Some(Failure::new(
+            "the rehearsal itself could not go on",
+            "it panicked",
+        )),
         Err(_) => {
             let state = world.observer.latest().describe();
             Some(Failure::new("bounded time to rest", state))
@@ -175,7 +196,9 @@ async fn play(world: &World, case: &Case) -> bool {
     };
     if let Some(failure) = failure {
         if failure.is_missed() {
-            world.timeline.push(Kind::Step, &[], format!("{failure}: tried again"));
+            world
+                .timeline
+                .push(Kind::Step, &[], format!("{failure}: tried again"));
         }
         let missed = failure.is_missed();
         world.judge.fail(failure, &[], &world.timeline);

@@ -55,7 +55,12 @@ impl Timeline {
     /// Begins now. `quiet` prints nothing.
     pub fn new(quiet: bool) -> Self {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { start: Instant::now(), events: Mutex::default(), quiet, colour }
+        Self {
+            start: Instant::now(),
+            events: Mutex::default(),
+            quiet,
+            colour,
+        }
     }
 
     /// Seconds since the start.
@@ -70,7 +75,12 @@ impl Timeline {
 
     /// Adds one event and prints it.
     pub fn push(&self, kind: Kind, tasks: &[usize], text: impl Into<String>) {
-        let event = Event { at: self.now(), kind, tasks: tasks.to_vec(), text: text.into() };
+        let event = Event {
+            at: self.now(),
+            kind,
+            tasks: tasks.to_vec(),
+            text: text.into(),
+        };
         if !self.quiet {
             self.print(&event);
         }

@@ -31,28 +31,45 @@ impl Qdrant {
         let named = match asked {
             Some("standin") => None,
             Some(path) => Some(PathBuf::from(path)),
-            None => std::env::var_os("QDRANT_BIN").filter(|v| !v.is_empty()).map(PathBuf::from),
+            None => std::env::var_os("QDRANT_BIN")
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from),
         };
         let Some(path) = named else {
             return Self::standin(folder);
         };
         let program = path.canonicalize().with_context(|| {
-            format!("find the Qdrant binary {}: give --qdrant PATH or --qdrant standin", path.display())
+            format!(
+                "find the Qdrant binary {}: give --qdrant PATH or --qdrant standin",
+                path.display()
+            )
         })?;
         let answer = Command::new(&program).arg("--version").output();
         let answer = answer.with_context(|| format!("run {} --version", program.display()))?;
         let label = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         if !answer.status.success() || label.is_empty() {
-            bail!("{} --version: {}; is that a Qdrant?", program.display(), answer.status);
+            bail!(
+                "{} --version: {}; is that a Qdrant?",
+                program.display(),
+                answer.status
+            );
         }
-        Ok(Self { program, standin: false, label })
+        Ok(Self {
+            program,
+            standin: false,
+            label,
+        })
     }
 
     fn standin(folder: &Path) -> Result<Self> {
         let program = folder.join(STANDIN_NAME);
         let this = std::env::current_exe().context("find this program")?;
         std::os::unix::fs::symlink(this, &program).context("link the stand-in")?;
-        Ok(Self { program, standin: true, label: "stand-in".into() })
+        Ok(Self {
+            program,
+            standin: true,
+            label: "stand-in".into(),
+        })
     }
 }
 
@@ -63,7 +80,9 @@ impl Qdrant {
 /// When it cannot be built or found.
 pub fn entrypoint(asked: Option<&Path>, release: bool) -> Result<PathBuf> {
     if let Some(path) = asked {
-        return path.canonicalize().with_context(|| format!("find {}", path.display()));
+        return path
+            .canonicalize()
+            .with_context(|| format!("find {}", path.display()));
     }
     let this = std::env::current_exe().context("find this program")?;
     let profile_folder = this.parent().context("find this program's folder")?;
@@ -72,30 +91,49 @@ pub fn entrypoint(asked: Option<&Path>, release: bool) -> Result<PathBuf> {
     let profile = if release { "release" } else { "debug" };
     let built = target.join(profile).join("entrypoint");
     // Both are set by `cargo run`, and only there.
-    if let (Some(cargo), Some(crate_folder)) =
-        (std::env::var_os("CARGO"), std::env::var_os("CARGO_MANIFEST_DIR"))
-    {
+    if let (Some(cargo), Some(crate_folder)) = (
+        std::env::var_os("CARGO"),
+        std::env::var_os("CARGO_MANIFEST_DIR"),
+    ) {
         println!("building the entrypoint ({profile})");
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "entrypoint", "--bin", "entrypoint"]);
-        build.arg("--target-dir").arg(target).current_dir(crate_folder);
+        build.args([
+            "build",
+            "--quiet",
+            "--package",
+            "entrypoint",
+            "--bin",
+            "entrypoint",
+        ]);
+        build
+            .arg("--target-dir")
+            .arg(target)
+            .current_dir(crate_folder);
         if release {
             build.arg("--release");
         }
-        let status = build.status().context("run cargo build --package entrypoint")?;
+        let status = build
+            .status()
+            .context("run cargo build --package entrypoint")?;
         if !status.success() {
             bail!("cargo build --package entrypoint: {status}");
         }
     }
     if !built.exists() {
-        bail!("there is no {}: run `cargo build --package entrypoint` first", built.display());
+        bail!(
+            "there is no {}: run `cargo build --package entrypoint` first",
+            built.display()
+        );
     }
     Ok(built)
 }
 
 /// Runs this process as the stand-in Qdrant.
 pub fn be_standin(args: Vec<std::ffi::OsString>) -> std::process::ExitCode {
-    let args = args.into_iter().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    let args = args
+        .into_iter()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned());
     let env = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     crate::standin::main(args, &env.collect())

@@ -24,7 +24,10 @@ pub struct Failure {
 impl Failure {
     /// Makes one.
     pub fn new(invariant: &str, detail: impl Into<String>) -> Self {
-        Self { invariant: invariant.into(), detail: detail.into() }
+        Self {
+            invariant: invariant.into(),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -78,7 +81,11 @@ pub struct Judge {
 impl Judge {
     /// Judges by what the scenario permits.
     pub fn new(allowed: Allowed) -> Self {
-        Self { allowed, broken: Mutex::default(), excused: Mutex::default() }
+        Self {
+            allowed,
+            broken: Mutex::default(),
+            excused: Mutex::default(),
+        }
     }
 
     /// Everything broken so far, first things first, each once.
@@ -94,7 +101,10 @@ impl Judge {
     /// Records a failure once.
     pub fn fail(&self, failure: Failure, tasks: &[usize], timeline: &Timeline) {
         let mut broken = lock(&self.broken);
-        if broken.iter().all(|known| known.invariant != failure.invariant) {
+        if broken
+            .iter()
+            .all(|known| known.invariant != failure.invariant)
+        {
             timeline.push(Kind::Violation, tasks, failure.to_string());
             broken.push(failure);
         }
@@ -106,32 +116,52 @@ impl Judge {
             self.fail(failure, &tasks, timeline);
         }
         for view in sample.running() {
-            let Some(status) = view.status.as_ref().filter(|status| status.phase == "blocked")
+            let Some(status) = view
+                .status
+                .as_ref()
+                .filter(|status| status.phase == "blocked")
             else {
                 continue;
             };
-            if !self.allowed.blocked.iter().any(|part| status.reason.contains(part)) {
+            if !self
+                .allowed
+                .blocked
+                .iter()
+                .any(|part| status.reason.contains(part))
+            {
                 let detail = format!("t{}: {}", view.task, status.reason);
-                self.fail(Failure::new("nobody is blocked", detail), &[view.task], timeline);
+                self.fail(
+                    Failure::new("nobody is blocked", detail),
+                    &[view.task],
+                    timeline,
+                );
             }
         }
     }
 
     /// What must hold for log lines.
     pub fn lines(&self, lines: &[Line], timeline: &Timeline) {
-        for line in lines.iter().filter(|line| line.level == "WARN" || line.level == "ERROR") {
-            let listed = EVERYWHERE.iter().chain(&self.allowed.events).any(|pattern| {
-                match pattern.strip_suffix('*') {
+        for line in lines
+            .iter()
+            .filter(|line| line.level == "WARN" || line.level == "ERROR")
+        {
+            let listed = EVERYWHERE
+                .iter()
+                .chain(&self.allowed.events)
+                .any(|pattern| match pattern.strip_suffix('*') {
                     Some(start) => line.event.starts_with(start),
                     None => line.event == *pattern,
-                }
-            });
+                });
             if listed {
                 *lock(&self.excused).entry(line.event.clone()).or_default() += 1;
                 continue;
             }
             let text: String = line.text.chars().take(300).collect();
-            timeline.push(Kind::Log, &[line.task], format!("{} {}", line.level, line.event));
+            timeline.push(
+                Kind::Log,
+                &[line.task],
+                format!("{} {}", line.level, line.event),
+            );
             let invariant = format!("no unlisted {} line", line.level);
             let detail = format!("t{} logged {}: {text}", line.task, line.event);
             self.fail(Failure::new(&invariant, detail), &[line.task], timeline);
@@ -143,7 +173,10 @@ impl Judge {
 /// ready, and whose Qdrant answers as a member, there is one token.
 fn one_generation(sample: &Sample) -> Option<(Failure, Vec<usize>)> {
     let mut tokens: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for view in sample.running().filter(|view| view.serves() && view.votes()) {
+    for view in sample
+        .running()
+        .filter(|view| view.serves() && view.votes())
+    {
         if let Some(formed) = &view.formed {
             tokens.entry(formed).or_default().push(view.task);
         }
@@ -154,7 +187,10 @@ fn one_generation(sample: &Sample) -> Option<(Failure, Vec<usize>)> {
     let names: Vec<String> = tokens
         .iter()
         .map(|(generation, tasks)| {
-            format!("generation {} token {} at {tasks:?}", generation.number, generation.token)
+            format!(
+                "generation {} token {} at {tasks:?}",
+                generation.number, generation.token
+            )
         })
         .collect();
     let failure = Failure::new("one generation serves", names.join(", "));
@@ -192,12 +228,25 @@ pub fn at_rest(sample: &Sample, members: usize) -> Result<(), String> {
             return wrong(format!("t{} knows no leader", view.task));
         };
         let own = format!("//{}:", view.address);
-        if !raft.peers.get(&raft.peer_id).is_some_and(|uri| uri.contains(&own)) {
-            return wrong(format!("t{} is not listed under its own address", view.task));
+        if !raft
+            .peers
+            .get(&raft.peer_id)
+            .is_some_and(|uri| uri.contains(&own))
+        {
+            return wrong(format!(
+                "t{} is not listed under its own address",
+                view.task
+            ));
         }
-        let said = view.status.as_ref().and_then(|status| status.generation.as_ref());
+        let said = view
+            .status
+            .as_ref()
+            .and_then(|status| status.generation.as_ref());
         if said != Some(formed) {
-            return wrong(format!("t{} says another generation than its key map", view.task));
+            return wrong(format!(
+                "t{} says another generation than its key map",
+                view.task
+            ));
         }
         tokens.insert(formed);
         books.insert(&raft.peers);
@@ -225,7 +274,10 @@ mod tests {
     use crate::observe::sample::{Generation, Raft, Status, View};
 
     fn member(task: usize, token: &str) -> View {
-        let generation = Generation { number: 1, token: token.into() };
+        let generation = Generation {
+            number: 1,
+            token: token.into(),
+        };
         let uri = |task: u64| format!("http://127.64.16.{task}:6335/");
         let peers = [(1, uri(1)), (2, uri(2))].into();
         View {
@@ -255,21 +307,45 @@ mod tests {
         let timeline = Timeline::new(true);
         let judge = Judge::new(Allowed::default());
         let views = vec![member(1, "a"), member(2, "b")];
-        judge.sample(&Sample { at: 0.0, views: views.clone() }, &timeline);
+        judge.sample(
+            &Sample {
+                at: 0.0,
+                views: views.clone(),
+            },
+            &timeline,
+        );
         assert_eq!(judge.broken()[0].invariant, "one generation serves");
 
         // A task that does not call itself member serves nobody.
         let judge = Judge::new(Allowed::default());
         let mut fenced = views;
-        fenced[1].status = Some(Status { phase: "fenced".into(), ..Status::default() });
-        judge.sample(&Sample { at: 0.0, views: fenced }, &timeline);
+        fenced[1].status = Some(Status {
+            phase: "fenced".into(),
+            ..Status::default()
+        });
+        judge.sample(
+            &Sample {
+                at: 0.0,
+                views: fenced,
+            },
+            &timeline,
+        );
         assert_eq!(judge.broken(), []);
     }
 
     #[test]
     fn rest_needs_one_cluster() {
         let good = vec![member(1, "a"), member(2, "a")];
-        assert_eq!(at_rest(&Sample { at: 0.0, views: good.clone() }, 2), Ok(()));
+        assert_eq!(
+            at_rest(
+                &Sample {
+                    at: 0.0,
+                    views: good.clone()
+                },
+                2
+            ),
+            Ok(())
+        );
         let spoil = |change: fn(&mut View)| {
             let mut views = good.clone();
             change(&mut views[1]);
@@ -289,7 +365,10 @@ mod tests {
     #[test]
     fn unlisted_warnings_are_violations() {
         let timeline = Timeline::new(true);
-        let judge = Judge::new(Allowed { events: vec!["store.*"], ..Allowed::default() });
+        let judge = Judge::new(Allowed {
+            events: vec!["store.*"],
+            ..Allowed::default()
+        });
         let line = |event: &str, level: &str| Line {
             task: 1,
             level: level.into(),
@@ -297,7 +376,10 @@ mod tests {
             timestamp: String::new(),
             text: String::new(),
         };
-        judge.lines(&[line("store.slow", "WARN"), line("other", "INFO")], &timeline);
+        judge.lines(
+            &[line("store.slow", "WARN"), line("other", "INFO")],
+            &timeline,
+        );
         assert_eq!(judge.broken(), []);
         judge.lines(&[line("other", "ERROR")], &timeline);
         assert_eq!(judge.broken()[0].invariant, "no unlisted ERROR line");

@@ -68,7 +68,11 @@ impl Metadata {
         let server = tokio::spawn(async move {
             let _ = axum::serve(listener, routes).await;
         });
-        Ok(Self { at, documents, _server: AbortOnDropHandle::new(server) })
+        Ok(Self {
+            at,
+            documents,
+            _server: AbortOnDropHandle::new(server),
+        })
     }
 
     /// Publishes a task and returns its `ECS_CONTAINER_METADATA_URI_V4`.
@@ -85,7 +89,10 @@ fn docker_id(document: &Document) -> String {
 }
 
 fn arn(document: &Document, kind: &str, rest: &str) -> String {
-    format!("arn:aws:ecs:eu-central-1:111122223333:{kind}/{}/{rest}", document.cluster)
+    format!(
+        "arn:aws:ecs:eu-central-1:111122223333:{kind}/{}/{rest}",
+        document.cluster
+    )
 }
 
 fn own_container(document: &Document, networks: bool) -> Value {
@@ -134,7 +141,11 @@ fn container_json(document: &Document, name: &str, kind: &str, id: &str) -> Valu
 }
 
 fn no_task() -> Response {
-    (StatusCode::NOT_FOUND, "V4 container metadata handler: unable to get container").into_response()
+    (
+        StatusCode::NOT_FOUND,
+        "V4 container metadata handler: unable to get container",
+    )
+        .into_response()
 }
 
 async fn container(State(documents): State<Shared>, Path(id): Path<String>) -> Response {

@@ -110,14 +110,22 @@ impl Ecs {
             wake: Notify::new(),
         });
         let scheduler = tokio::spawn(schedule(shared.clone()));
-        Ok(Self { shared, _scheduler: AbortOnDropHandle::new(scheduler) })
+        Ok(Self {
+            shared,
+            _scheduler: AbortOnDropHandle::new(scheduler),
+        })
     }
 
     /// Sets the number of tasks wanted. Fewer: the youngest are stopped.
     pub fn scale(&self, desired: usize) {
-        let running: Vec<_> =
-            self.tasks().into_iter().filter(|task| task.ended().is_none()).collect();
-        self.shared.timeline.push(Kind::Ecs, &[], format!("{desired} tasks wanted"));
+        let running: Vec<_> = self
+            .tasks()
+            .into_iter()
+            .filter(|task| task.ended().is_none())
+            .collect();
+        self.shared
+            .timeline
+            .push(Kind::Ecs, &[], format!("{desired} tasks wanted"));
         lock(&self.shared.state).desired = desired;
         for task in running.iter().skip(desired).rev() {
             self.stop(task);
@@ -127,7 +135,9 @@ impl Ecs {
 
     /// SIGTERM, and SIGKILL when the stop time-out is over.
     pub fn stop(&self, task: &Arc<Task>) {
-        self.shared.timeline.push(Kind::Ecs, &[task.number], "SIGTERM");
+        self.shared
+            .timeline
+            .push(Kind::Ecs, &[task.number], "SIGTERM");
         task.terminate();
         let (task, timeline) = (task.clone(), self.shared.timeline.clone());
         tokio::spawn(async move {
@@ -153,7 +163,9 @@ impl Ecs {
         if let Some(process) = task.process() {
             process.wait().await;
         }
-        self.shared.timeline.push(Kind::Ecs, &[task.number], "started again on the same disk");
+        self.shared
+            .timeline
+            .push(Kind::Ecs, &[task.number], "started again on the same disk");
         self.shared.execute(task).await
     }
 
@@ -164,7 +176,9 @@ impl Ecs {
 
     /// Environment of tasks launched from now on: a new revision of the task definition.
     pub fn change(&self, name: &str, value: &str) {
-        lock(&self.shared.state).overrides.insert(name.into(), value.into());
+        lock(&self.shared.state)
+            .overrides
+            .insert(name.into(), value.into());
     }
 
     /// Every task there ever was, oldest first.
@@ -174,12 +188,17 @@ impl Ecs {
 
     /// The task with this ECS id or number.
     pub fn task(&self, id: &str) -> Option<Arc<Task>> {
-        self.tasks().into_iter().find(|task| task.id == id || task.name() == id)
+        self.tasks()
+            .into_iter()
+            .find(|task| task.id == id || task.name() == id)
     }
 
     /// Tasks whose process runs.
     pub fn running(&self) -> Vec<Arc<Task>> {
-        self.tasks().into_iter().filter(|task| task.running()).collect()
+        self.tasks()
+            .into_iter()
+            .filter(|task| task.running())
+            .collect()
     }
 
     /// The thread that starts children, for measurements beside the scheduler.
@@ -230,7 +249,11 @@ async fn schedule(shared: Arc<Shared>) {
 impl Shared {
     fn missing(&self) -> usize {
         let state = lock(&self.state);
-        let live = state.tasks.iter().filter(|task| task.ended().is_none()).count();
+        let live = state
+            .tasks
+            .iter()
+            .filter(|task| task.ended().is_none())
+            .count();
         state.desired.saturating_sub(live)
     }
 
@@ -250,11 +273,18 @@ impl Shared {
         let mut state = lock(&self.state);
         let zone = self.emptiest_zone(&state);
         let number = state.tasks.len() + 1;
-        let id: String = (0..32).map(|_| format!("{:x}", state.random.random_range(0..16u8))).collect();
+        let id: String = (0..32)
+            .map(|_| format!("{:x}", state.random.random_range(0..16u8)))
+            .collect();
         let reused = state.free.iter().position(|_| state.reuse);
         let (zone, address) = match reused.map(|at| state.free.remove(at)) {
             Some(place) => place,
-            None => (zone, self.network.fresh(zone).context("no address left in the zone")?),
+            None => (
+                zone,
+                self.network
+                    .fresh(zone)
+                    .context("no address left in the zone")?,
+            ),
         };
         let letter = self.definition.zones.get(zone).cloned().unwrap_or_default();
         let uri = self.metadata.publish(Document {
@@ -275,24 +305,51 @@ impl Shared {
             ("ECS_CONTAINER_METADATA_URI_V4", uri.as_str()),
             ("ENTRYPOINT_BIND", &host),
             ("QDRANT__SERVICE__HOST", &host),
-            ("QDRANT__STORAGE__STORAGE_PATH", &disk.join("storage").display().to_string()),
-            ("QDRANT__STORAGE__SNAPSHOTS_PATH", &disk.join("snapshots").display().to_string()),
-            ("QDRANT_INIT_FILE_PATH", &disk.join(".qdrant-initialized").display().to_string()),
+            (
+                "QDRANT__STORAGE__STORAGE_PATH",
+                &disk.join("storage").display().to_string(),
+            ),
+            (
+                "QDRANT__STORAGE__SNAPSHOTS_PATH",
+                &disk.join("snapshots").display().to_string(),
+            ),
+            (
+                "QDRANT_INIT_FILE_PATH",
+                &disk.join(".qdrant-initialized").display().to_string(),
+            ),
         ] {
             env.insert(name.into(), value.into());
         }
-        let api_key = env.get("QDRANT__SERVICE__API_KEY").cloned().unwrap_or_default();
+        let api_key = env
+            .get("QDRANT__SERVICE__API_KEY")
+            .cloned()
+            .unwrap_or_default();
         let log = self.definition.folder.join(format!("t{number}.log"));
-        Ok(Task::new(number, id, letter, address, disk, log, api_key, env.into_iter().collect()))
+        Ok(Task::new(
+            number,
+            id,
+            letter,
+            address,
+            disk,
+            log,
+            api_key,
+            env.into_iter().collect(),
+        ))
     }
 
     /// The zone with the fewest live tasks; the first of several.
     fn emptiest_zone(&self, state: &State) -> usize {
         let count = |zone: &str| {
-            state.tasks.iter().filter(|task| task.ended().is_none() && task.zone == zone).count()
+            state
+                .tasks
+                .iter()
+                .filter(|task| task.ended().is_none() && task.zone == zone)
+                .count()
         };
         let zones = self.definition.zones.iter().enumerate();
-        zones.min_by_key(|(_, zone)| count(zone)).map_or(0, |(at, _)| at)
+        zones
+            .min_by_key(|(_, zone)| count(zone))
+            .map_or(0, |(at, _)| at)
     }
 
     async fn execute(self: &Arc<Self>, task: &Arc<Task>) -> Result<()> {
@@ -317,14 +374,20 @@ impl Shared {
     }
 
     async fn ended(&self, task: &Arc<Task>, exit: Exit) {
-        self.timeline.push(Kind::Ecs, &[task.number], format!("ended: {exit}"));
+        self.timeline
+            .push(Kind::Ecs, &[task.number], format!("ended: {exit}"));
         if task.wanted() == Wanted::Restarted {
             return;
         }
         task.destroy();
         task.set_ended(exit);
         self.names.deregister(&task.id);
-        let zone = self.definition.zones.iter().position(|zone| *zone == task.zone).unwrap_or(0);
+        let zone = self
+            .definition
+            .zones
+            .iter()
+            .position(|zone| *zone == task.zone)
+            .unwrap_or(0);
         lock(&self.state).free.push((zone, task.address));
         tokio::time::sleep(timing::REPLACE).await;
         self.wake.notify_one();

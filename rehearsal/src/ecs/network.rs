@@ -28,15 +28,26 @@ impl Network {
         std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         for second in 64..=250u8 {
             let path = folder.join(second.to_string());
-            let Ok(file) = OpenOptions::new().create(true).truncate(false).write(true).open(&path)
+            let Ok(file) = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
             else {
                 continue; // another user's file
             };
             if let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                return Ok(Self { second, used: Mutex::new([0; 8]), _lock: lock });
+                return Ok(Self {
+                    second,
+                    used: Mutex::new([0; 8]),
+                    _lock: lock,
+                });
             }
         }
-        bail!("every range 127.64.0.0/16 to 127.250.0.0/16 is taken: see {}", folder.display())
+        bail!(
+            "every range 127.64.0.0/16 to 127.250.0.0/16 is taken: see {}",
+            folder.display()
+        )
     }
 
     /// Where the DNS server listens.

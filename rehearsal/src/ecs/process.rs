@@ -80,7 +80,10 @@ impl Spawned {
     /// Waits for its end.
     pub async fn wait(&self) -> Option<Exit> {
         let mut exit = self.exit.clone();
-        exit.wait_for(Option::is_some).await.ok().and_then(|seen| *seen)
+        exit.wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|seen| *seen)
     }
 
     /// Sends a signal to the process alone; a process that is gone already is fine.
@@ -123,7 +126,9 @@ impl Spawner {
     /// When the log file cannot be opened or the program cannot be started.
     pub async fn spawn(&self, launch: Launch) -> Result<Spawned> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send((launch, reply)).map_err(|_| anyhow!("the spawner thread has ended"))?;
+        self.orders
+            .send((launch, reply))
+            .map_err(|_| anyhow!("the spawner thread has ended"))?;
         answer.await.context("the spawner thread has ended")?
     }
 }
@@ -173,7 +178,10 @@ pub fn become_guarded(args: &[OsString]) -> Result<()> {
     let [parent, program, rest @ ..] = args else {
         return Err(anyhow!("{GUARD} needs a parent process id and a program"));
     };
-    let parent: i32 = parent.to_str().and_then(|text| text.parse().ok()).context("parent id")?;
+    let parent: i32 = parent
+        .to_str()
+        .and_then(|text| text.parse().ok())
+        .context("parent id")?;
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("ask to die with the parent")?;
     if nix::unistd::getppid().as_raw() != parent {
         return Err(anyhow!("the rehearsal has ended already"));
@@ -191,11 +199,17 @@ pub fn send(pid: i32, signal: Signal) {
 pub fn descendants(pid: i32) -> Vec<i32> {
     let mut pairs: Vec<(i32, i32)> = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
+        let Some(child) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
         else {
             continue;
         };
-        if let Some(parent) = stat(child).ok().and_then(|fields| fields.get(1)?.parse().ok()) {
+        if let Some(parent) = stat(child)
+            .ok()
+            .and_then(|fields| fields.get(1)?.parse().ok())
+        {
             pairs.push((parent, child));
         }
     }
@@ -212,14 +226,21 @@ pub fn descendants(pid: i32) -> Vec<i32> {
 
 /// Whether a process exists and is not a zombie.
 pub fn alive(pid: i32) -> bool {
-    stat(pid).is_ok_and(|fields| fields.first().is_some_and(|state| state != "Z" && state != "X"))
+    stat(pid).is_ok_and(|fields| {
+        fields
+            .first()
+            .is_some_and(|state| state != "Z" && state != "X")
+    })
 }
 
 /// Fields of `/proc/PID/stat` from the state on: 0 state, 1 parent, 11 user ticks, 12 system ticks.
 fn stat(pid: i32) -> io::Result<Vec<String>> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in parentheses may hold anything, so count from the last one.
-    let rest = text.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let rest = text
+        .rsplit_once(')')
+        .map(|(_, rest)| rest)
+        .unwrap_or_default();
     Ok(rest.split_whitespace().map(str::to_owned).collect())
 }
 

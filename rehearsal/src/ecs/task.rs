@@ -78,7 +78,18 @@ impl Task {
     ) -> Self {
         let launched = Instant::now();
         let life = Mutex::default();
-        Self { number, id, zone, address, disk, log, api_key, launched, env, life }
+        Self {
+            number,
+            id,
+            zone,
+            address,
+            disk,
+            log,
+            api_key,
+            launched,
+            env,
+            life,
+        }
     }
 
     /// `t1`, `t2`, …
@@ -93,7 +104,10 @@ impl Task {
 
     /// Whether its process runs, paused or not.
     pub fn running(&self) -> bool {
-        lock(&self.life).process.as_ref().is_some_and(|process| process.exit().is_none())
+        lock(&self.life)
+            .process
+            .as_ref()
+            .is_some_and(|process| process.exit().is_none())
     }
 
     /// Whether the task is over for good, and how its process ended.
@@ -141,7 +155,9 @@ impl Task {
 
     /// Kills everything below and including the entrypoint.
     pub fn destroy(&self) {
-        let Some(process) = self.process() else { return };
+        let Some(process) = self.process() else {
+            return;
+        };
         let below = process::descendants(process.pid);
         process.signal(Signal::SIGKILL);
         for pid in below {
@@ -151,7 +167,9 @@ impl Task {
 
     /// Stops the clock of the task.
     pub fn pause(&self, what: Pause) {
-        let Some(process) = self.process() else { return };
+        let Some(process) = self.process() else {
+            return;
+        };
         lock(&self.life).paused = true;
         process.signal(Signal::SIGSTOP);
         if what == Pause::Whole {
@@ -163,7 +181,9 @@ impl Task {
 
     /// Lets it continue.
     pub fn resume(&self) {
-        let Some(process) = self.process() else { return };
+        let Some(process) = self.process() else {
+            return;
+        };
         for pid in process::descendants(process.pid) {
             process::send(pid, Signal::SIGCONT);
         }
@@ -173,6 +193,8 @@ impl Task {
 
     /// Process ids of its Qdrant (whatever runs below the entrypoint).
     pub fn below(&self) -> Vec<i32> {
-        self.process().map(|process| process::descendants(process.pid)).unwrap_or_default()
+        self.process()
+            .map(|process| process::descendants(process.pid))
+            .unwrap_or_default()
     }
 }

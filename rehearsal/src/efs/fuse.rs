@@ -8,9 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{
-    DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt,
-};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -55,7 +53,10 @@ impl Gate {
                 Fault::ReadOnly if writes => return Err(io::Error::from_raw_os_error(30)),
                 Fault::ReadOnly => return Ok(()),
                 Fault::Hang => {
-                    fault = self.changed.wait(fault).unwrap_or_else(PoisonError::into_inner);
+                    fault = self
+                        .changed
+                        .wait(fault)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }
@@ -75,7 +76,13 @@ impl Through {
     /// Shows `root` through `gate`.
     pub fn new(root: PathBuf, gate: Arc<Gate>) -> Self {
         let (names, open) = Default::default();
-        Self { root, gate, names, open, handles: AtomicU64::new(1) }
+        Self {
+            root,
+            gate,
+            names,
+            open,
+            handles: AtomicU64::new(1),
+        }
     }
 
     fn path(&self, node: INodeNo) -> io::Result<PathBuf> {
@@ -87,7 +94,10 @@ impl Through {
         let mut alive = known.filter(|path| {
             fs::symlink_metadata(path).is_ok_and(|metadata| metadata.ino() == node.0)
         });
-        alive.next().cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        alive
+            .next()
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn child(&self, parent: INodeNo, name: &OsStr) -> io::Result<PathBuf> {
@@ -96,7 +106,10 @@ impl Through {
 
     fn remember(&self, path: &Path) -> io::Result<FileAttr> {
         let metadata = fs::symlink_metadata(path)?;
-        lock(&self.names).entry(metadata.ino()).or_default().insert(path.to_owned());
+        lock(&self.names)
+            .entry(metadata.ino())
+            .or_default()
+            .insert(path.to_owned());
         Ok(attributes(&metadata, path == self.root))
     }
 
@@ -107,7 +120,10 @@ impl Through {
     }
 
     fn file(&self, handle: FileHandle) -> io::Result<Arc<File>> {
-        lock(&self.open).get(&handle.0).cloned().ok_or_else(|| io::Error::from_raw_os_error(9))
+        lock(&self.open)
+            .get(&handle.0)
+            .cloned()
+            .ok_or_else(|| io::Error::from_raw_os_error(9))
     }
 
     fn attributes_of(&self, node: INodeNo, handle: Option<FileHandle>) -> io::Result<FileAttr> {
@@ -147,7 +163,11 @@ fn kind(metadata: &Metadata) -> FileType {
 fn attributes(metadata: &Metadata, root: bool) -> FileAttr {
     let time = |at: io::Result<SystemTime>| at.unwrap_or(SystemTime::UNIX_EPOCH);
     FileAttr {
-        ino: if root { INodeNo::ROOT } else { INodeNo(metadata.ino()) },
+        ino: if root {
+            INodeNo::ROOT
+        } else {
+            INodeNo(metadata.ino())
+        },
         size: metadata.size(),
         blocks: metadata.blocks(),
         atime: time(metadata.accessed()),
@@ -178,7 +198,10 @@ fn options(flags: i32) -> OpenOptions {
 /// Runs one operation behind the gate and sends its answer.
 macro_rules! answer {
     ($self:ident, $writes:expr, $reply:ident, $work:block, |$value:pat_param| $send:expr) => {{
-        let result = $self.gate.pass($writes).and_then(|()| -> io::Result<_> { $work });
+        let result = $self
+            .gate
+            .pass($writes)
+            .and_then(|()| -> io::Result<_> { $work });
         match result {
             Ok($value) => $send,
             Err(error) => $reply.error(Errno::from(error)),
@@ -188,15 +211,23 @@ macro_rules! answer {
 
 impl Filesystem for Through {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        answer!(self, false, reply, { self.remember(&self.child(parent, name)?) }, |attr| {
-            reply.entry(&NOW, &attr, Generation(0))
-        });
+        answer!(
+            self,
+            false,
+            reply,
+            { self.remember(&self.child(parent, name)?) },
+            |attr| { reply.entry(&NOW, &attr, Generation(0)) }
+        );
     }
 
     fn getattr(&self, _: &Request, node: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
-        answer!(self, false, reply, { self.attributes_of(node, handle) }, |attr| {
-            reply.attr(&NOW, &attr)
-        });
+        answer!(
+            self,
+            false,
+            reply,
+            { self.attributes_of(node, handle) },
+            |attr| { reply.attr(&NOW, &attr) }
+        );
     }
 
     fn setattr(
@@ -222,11 +253,15 @@ impl Filesystem for Through {
                 fs::set_permissions(self.path(node)?, Permissions::from_mode(mode))?;
             }
             if let Some(size) = size {
-                OpenOptions::new().write(true).open(self.path(node)?)?.set_len(size)?;
+                OpenOptions::new()
+                    .write(true)
+                    .open(self.path(node)?)?
+                    .set_len(size)?;
             }
             self.attributes_of(node, handle)
         };
-        answer!(self, true, reply, { work() }, |attr| reply.attr(&NOW, &attr));
+        answer!(self, true, reply, { work() }, |attr| reply
+            .attr(&NOW, &attr));
     }
 
     fn mkdir(
@@ -243,15 +278,31 @@ impl Filesystem for Through {
             fs::DirBuilder::new().mode(mode & !umask).create(&path)?;
             self.remember(&path)
         };
-        answer!(self, true, reply, { work() }, |attr| reply.entry(&NOW, &attr, Generation(0)));
+        answer!(self, true, reply, { work() }, |attr| reply.entry(
+            &NOW,
+            &attr,
+            Generation(0)
+        ));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        answer!(self, true, reply, { fs::remove_file(self.child(parent, name)?) }, |()| reply.ok());
+        answer!(
+            self,
+            true,
+            reply,
+            { fs::remove_file(self.child(parent, name)?) },
+            |()| reply.ok()
+        );
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        answer!(self, true, reply, { fs::remove_dir(self.child(parent, name)?) }, |()| reply.ok());
+        answer!(
+            self,
+            true,
+            reply,
+            { fs::remove_dir(self.child(parent, name)?) },
+            |()| reply.ok()
+        );
     }
 
     fn rename(
@@ -288,7 +339,11 @@ impl Filesystem for Through {
             fs::hard_link(self.path(node)?, &to)?;
             self.remember(&to)
         };
-        answer!(self, true, reply, { work() }, |attr| reply.entry(&NOW, &attr, Generation(0)));
+        answer!(self, true, reply, { work() }, |attr| reply.entry(
+            &NOW,
+            &attr,
+            Generation(0)
+        ));
     }
 
     fn open(&self, _: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -320,7 +375,13 @@ impl Filesystem for Through {
             Ok((self.remember(&path)?, self.keep(file)))
         };
         answer!(self, true, reply, { work() }, |(attr, handle)| {
-            reply.created(&NOW, &attr, Generation(0), handle, FopenFlags::FOPEN_DIRECT_IO)
+            reply.created(
+                &NOW,
+                &attr,
+                Generation(0),
+                handle,
+                FopenFlags::FOPEN_DIRECT_IO,
+            )
         });
     }
 
@@ -357,7 +418,8 @@ impl Filesystem for Through {
         reply: ReplyWrite,
     ) {
         let work = || self.file(handle)?.write_all_at(data, offset);
-        answer!(self, true, reply, { work() }, |()| reply.written(data.len() as u32));
+        answer!(self, true, reply, { work() }, |()| reply
+            .written(data.len() as u32));
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -379,7 +441,9 @@ impl Filesystem for Through {
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
-        answer!(self, true, reply, { self.file(handle)?.sync_all() }, |()| reply.ok());
+        answer!(self, true, reply, { self.file(handle)?.sync_all() }, |()| {
+            reply.ok()
+        });
     }
 
     fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {

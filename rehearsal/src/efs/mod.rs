@@ -52,7 +52,12 @@ impl Efs {
     pub fn plain(folder: &Path) -> Result<Self> {
         let real = folder.join("efs");
         std::fs::create_dir_all(&real).context("make the store's directory")?;
-        Ok(Self { seen: real.clone(), real, gate: Arc::default(), session: None })
+        Ok(Self {
+            seen: real.clone(),
+            real,
+            gate: Arc::default(),
+            session: None,
+        })
     }
 
     /// The same directory, seen through FUSE, so that faults can be set.
@@ -133,7 +138,9 @@ impl Efs {
         let path = self.records().join("identity.json");
         let text = std::fs::read_to_string(&path).context("read identity.json")?;
         let mut identity: Value = serde_json::from_str(&text).context("parse identity.json")?;
-        let fields = identity.as_object_mut().context("identity.json is no object")?;
+        let fields = identity
+            .as_object_mut()
+            .context("identity.json is no object")?;
         fields.insert("service".into(), service.into());
         fields.insert("store_id".into(), uuid::Uuid::new_v4().to_string().into());
         self.give_back(&identity.to_string())?;
@@ -164,7 +171,9 @@ impl Efs {
 
     /// Numbers of all generations whose outcome is *formed*, ascending.
     pub fn all_formed(&self) -> Vec<u64> {
-        let entries = std::fs::read_dir(self.records().join("generations")).into_iter().flatten();
+        let entries = std::fs::read_dir(self.records().join("generations"))
+            .into_iter()
+            .flatten();
         let mut numbers: Vec<u64> = entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -175,7 +184,10 @@ impl Efs {
     }
 
     fn record<T: serde::de::DeserializeOwned>(&self, generation: u64, name: &str) -> Option<T> {
-        let path = self.records().join(format!("generations/{generation:06}")).join(name);
+        let path = self
+            .records()
+            .join(format!("generations/{generation:06}"))
+            .join(name);
         serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
     }
 }
@@ -208,7 +220,9 @@ mod tests {
     #[test]
     fn what_the_store_protocol_needs_works_through_fuse() {
         let folder = tempfile::tempdir().unwrap();
-        let Some(efs) = breakable(folder.path()) else { return };
+        let Some(efs) = breakable(folder.path()) else {
+            return;
+        };
         let claim = efs.path().join("cluster/generations/000001/claim.json");
         let draft = efs.path().join("draft");
         std::fs::create_dir_all(claim.parent().unwrap()).unwrap();
@@ -218,7 +232,10 @@ mod tests {
         let again = std::fs::hard_link(&draft, &claim).unwrap_err();
         assert_eq!(again.kind(), std::io::ErrorKind::AlreadyExists);
         std::fs::remove_file(&draft).unwrap();
-        assert_eq!(std::fs::read_to_string(&claim).unwrap(), r#"{"token":"a","task":"b"}"#);
+        assert_eq!(
+            std::fs::read_to_string(&claim).unwrap(),
+            r#"{"token":"a","task":"b"}"#
+        );
         assert_eq!(efs.claim(1).unwrap().token, "a");
         let listed: Vec<_> = std::fs::read_dir(efs.path()).unwrap().flatten().collect();
         assert_eq!(listed.len(), 1);
@@ -227,7 +244,9 @@ mod tests {
     #[test]
     fn faults_do_what_they_say() {
         let folder = tempfile::tempdir().unwrap();
-        let Some(efs) = breakable(folder.path()) else { return };
+        let Some(efs) = breakable(folder.path()) else {
+            return;
+        };
         let file = efs.path().join("a");
         std::fs::write(&file, "1").unwrap();
         efs.set(Fault::ReadOnly);

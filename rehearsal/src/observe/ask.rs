@@ -23,7 +23,10 @@ const REST: u16 = 6333;
 /// # Errors
 /// When it cannot be built.
 pub fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder().timeout(timing::ASK).no_proxy().build()
+    reqwest::Client::builder()
+        .timeout(timing::ASK)
+        .no_proxy()
+        .build()
 }
 
 /// Everything about one task, asked at once.
@@ -69,7 +72,10 @@ pub async fn raft(client: &reqwest::Client, host: &str, api_key: &str) -> Option
         peer_id: number(result.get("peer_id"))?,
         peers,
         leader: number(info.get("leader")).filter(|leader| *leader != 0),
-        is_voter: info.get("is_voter").and_then(Value::as_bool).unwrap_or(false),
+        is_voter: info
+            .get("is_voter")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
         commit: number(info.get("commit")).unwrap_or(0),
         term: number(info.get("term")).unwrap_or(0),
     })
@@ -77,7 +83,10 @@ pub async fn raft(client: &reqwest::Client, host: &str, api_key: &str) -> Option
 
 /// Whether Qdrant's own `/readyz` says 200.
 pub async fn qdrant_ready(client: &reqwest::Client, host: &str) -> bool {
-    let answer = client.get(format!("http://{host}:{REST}/readyz")).send().await;
+    let answer = client
+        .get(format!("http://{host}:{REST}/readyz"))
+        .send()
+        .await;
     answer.is_ok_and(|answer| answer.status().is_success())
 }
 
@@ -103,9 +112,16 @@ mod tests {
     #[test]
     fn a_record_names_its_generation() {
         let record = json!({"result": {"generation": {"number": 2, "token": "x"}}});
-        let expected = Generation { number: 2, token: "x".into() };
+        let expected = Generation {
+            number: 2,
+            token: "x".into(),
+        };
         assert_eq!(formed_generation(&record), Some(expected));
-        for nothing in [json!({"result": null}), json!({"result": {"generation": 2}}), json!({})] {
+        for nothing in [
+            json!({"result": null}),
+            json!({"result": {"generation": 2}}),
+            json!({}),
+        ] {
             assert_eq!(formed_generation(&nothing), None);
         }
     }

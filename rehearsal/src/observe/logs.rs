@@ -42,7 +42,9 @@ impl Tails {
     pub fn read(&mut self, task: usize, path: &Path) -> Vec<Line> {
         let tail = self.tails.entry(task).or_default();
         let mut fresh = Vec::new();
-        let Ok(mut file) = File::open(path) else { return Vec::new() };
+        let Ok(mut file) = File::open(path) else {
+            return Vec::new();
+        };
         if file.seek(SeekFrom::Start(tail.offset)).is_err() || file.read_to_end(&mut fresh).is_err()
         {
             return Vec::new();
@@ -89,12 +91,19 @@ mod tests {
     fn half_a_line_waits_for_its_end() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let mut tails = Tails::default();
-        write!(file, "plain text of Qdrant\n{{\"level\":\"warn\",\"event\":\"a.b\"").unwrap();
+        write!(
+            file,
+            "plain text of Qdrant\n{{\"level\":\"warn\",\"event\":\"a.b\""
+        )
+        .unwrap();
         assert_eq!(tails.read(1, file.path()), []);
         writeln!(file, "}}").unwrap();
         let lines = tails.read(1, file.path());
         assert_eq!(lines.len(), 1);
-        assert_eq!((lines[0].level.as_str(), lines[0].event.as_str()), ("WARN", "a.b"));
+        assert_eq!(
+            (lines[0].level.as_str(), lines[0].event.as_str()),
+            ("WARN", "a.b")
+        );
         assert_eq!(tails.read(1, file.path()), []);
     }
 }

@@ -61,7 +61,11 @@ impl Observer {
                 }
             }
         });
-        Ok(Self { latest, story, _looks: AbortOnDropHandle::new(looks) })
+        Ok(Self {
+            latest,
+            story,
+            _looks: AbortOnDropHandle::new(looks),
+        })
     }
 
     /// A receiver of samples.

@@ -86,7 +86,9 @@ impl View {
 
     /// Whether it calls itself member or ready.
     pub fn serves(&self) -> bool {
-        self.status.as_ref().is_some_and(|status| status.phase == "member" || status.ready)
+        self.status
+            .as_ref()
+            .is_some_and(|status| status.phase == "member" || status.ready)
     }
 
     /// Whether its Qdrant is a voter of a formed generation.
@@ -118,7 +120,10 @@ impl Sample {
     /// One line for each running task: what a failed wait shows.
     pub fn describe(&self) -> String {
         let line = |view: &View| {
-            let reason = view.status.as_ref().map_or("", |status| status.reason.as_str());
+            let reason = view
+                .status
+                .as_ref()
+                .map_or("", |status| status.reason.as_str());
             let raft = match &view.raft {
                 Some(raft) => format!(
                     "{} of {} peers",
@@ -130,6 +135,10 @@ impl Sample {
             format!("t{} {} ({raft}) {reason}", view.task, view.phase())
         };
         let lines: Vec<String> = self.running().map(line).collect();
-        if lines.is_empty() { "no task runs".into() } else { lines.join("; ") }
+        if lines.is_empty() {
+            "no task runs".into()
+        } else {
+            lines.join("; ")
+        }
     }
 }

@@ -96,7 +96,11 @@ impl Story {
             }
         }
         for ((phase, reason), tasks) in changes {
-            let text = if reason.is_empty() { phase } else { format!("{phase}: {reason}") };
+            let text = if reason.is_empty() {
+                phase
+            } else {
+                format!("{phase}: {reason}")
+            };
             timeline.push(Kind::Phase, &tasks, text);
         }
         self.cluster(sample, timeline);
@@ -126,9 +130,14 @@ impl Story {
             story.peer_id = Some(raft.peer_id);
         }
         let phase = view.phase();
-        let reason = view.status.as_ref().map_or("", |status| status.reason.as_str());
-        let generation =
-            view.status.as_ref().and_then(|status| Some(status.generation.as_ref()?.number));
+        let reason = view
+            .status
+            .as_ref()
+            .map_or("", |status| status.reason.as_str());
+        let generation = view
+            .status
+            .as_ref()
+            .and_then(|status| Some(status.generation.as_ref()?.number));
         if let Some(last) = story.spans.last_mut() {
             last.to = at;
             if last.phase == phase {
@@ -146,7 +155,11 @@ impl Story {
             from: at,
             to: at,
             phase: phase.into(),
-            reasons: if reason.is_empty() { Vec::new() } else { vec![reason.into()] },
+            reasons: if reason.is_empty() {
+                Vec::new()
+            } else {
+                vec![reason.into()]
+            },
             generation,
         });
         (phase != "gone").then(|| (phase.to_owned(), reason.to_owned()))
@@ -184,13 +197,19 @@ impl Story {
         let ready = sample.running().filter(|view| view.ready()).count();
         let changed = mark(&mut self.voters, sample.at, voters);
         if mark(&mut self.ready, sample.at, ready) | changed {
-            timeline.push(Kind::Cluster, &[], format!("{voters} voters, {ready} ready"));
+            timeline.push(
+                Kind::Cluster,
+                &[],
+                format!("{voters} voters, {ready} ready"),
+            );
         }
     }
 }
 
 fn mark<T: PartialEq + Default>(marks: &mut Vec<Mark<T>>, at: f64, what: T) -> bool {
-    let same = marks.last().map_or(what == T::default(), |last| last.what == what);
+    let same = marks
+        .last()
+        .map_or(what == T::default(), |last| last.what == what);
     if !same {
         marks.push(Mark { at, what });
     }
@@ -200,7 +219,11 @@ fn mark<T: PartialEq + Default>(marks: &mut Vec<Mark<T>>, at: f64, what: T) -> b
 /// The running task that most running Qdrants name as their leader.
 pub fn leader(sample: &Sample) -> Option<usize> {
     let mut votes: BTreeMap<u64, usize> = BTreeMap::new();
-    for raft in sample.running().filter(|view| !view.paused).filter_map(|view| view.raft.as_ref()) {
+    for raft in sample
+        .running()
+        .filter(|view| !view.paused)
+        .filter_map(|view| view.raft.as_ref())
+    {
         if let Some(leader) = raft.leader {
             *votes.entry(leader).or_default() += 1;
         }

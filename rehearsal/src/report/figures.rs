@@ -43,9 +43,13 @@ pub struct Replacement {
 /// Figures of a world that has ended.
 pub fn figures(world: &World, story: &Story) -> Figures {
     let tasks = world.ecs.tasks();
-    let launched: BTreeMap<usize, f64> =
-        tasks.iter().map(|task| (task.number, world.timeline.seconds(task.launched))).collect();
-    let exits = tasks.iter().filter_map(|task| Some((task.number, task.ended()?.to_string())));
+    let launched: BTreeMap<usize, f64> = tasks
+        .iter()
+        .map(|task| (task.number, world.timeline.seconds(task.launched)))
+        .collect();
+    let exits = tasks
+        .iter()
+        .filter_map(|task| Some((task.number, task.ended()?.to_string())));
     let begin = launched.values().copied().fold(f64::INFINITY, f64::min);
     let reach = |marks: &[crate::observe::story::Mark<usize>]| {
         let found = marks.iter().find(|mark| mark.what >= world.size())?;
@@ -57,7 +61,11 @@ pub fn figures(world: &World, story: &Story) -> Figures {
         let milestones = &story.tasks.get(number)?.milestones;
         let ready_s = milestones.ready.map(|ready| ready - at);
         let voter_s = milestones.voter? - at;
-        (*at > complete).then_some(Replacement { task: *number, voter_s, ready_s })
+        (*at > complete).then_some(Replacement {
+            task: *number,
+            voter_s,
+            ready_s,
+        })
     };
     Figures {
         all_voters_s,
@@ -91,8 +99,17 @@ impl Spread {
         let (min, max) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
         let upper = *values.get(middle)?;
-        let lower = if values.len() % 2 == 0 { *values.get(middle - 1)? } else { upper };
-        Some(Self { count: values.len(), min, median: f64::midpoint(lower, upper), max })
+        let lower = if values.len() % 2 == 0 {
+            *values.get(middle - 1)?
+        } else {
+            upper
+        };
+        Some(Self {
+            count: values.len(),
+            min,
+            median: f64::midpoint(lower, upper),
+            max,
+        })
     }
 }
 

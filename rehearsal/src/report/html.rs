@@ -11,7 +11,13 @@ use crate::timeline::Kind;
 pub fn page(report: &Report) -> String {
     let pass = report.verdict == "verdict: pass";
     let skipped = report.verdict.starts_with("verdict: skipped");
-    let class = if pass { "pass" } else if skipped { "skip" } else { "fail" };
+    let class = if pass {
+        "pass"
+    } else if skipped {
+        "skip"
+    } else {
+        "fail"
+    };
     let mut html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
@@ -38,7 +44,10 @@ pub fn page(report: &Report) -> String {
 
 /// Makes text safe between tags and in attributes.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 fn totals(html: &mut String, report: &Report) {
@@ -71,8 +80,17 @@ fn totals(html: &mut String, report: &Report) {
 fn legend(html: &mut String) {
     html.push_str("<p class=\"legend\">");
     for phase in [
-        "starting", "discovering", "waiting", "founding", "joining", "member", "fenced", "blocked",
-        "stopping", "silent", "paused",
+        "starting",
+        "discovering",
+        "waiting",
+        "founding",
+        "joining",
+        "member",
+        "fenced",
+        "blocked",
+        "stopping",
+        "silent",
+        "paused",
     ] {
         let _ = write!(html, "<span><i class=\"k p-{phase}\"></i>{phase}</span>");
     }
@@ -147,7 +165,10 @@ fn tasks(html: &mut String, case: &CaseReport) {
             show(milestones.qdrant),
             show(milestones.voter),
             show(milestones.ready),
-            case.figures.exits.get(number).map_or("–".into(), |exit| escape(exit))
+            case.figures
+                .exits
+                .get(number)
+                .map_or("–".into(), |exit| escape(exit))
         );
     }
     html.push_str("</table></details>");

@@ -86,8 +86,13 @@ impl Report {
 fn verdict(cases: &[CaseReport]) -> String {
     for case in cases {
         if let Outcome::Fail(failures) = &case.outcome {
-            let first = failures.first().map_or("unknown".into(), ToString::to_string);
-            return format!("verdict: fail: {first} (in {} #{})", case.name, case.repetition);
+            let first = failures
+                .first()
+                .map_or("unknown".into(), ToString::to_string);
+            return format!(
+                "verdict: fail: {first} (in {} #{})",
+                case.name, case.repetition
+            );
         }
     }
     let skipped = cases.iter().find_map(|case| match &case.outcome {

@@ -57,7 +57,13 @@ pub fn draw(case: &CaseReport) -> String {
         milestone(&mut svg, task.milestones.voter, &x, y, "voter", "◆");
         milestone(&mut svg, task.milestones.ready, &x, y, "ready", "✓");
     }
-    leaders(&mut svg, case, end, &x, &lanes.iter().map(|(number, _)| **number).collect::<Vec<_>>());
+    leaders(
+        &mut svg,
+        case,
+        end,
+        &x,
+        &lanes.iter().map(|(number, _)| **number).collect::<Vec<_>>(),
+    );
     faults(&mut svg, case, &x, bottom);
     svg.push_str("</svg>");
     svg
@@ -66,15 +72,31 @@ pub fn draw(case: &CaseReport) -> String {
 /// Phases have colours of their own; anything new is drawn neutral.
 fn class(phase: &str) -> &str {
     const KNOWN: &[&str] = &[
-        "starting", "discovering", "waiting", "founding", "joining", "member", "fenced", "blocked",
-        "stopping", "silent", "paused",
+        "starting",
+        "discovering",
+        "waiting",
+        "founding",
+        "joining",
+        "member",
+        "fenced",
+        "blocked",
+        "stopping",
+        "silent",
+        "paused",
     ];
-    KNOWN.iter().find(|known| **known == phase).copied().unwrap_or("silent")
+    KNOWN
+        .iter()
+        .find(|known| **known == phase)
+        .copied()
+        .unwrap_or("silent")
 }
 
 fn axis(svg: &mut String, end: f64, x: &impl Fn(f64) -> f64, bottom: f64) {
     let steps = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
-    let step = steps.into_iter().find(|step| end / step <= 14.0).unwrap_or(300.0);
+    let step = steps
+        .into_iter()
+        .find(|step| end / step <= 14.0)
+        .unwrap_or(300.0);
     let mut at = 0.0;
     while at <= end {
         let _ = write!(
@@ -91,7 +113,11 @@ fn axis(svg: &mut String, end: f64, x: &impl Fn(f64) -> f64, bottom: f64) {
 
 /// The band above the lanes: which generation serves.
 fn generations(svg: &mut String, case: &CaseReport, end: f64, x: &impl Fn(f64) -> f64) {
-    let _ = write!(svg, "<text class=\"where\" x=\"8\" y=\"{}\">serving</text>", TOP - 22.0);
+    let _ = write!(
+        svg,
+        "<text class=\"where\" x=\"8\" y=\"{}\">serving</text>",
+        TOP - 22.0
+    );
     let marks = &case.story.generations;
     for (at, mark) in marks.iter().enumerate() {
         let until = marks.get(at + 1).map_or(end, |next| next.at);
@@ -141,17 +167,13 @@ fn milestone(
 }
 
 /// A line under the lane of whoever leads.
-fn leaders(
-    svg: &mut String,
-    case: &CaseReport,
-    end: f64,
-    x: &impl Fn(f64) -> f64,
-    rows: &[usize],
-) {
+fn leaders(svg: &mut String, case: &CaseReport, end: f64, x: &impl Fn(f64) -> f64, rows: &[usize]) {
     let marks = &case.story.leaders;
     for (at, mark) in marks.iter().enumerate() {
         let until = marks.get(at + 1).map_or(end, |next| next.at);
-        let row = mark.what.and_then(|task| rows.iter().position(|row| *row == task));
+        let row = mark
+            .what
+            .and_then(|task| rows.iter().position(|row| *row == task));
         if let Some(row) = row {
             let y = TOP + row as f64 * (LANE + GAP) + LANE + 1.0;
             let _ = write!(

@@ -20,7 +20,10 @@ async fn run(world: &World) -> Result<(), Failure> {
     let dead = ordinary(world)?;
     world.kill(&dead, "its address will be used again").await?;
     let sample = world.rest(world.size()).await?;
-    let heirs = sample.running().filter(|view| view.address == dead.address.to_string()).count();
+    let heirs = sample
+        .running()
+        .filter(|view| view.address == dead.address.to_string())
+        .count();
     match heirs {
         1 => Ok(()),
         _ => Err(Failure::new("the address is used again", sample.describe())),

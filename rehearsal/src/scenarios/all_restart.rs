@@ -7,7 +7,11 @@ use super::prelude::*;
 pub const SCENARIO: Scenario = Scenario {
     name: "all-restart",
     about: "every process is killed, the disks stay: the same cluster comes back",
-    cases: &[Case { name: "", setup: |_| (), run: |world| Box::pin(run(world)) }],
+    cases: &[Case {
+        name: "",
+        setup: |_| (),
+        run: |world| Box::pin(run(world)),
+    }],
 };
 
 async fn run(world: &World) -> Result<(), Failure> {
@@ -24,7 +28,11 @@ async fn run(world: &World) -> Result<(), Failure> {
     let after = world.rest(world.size()).await?;
     let who = |sample: &crate::observe::sample::Sample| {
         let pairs = sample.running().map(|view| {
-            (view.task, view.raft.as_ref().map(|raft| raft.peer_id), view.formed.clone())
+            (
+                view.task,
+                view.raft.as_ref().map(|raft| raft.peer_id),
+                view.formed.clone(),
+            )
         });
         pairs.collect::<Vec<_>>()
     };

@@ -7,7 +7,11 @@ use super::prelude::*;
 pub const SCENARIO: Scenario = Scenario {
     name: "cold-start",
     about: "all tasks at once, DNS empty at first: one cluster",
-    cases: &[Case { name: "", setup: |_| (), run: |world| Box::pin(run(world)) }],
+    cases: &[Case {
+        name: "",
+        setup: |_| (),
+        run: |world| Box::pin(run(world)),
+    }],
 };
 
 async fn run(world: &World) -> Result<(), Failure> {

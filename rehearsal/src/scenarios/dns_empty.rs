@@ -9,9 +9,21 @@ pub const SCENARIO: Scenario = Scenario {
     name: "dns-empty",
     about: "DNS knows nobody, or fails: at the start and under a living cluster",
     cases: &[
-        Case { name: "from-the-start", setup: |_| (), run: |world| Box::pin(start(world)) },
-        Case { name: "living", setup, run: |world| Box::pin(living(world, Mode::NxDomain)) },
-        Case { name: "servfail", setup, run: |world| Box::pin(living(world, Mode::ServFail)) },
+        Case {
+            name: "from-the-start",
+            setup: |_| (),
+            run: |world| Box::pin(start(world)),
+        },
+        Case {
+            name: "living",
+            setup,
+            run: |world| Box::pin(living(world, Mode::NxDomain)),
+        },
+        Case {
+            name: "servfail",
+            setup,
+            run: |world| Box::pin(living(world, Mode::ServFail)),
+        },
     ],
 };
 

@@ -14,10 +14,14 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 async fn run(world: &World) -> Result<(), Failure> {
-    world.dns.change(|behaviour| behaviour.set_lag(Duration::from_secs(2)));
+    world
+        .dns
+        .change(|behaviour| behaviour.set_lag(Duration::from_secs(2)));
     world.step("DNS shows everything 2 s late");
     form(world).await?;
     let founder = world.founder()?;
-    world.kill(&founder, "the founder, still listed for 2 s").await?;
+    world
+        .kill(&founder, "the founder, still listed for 2 s")
+        .await?;
     world.rest(world.size()).await.map(|_| ())
 }

@@ -14,7 +14,11 @@ pub const SCENARIO: Scenario = Scenario {
             setup: |setup| setup.at_least = 3,
             run: |world| Box::pin(frozen(world)),
         },
-        Case { name: "leftover", setup: |_| (), run: |world| Box::pin(leftover(world)) },
+        Case {
+            name: "leftover",
+            setup: |_| (),
+            run: |world| Box::pin(leftover(world)),
+        },
     ],
 };
 
@@ -32,11 +36,15 @@ async fn frozen(world: &World) -> Result<(), Failure> {
 
 async fn leftover(world: &World) -> Result<(), Failure> {
     let stranger = world.network.stranger();
-    world.dns.change(|behaviour| behaviour.foreign = vec![stranger.into()]);
+    world
+        .dns
+        .change(|behaviour| behaviour.foreign = vec![stranger.into()]);
     world.fault(&[], format!("DNS lists {stranger}, where nobody is"));
     world.ecs.scale(world.size());
     // Whether anybody may found meanwhile is not this scenario's question; that only one does, is.
-    world.never("one generation serves", timing::LOSS, |_| None).await?;
+    world
+        .never("one generation serves", timing::LOSS, |_| None)
+        .await?;
     world.dns.change(|behaviour| behaviour.foreign.clear());
     world.fault(&[], "DNS forgets the leftover");
     world.rest(world.size()).await.map(|_| ())

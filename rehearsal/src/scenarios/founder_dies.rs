@@ -8,9 +8,21 @@ pub const SCENARIO: Scenario = Scenario {
     name: "founder-dies",
     about: "kill -9 of the founder at each phase of founding",
     cases: &[
-        Case { name: "before-claim", setup, run: |world| Box::pin(before_claim(world)) },
-        Case { name: "after-claim", setup, run: |world| Box::pin(after_claim(world)) },
-        Case { name: "qdrant-up", setup, run: |world| Box::pin(qdrant_up(world)) },
+        Case {
+            name: "before-claim",
+            setup,
+            run: |world| Box::pin(before_claim(world)),
+        },
+        Case {
+            name: "after-claim",
+            setup,
+            run: |world| Box::pin(after_claim(world)),
+        },
+        Case {
+            name: "qdrant-up",
+            setup,
+            run: |world| Box::pin(qdrant_up(world)),
+        },
         Case {
             name: "just-formed",
             // Everything of generation 1 died with its founder, and no set was ever made: after
@@ -70,15 +82,23 @@ async fn qdrant_up(world: &World) -> Result<(), Failure> {
     if world.efs.formed(1) {
         return Err(Failure::missed("the time before formed"));
     }
-    world.fault(&[&claimant], "its entrypoint is stopped; its Qdrant goes on");
+    world.fault(
+        &[&claimant],
+        "its entrypoint is stopped; its Qdrant goes on",
+    );
     let limit = std::time::Instant::now() + timing::REST;
     while !world.leads_itself(&claimant).await {
         if std::time::Instant::now() > limit {
-            return Err(Failure::new("a first peer leads itself", world.observer.latest().describe()));
+            return Err(Failure::new(
+                "a first peer leads itself",
+                world.observer.latest().describe(),
+            ));
         }
         tokio::time::sleep(timing::AIM).await;
     }
-    world.kill(&claimant, "its Qdrant leads itself, nothing is formed").await?;
+    world
+        .kill(&claimant, "its Qdrant leads itself, nothing is formed")
+        .await?;
     world.rest(world.size()).await.map(|_| ())
 }
 
@@ -105,7 +125,9 @@ async fn mid_join(world: &World) -> Result<(), Failure> {
         let newcomers = world.ecs.running().into_iter().skip(3);
         newcomers.into_iter().find(|task| !task.below().is_empty())
     };
-    world.aim("the Qdrant of a newcomer", timing::REST, joining).await?;
+    world
+        .aim("the Qdrant of a newcomer", timing::REST, joining)
+        .await?;
     world.kill(&founder, "others are joining").await?;
     world.rest(world.size()).await.map(|_| ())
 }
@@ -113,5 +135,7 @@ async fn mid_join(world: &World) -> Result<(), Failure> {
 /// Starts all tasks and returns the one that claims the first generation, as soon as it does.
 async fn claimant(world: &World) -> Result<Arc<Task>, Failure> {
     world.ecs.scale(world.size());
-    world.aim("a claim", timing::REST, || world.claimant(1)).await
+    world
+        .aim("a claim", timing::REST, || world.claimant(1))
+        .await
 }

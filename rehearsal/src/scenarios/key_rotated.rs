@@ -25,22 +25,31 @@ async fn run(world: &World) -> Result<(), Failure> {
     world.fault(&[], "new tasks get another API key");
     world.kill(&dead, "its replacement has another key").await?;
     let newcomer = world
-        .aim("the replacement", timing::REST, || world.ecs.running().into_iter().last())
+        .aim("the replacement", timing::REST, || {
+            world.ecs.running().into_iter().last()
+        })
         .await?;
     let key = newcomer.number;
     nobody_founds(world, 1).await?;
     let sample = world.observer.latest();
     let view = sample.running().last().filter(|view| view.task >= key);
-    let words = view.and_then(|view| view.status.as_ref()).map(|status| {
-        format!("{} {}", status.reason, status.alarms.join(" ")).to_lowercase()
-    });
+    let words = view
+        .and_then(|view| view.status.as_ref())
+        .map(|status| format!("{} {}", status.reason, status.alarms.join(" ")).to_lowercase());
     let says = words.is_some_and(|words| ["key", "401", "403"].iter().any(|w| words.contains(w)));
     if !says {
         return Err(Failure::new("a wait names its cause", sample.describe()));
     }
-    world.ecs.change("QDRANT__SERVICE__API_KEY", crate::world::API_KEY);
+    world
+        .ecs
+        .change("QDRANT__SERVICE__API_KEY", crate::world::API_KEY);
     world.fault(&[], "new tasks get the right key again");
-    for task in world.ecs.running().iter().filter(|task| task.api_key != crate::world::API_KEY) {
+    for task in world
+        .ecs
+        .running()
+        .iter()
+        .filter(|task| task.api_key != crate::world::API_KEY)
+    {
         world.kill(task, "it has the wrong key").await?;
     }
     world.rest(world.size()).await.map(|_| ())

@@ -44,8 +44,14 @@ mod prelude {
     pub(super) fn ordinary(world: &World) -> Result<Arc<Task>, Failure> {
         let (founder, leader) = (world.founder()?.number, world.leader()?.number);
         let running = world.ecs.running();
-        let found = running.iter().rev().find(|task| ![founder, leader].contains(&task.number));
-        found.or(running.last()).cloned().ok_or_else(|| Failure::new("a task runs", "none does"))
+        let found = running
+            .iter()
+            .rev()
+            .find(|task| ![founder, leader].contains(&task.number));
+        found
+            .or(running.last())
+            .cloned()
+            .ok_or_else(|| Failure::new("a task runs", "none does"))
     }
 
     /// Watches for a while that nobody forms a generation beyond the first `known`.

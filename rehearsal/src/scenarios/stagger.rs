@@ -20,9 +20,15 @@ async fn run(world: &World) -> Result<(), Failure> {
         let watch = Duration::from_millis(if arrived == 1 { 2500 } else { 700 });
         let early = |sample: &crate::observe::sample::Sample| {
             let ready = sample.running().find(|view| view.ready())?;
-            Some(format!("t{} is ready with {arrived} of {} tasks", ready.task, world.size()))
+            Some(format!(
+                "t{} is ready with {arrived} of {} tasks",
+                ready.task,
+                world.size()
+            ))
         };
-        world.never("readiness waits for the first formation", watch, early).await?;
+        world
+            .never("readiness waits for the first formation", watch, early)
+            .await?;
     }
     form(world).await
 }

@@ -10,7 +10,11 @@ use crate::world::load::Load;
 pub const SCENARIO: Scenario = Scenario {
     name: "stop-all",
     about: "SIGTERM to all under write load: clean exits within the stop time-out",
-    cases: &[Case { name: "", setup: |_| (), run: |world| Box::pin(run(world)) }],
+    cases: &[Case {
+        name: "",
+        setup: |_| (),
+        run: |world| Box::pin(run(world)),
+    }],
 };
 
 async fn run(world: &World) -> Result<(), Failure> {
@@ -23,13 +27,17 @@ async fn run(world: &World) -> Result<(), Failure> {
     }
     if let Some(load) = &load {
         let some = || (load.written() >= 50).then_some(());
-        world.aim("50 acknowledged writes", timing::REST, some).await?;
+        world
+            .aim("50 acknowledged writes", timing::REST, some)
+            .await?;
     }
     let asked = Instant::now();
     world.ecs.scale(0);
     for task in &tasks {
         let ended = || task.ended();
-        let exit = world.aim("the end of every task", timing::STOP * 2, ended).await?;
+        let exit = world
+            .aim("the end of every task", timing::STOP * 2, ended)
+            .await?;
         let took = exit.at.saturating_duration_since(asked);
         if exit.code != Some(0) || took >= timing::STOP {
             let detail = format!("{}: {exit} after {:.2} s", task.name(), took.as_secs_f64());
@@ -42,6 +50,8 @@ async fn run(world: &World) -> Result<(), Failure> {
         }
     }
     let written = load.as_ref().map_or(0, Load::written);
-    world.step(format!("all ended with 0; {written} writes were acknowledged"));
+    world.step(format!(
+        "all ended with 0; {written} writes were acknowledged"
+    ));
     Ok(())
 }

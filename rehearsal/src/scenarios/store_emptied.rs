@@ -22,9 +22,13 @@ async fn run(world: &World) -> Result<(), Failure> {
     let dead = ordinary(world)?;
     world.efs.wipe()?;
     world.fault(&[], "the store is emptied");
-    world.kill(&dead, "its replacement finds an empty store").await?;
+    world
+        .kill(&dead, "its replacement finds an empty store")
+        .await?;
     world.rest(world.size()).await?;
     let again = || world.efs.formed(1).then_some(());
-    world.aim("the formed record again", timing::REST, again).await?;
+    world
+        .aim("the formed record again", timing::REST, again)
+        .await?;
     nobody_founds(world, 1).await
 }

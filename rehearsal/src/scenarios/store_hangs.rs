@@ -9,8 +9,16 @@ pub const SCENARIO: Scenario = Scenario {
     name: "store-hangs",
     about: "the store hangs like an unreachable EFS: at the start and under a living cluster",
     cases: &[
-        Case { name: "from-the-start", setup, run: |world| Box::pin(start(world)) },
-        Case { name: "living", setup, run: |world| Box::pin(living(world)) },
+        Case {
+            name: "from-the-start",
+            setup,
+            run: |world| Box::pin(start(world)),
+        },
+        Case {
+            name: "living",
+            setup,
+            run: |world| Box::pin(living(world)),
+        },
     ],
 };
 

@@ -23,9 +23,16 @@ async fn run(world: &World) -> Result<(), Failure> {
     let identity = world.efs.give_to("somebody-else")?;
     world.fault(&[], "the store belongs to somebody else");
     let dead = ordinary(world)?;
-    world.kill(&dead, "its replacement finds another service's store").await?;
+    world
+        .kill(&dead, "its replacement finds another service's store")
+        .await?;
     nobody_founds(world, 1).await?;
-    let members = world.observer.latest().running().filter(|view| view.votes()).count();
+    let members = world
+        .observer
+        .latest()
+        .running()
+        .filter(|view| view.votes())
+        .count();
     if members + 1 < world.size() {
         let seen = world.observer.latest().describe();
         return Err(Failure::new("a living cluster goes on", seen));

@@ -9,8 +9,16 @@ pub const SCENARIO: Scenario = Scenario {
     name: "store-read-only",
     about: "the store refuses writes: at the start and under a living cluster",
     cases: &[
-        Case { name: "from-the-start", setup, run: |world| Box::pin(start(world)) },
-        Case { name: "living", setup, run: |world| Box::pin(living(world)) },
+        Case {
+            name: "from-the-start",
+            setup,
+            run: |world| Box::pin(start(world)),
+        },
+        Case {
+            name: "living",
+            setup,
+            run: |world| Box::pin(living(world)),
+        },
     ],
 };
 
@@ -28,9 +36,10 @@ async fn start(world: &World) -> Result<(), Failure> {
     nobody_founds(world, 0).await?;
     let sample = world.observer.latest();
     let says_so = |reason: &str| reason.to_lowercase().contains("read-only");
-    let named = sample.running().filter_map(|view| view.status.as_ref()).any(|status| {
-        says_so(&status.reason) || status.alarms.iter().any(|alarm| says_so(alarm))
-    });
+    let named = sample
+        .running()
+        .filter_map(|view| view.status.as_ref())
+        .any(|status| says_so(&status.reason) || status.alarms.iter().any(|alarm| says_so(alarm)));
     if !named {
         return Err(Failure::new("a wait names its cause", sample.describe()));
     }
@@ -44,7 +53,9 @@ async fn living(world: &World) -> Result<(), Failure> {
     world.efs.set(Fault::ReadOnly);
     world.fault(&[], "the store is read-only");
     let dead = ordinary(world)?;
-    world.kill(&dead, "its replacement cannot write records").await?;
+    world
+        .kill(&dead, "its replacement cannot write records")
+        .await?;
     world.rest(world.size()).await?;
     world.efs.set(Fault::None);
     world.rest(world.size()).await.map(|_| ())

@@ -24,7 +24,11 @@ impl Load {
     pub async fn start(tasks: &[Arc<Task>]) -> Option<Self> {
         let first = tasks.first()?;
         let limit = Duration::from_secs(20);
-        let client = reqwest::Client::builder().timeout(limit).no_proxy().build().ok()?;
+        let client = reqwest::Client::builder()
+            .timeout(limit)
+            .no_proxy()
+            .build()
+            .ok()?;
         let collection = json!({"vectors": {"size": 4, "distance": "Dot"}});
         let answer = client
             .put(url(first, ""))
@@ -62,12 +66,21 @@ impl Load {
 }
 
 fn url(task: &Task, rest: &str) -> String {
-    format!("http://{}:6333/collections/{COLLECTION}{rest}", task.address)
+    format!(
+        "http://{}:6333/collections/{COLLECTION}{rest}",
+        task.address
+    )
 }
 
 async fn write(client: &reqwest::Client, task: &Task, id: u64) -> bool {
     let part = (id % 97) as f32 / 97.0;
     let points = json!({"points": [{"id": id, "vector": [part, 0.5, 0.25, 1.0]}]});
-    let request = client.put(url(task, "/points?wait=true")).header("api-key", &task.api_key);
-    request.json(&points).send().await.is_ok_and(|answer| answer.status().is_success())
+    let request = client
+        .put(url(task, "/points?wait=true"))
+        .header("api-key", &task.api_key);
+    request
+        .json(&points)
+        .send()
+        .await
+        .is_ok_and(|answer| answer.status().is_success())
 }

@@ -107,19 +107,29 @@ impl World {
         let timeline = Arc::new(Timeline::new(plan.quiet));
         let judge = Arc::new(Judge::new(setup.allowed.clone()));
         let dns = Registry::new(DNS_NAME, 6335, plan.seed).context("make the DNS zone")?;
-        let server = Server::bind(network.dns(), dns.clone(), "vpc").await.context("start DNS")?;
+        let server = Server::bind(network.dns(), dns.clone(), "vpc")
+            .await
+            .context("start DNS")?;
         let efs = match setup.breakable_store {
             true => Efs::breakable(folder.path())?,
             false => Efs::plain(folder.path())?,
         };
-        let mut env: BTreeMap<String, String> =
-            timing::ENTRYPOINT.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let mut env: BTreeMap<String, String> = timing::ENTRYPOINT
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
         for (name, value) in [
             ("ENTRYPOINT_CLUSTER_SIZE", setup.size.to_string()),
             ("ENTRYPOINT_DNS_NAME", DNS_NAME.into()),
             ("ENTRYPOINT_DNS_SERVER", network.dns().to_string()),
-            ("ENTRYPOINT_STORE", format!("file://{}", efs.path().join("cluster").display())),
-            ("ENTRYPOINT_QDRANT_BIN", plan.qdrant.program.display().to_string()),
+            (
+                "ENTRYPOINT_STORE",
+                format!("file://{}", efs.path().join("cluster").display()),
+            ),
+            (
+                "ENTRYPOINT_QDRANT_BIN",
+                plan.qdrant.program.display().to_string(),
+            ),
             ("QDRANT__SERVICE__API_KEY", API_KEY.into()),
             ("QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", "true".into()),
             ("QDRANT__LOG_LEVEL", "INFO".into()),
@@ -128,8 +138,15 @@ impl World {
         ] {
             env.insert(name.into(), value);
         }
-        env.extend(setup.env.iter().map(|(name, value)| ((*name).into(), value.clone())));
-        let zones = (0..plan.zones).map(|zone| char::from(b'a' + zone as u8).to_string()).collect();
+        env.extend(
+            setup
+                .env
+                .iter()
+                .map(|(name, value)| ((*name).into(), value.clone())),
+        );
+        let zones = (0..plan.zones)
+            .map(|zone| char::from(b'a' + zone as u8).to_string())
+            .collect();
         let definition = Definition {
             entrypoint: plan.entrypoint.clone(),
             service: "qdrant".into(),
@@ -237,12 +254,14 @@ impl World {
         let still = timing::STILL.as_secs_f64();
         let what = format!("{members} members at rest");
         let sample = self
-            .until(&what, timing::REST, |sample| match at_rest(sample, members) {
-                Ok(()) if sample.at - *since.get_or_insert(sample.at) >= still => Ok(()),
-                Ok(()) => Err("at rest, but only just".into()),
-                Err(complaint) => {
-                    since = None;
-                    Err(complaint)
+            .until(&what, timing::REST, |sample| {
+                match at_rest(sample, members) {
+                    Ok(()) if sample.at - *since.get_or_insert(sample.at) >= still => Ok(()),
+                    Ok(()) => Err("at rest, but only just".into()),
+                    Err(complaint) => {
+                        since = None;
+                        Err(complaint)
+                    }
                 }
             })
             .await?;
@@ -308,7 +327,9 @@ impl World {
 
     /// The task that claimed a generation.
     pub fn claimant(&self, generation: u64) -> Option<Arc<Task>> {
-        self.efs.claim(generation).and_then(|claim| self.ecs.task(&claim.task))
+        self.efs
+            .claim(generation)
+            .and_then(|claim| self.ecs.task(&claim.task))
     }
 
     /// The founder of the highest formed generation.
@@ -317,9 +338,14 @@ impl World {
     /// When no formed generation's claim names one of our tasks.
     pub fn founder(&self) -> Result<Arc<Task>, Failure> {
         let newest = self.efs.all_formed().last().copied();
-        newest.and_then(|generation| self.claimant(generation)).ok_or_else(|| {
-            Failure::new("records are readable", "no formed claim names a task of this rehearsal")
-        })
+        newest
+            .and_then(|generation| self.claimant(generation))
+            .ok_or_else(|| {
+                Failure::new(
+                    "records are readable",
+                    "no formed claim names a task of this rehearsal",
+                )
+            })
     }
 
     /// The task that leads now, else any running one.
