@@ -93,7 +93,8 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         .context("find out who this task is")?;
     let disk =
         Disk::open(config.qdrant.storage_path.clone()).context("open the storage directory")?;
-    let store = DirectoryStore::open(config.store.directory()).context("open the store")?;
+    // Nothing is touched yet: an unreachable EFS would hang us here.
+    let store = DirectoryStore::new(config.store.directory());
     let store =
         StoreHandle::start(Arc::new(store), config.store_timeout).context("start the store")?;
     let ledger = Ledger::new(store, identity.task.as_str().into());

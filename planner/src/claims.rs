@@ -61,15 +61,14 @@ pub(crate) fn may_found(
         .dns
         .settled(settings, &seen.dns)
         .map_err(|why| Refusal::not_yet(Reason::DnsNotSettled(why)))?;
-    let asked = addresses.into_iter().chain(seen.peers.keys().copied());
     match previous {
         None => {
-            witness::all_give_way(settings, seen, store, asked, None)
-                .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
             if !store.own_beat_seen {
                 let why = "our own beat has not been read back".to_owned();
                 return Err(Refusal::not_yet(Reason::StoreUnknown(why)));
             }
+            witness::all_give_way(settings, seen, store, &addresses, None)
+                .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
             if memory.silence.pending(settings) {
                 let why = memory
                     .silence
@@ -94,7 +93,7 @@ pub(crate) fn may_found(
                     hindrance: memory.silence.hindrance().map(str::to_owned),
                 }));
             }
-            witness::all_give_way(settings, seen, store, asked, Some(lost))
+            witness::all_give_way(settings, seen, store, &addresses, Some(lost))
                 .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
             if store.sets && !settings.adopt_fresh {
                 let alarm = Alarm::RestoreNeeded(lost.clone());

@@ -51,7 +51,9 @@ impl Memory {
             self.verified = false;
         }
         self.step = step.unwrap_or_default();
-        self.dns.observe(settings, step, &seen.dns);
+        // An answer proves what it proves however slowly it came; only a long sleep ends that.
+        let awake = (elapsed <= settings.loss_timeout / 2 || step.is_some()).then_some(elapsed);
+        self.dns.observe(settings, awake, &seen.dns);
         self.claim.observe(settings, step, &seen.store);
         self.silence.observe(settings, step, seen);
         self.unreadable = match witness::unreadable(seen) {

@@ -5,7 +5,7 @@
 //! pass; everything else is somebody.
 
 use core::net::IpAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::GenerationId;
 use crate::records::{Formed, Hello, Member, State};
@@ -93,7 +93,9 @@ pub(crate) fn somebody_holds(
         })
 }
 
-/// Every one of these addresses is ourselves or a task that gives way and sees the same store.
+/// Every one of the addresses that DNS listed is ourselves or a task that gives way and sees the
+/// same store, and so does everybody who answers elsewhere. An address that only the store names
+/// and that is silent is judged by its beat, not here.
 ///
 /// *Same store* is seen from the other's beat in ours, because a store that nobody has used has
 /// no name yet. A task that cannot beat (its store is broken) is therefore waited for.
@@ -101,21 +103,23 @@ pub(crate) fn all_give_way(
     settings: &Settings,
     seen: &Observation,
     store: &Store,
-    addresses: impl IntoIterator<Item = IpAddr>,
+    listed: &BTreeSet<IpAddr>,
     formed: Option<&GenerationId>,
 ) -> Result<(), (IpAddr, String)> {
-    for address in addresses {
-        if address == settings.address {
+    for address in listed.iter().chain(seen.peers.keys()) {
+        if *address == settings.address {
             continue;
         }
-        if let Some(why) = holds(settings, seen, address, true, formed) {
-            return Err((address, why));
+        let in_dns = listed.contains(address);
+        if let Some(why) = holds(settings, seen, *address, in_dns, formed) {
+            return Err((*address, why));
         }
-        if let Some(Probe::Task { hello, .. }) = seen.peers.get(&address)
+        if let Some(Probe::Task { hello, .. }) = seen.peers.get(address)
+            && in_dns
             && !store.members.contains_key(&hello.task)
         {
             let why = format!("task {} has not been seen in our store yet", hello.task);
-            return Err((address, why));
+            return Err((*address, why));
         }
     }
     Ok(())

@@ -169,6 +169,12 @@ impl Efs {
         outcome.is_some_and(|outcome| outcome.get("formed").is_some())
     }
 
+    /// Whether a generation's outcome is *abandoned*.
+    pub fn abandoned(&self, generation: u64) -> bool {
+        let outcome: Option<Value> = self.record(generation, "outcome.json");
+        outcome.is_some_and(|outcome| outcome.get("abandoned").is_some())
+    }
+
     /// Numbers of all generations whose outcome is *formed*, ascending.
     pub fn all_formed(&self) -> Vec<u64> {
         let entries = std::fs::read_dir(self.records().join("generations"))

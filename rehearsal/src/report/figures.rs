@@ -99,7 +99,7 @@ impl Spread {
         let (min, max) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
         let upper = *values.get(middle)?;
-        let lower = if values.len() % 2 == 0 {
+        let lower = if values.len().is_multiple_of(2) {
             *values.get(middle - 1)?
         } else {
             upper

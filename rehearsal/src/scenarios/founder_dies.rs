@@ -30,6 +30,8 @@ pub const SCENARIO: Scenario = Scenario {
             setup: |setup| {
                 setup.at_least = 3;
                 setup.generations = 2;
+                // A cluster is given up, empty as it was: that is said aloud.
+                setup.allowed.events = vec!["alarm"];
             },
             run: |world| Box::pin(just_formed(world)),
         },

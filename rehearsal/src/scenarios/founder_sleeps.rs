@@ -1,5 +1,5 @@
-//! Proves that a claimant which stood still past the claim time-out finds itself overtaken: it
-//! never serves beside its successor, and joins it.
+//! Proves that the claim of a claimant which stood still past the claim time-out is abandoned,
+//! that nobody founds past a frozen task, and that on waking it gives its claim up: one cluster.
 
 use super::prelude::*;
 use crate::ecs::task::Pause;
@@ -10,7 +10,10 @@ pub const SCENARIO: Scenario = Scenario {
     about: "the claimant freezes past the claim time-out, then goes on",
     cases: &[Case {
         name: "",
-        setup: |setup| setup.at_least = 3,
+        setup: |setup| {
+            setup.at_least = 3;
+            setup.allowed.events = vec!["alarm"];
+        },
         run: |world| Box::pin(run(world)),
     }],
 };
@@ -25,17 +28,18 @@ async fn run(world: &World) -> Result<(), Failure> {
         return Err(Failure::missed("the time between claim and formed"));
     }
     world.fault(&[&claimant], "the claimant freezes");
-    let overtaken = || {
-        (2..9)
-            .any(|generation| world.efs.formed(generation))
-            .then_some(())
-    };
     world
-        .aim("a formed successor", timing::REST, overtaken)
+        .aim("an abandoned claim", timing::REST, || {
+            world.efs.abandoned(1).then_some(())
+        })
         .await?;
-    // Longer than anything it may still believe in.
+    // A frozen task answers nothing and is listed in DNS: nobody founds past it.
     world
-        .never("one generation serves", timing::CLAIM, |_| None)
+        .never("nobody founds while somebody unreadable is there", timing::CLAIM, |_| {
+            (2..9)
+                .find(|generation| world.efs.formed(*generation))
+                .map(|generation| format!("generation {generation} was formed"))
+        })
         .await?;
     world.fault(&[&claimant], "the claimant wakes");
     claimant.resume();

@@ -11,7 +11,7 @@ pub const SCENARIO: Scenario = Scenario {
         name: "",
         setup: |setup| {
             setup.at_least = 3;
-            setup.allowed.events = vec!["store.*"];
+            setup.allowed.events = vec!["store.*", "generation.recreated"];
         },
         run: |world| Box::pin(run(world)),
     }],

@@ -11,7 +11,7 @@ pub const SCENARIO: Scenario = Scenario {
         name: "",
         setup: |setup| {
             setup.at_least = 3;
-            setup.allowed.events = vec!["store.*", "identity.*"];
+            setup.allowed.events = vec!["store.*", "alarm"];
             setup.allowed.blocked = vec!["another service", "other service", "somebody-else"];
         },
         run: |world| Box::pin(run(world)),
