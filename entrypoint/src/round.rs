@@ -243,6 +243,7 @@ impl Task {
     fn publish(&mut self, seen: &Observation, decision: &Decision) {
         let info = self.qdrant.last();
         let child = self.qdrant.describe();
+        let troubles: Vec<_> = self.journal.store_troubles().collect();
         let record = record::decision(seen, decision);
         self.board.send_modify(|board| {
             board.turned = Instant::now();
@@ -289,6 +290,7 @@ impl Task {
                 Err(why) => why.to_string(),
             };
             status.alarms = decision.alarms.iter().map(ToString::to_string).collect();
+            status.alarms.extend(troubles);
             status.child = child;
             status.decision = record;
         });
