@@ -188,7 +188,9 @@ impl Journal {
 
     /// What the store does not do at the moment: `write our beat: …read-only…`.
     pub fn store_troubles(&self) -> impl Iterator<Item = String> {
-        self.store.iter().map(|(what, why)| format!("the store fails to {what}: {why}"))
+        self.store
+            .iter()
+            .map(|(what, why)| format!("the store fails to {what}: {why}"))
     }
 
     /// How the store took something: an error, or that it is well.

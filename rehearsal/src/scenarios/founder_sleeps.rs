@@ -35,11 +35,15 @@ async fn run(world: &World) -> Result<(), Failure> {
         .await?;
     // A frozen task answers nothing and is listed in DNS: nobody founds past it.
     world
-        .never("nobody founds while somebody unreadable is there", timing::CLAIM, |_| {
-            (2..9)
-                .find(|generation| world.efs.formed(*generation))
-                .map(|generation| format!("generation {generation} was formed"))
-        })
+        .never(
+            "nobody founds while somebody unreadable is there",
+            timing::CLAIM,
+            |_| {
+                (2..9)
+                    .find(|generation| world.efs.formed(*generation))
+                    .map(|generation| format!("generation {generation} was formed"))
+            },
+        )
         .await?;
     world.fault(&[&claimant], "the claimant wakes");
     claimant.resume();
