@@ -1,7 +1,7 @@
 //! One peer: it joins the Raft rules, the replicated state, the disk and the network, and lets
 //! callers propose and wait. All state is behind one lock that is never held across an await.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub struct Inner {
     pub disabled: HashMap<(String, u32, u64), Instant>,
     /// When we last asked for something about our own replica (collection, shard).
     pub asked: HashMap<(String, u32), Instant>,
+    /// Shards (collection, shard) for which a write of this process got past tick 0.
+    pub clocks: HashSet<(String, u32)>,
     soft: (Role, u64),
     disk: Disk,
     saved_log: u64,
@@ -114,6 +116,7 @@ impl Node {
             last_update: jiff::Timestamp::now(),
             disabled: HashMap::new(),
             asked: HashMap::new(),
+            clocks: HashSet::new(),
             disk,
             saved_log,
             saved_state: hard,

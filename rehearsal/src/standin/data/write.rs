@@ -59,7 +59,26 @@ pub async fn upsert(
     join_all(writes).await.into_iter().collect()
 }
 
+/// The first write that this process coordinates for a shard carries tick 0, which every replica
+/// refuses so that the clock catches up; then it is repeated (upstream replica_set/update.rs).
+/// A replica that cannot be reached shows in the first round already: if it cannot be marked Dead,
+/// the second round never comes and nothing is written.
 async fn write_shard(
+    node: &Arc<Node>,
+    name: &str,
+    shard_id: u32,
+    points: Vec<Value>,
+    wait: bool,
+) -> Result<(), ApiError> {
+    let key = (name.to_owned(), shard_id);
+    if !node.read(|inner| inner.clocks.contains(&key)) {
+        send_to_replicas(node, name, shard_id, Vec::new(), wait).await?;
+        node.change(|inner| inner.clocks.insert(key));
+    }
+    send_to_replicas(node, name, shard_id, points, wait).await
+}
+
+async fn send_to_replicas(
     node: &Arc<Node>,
     name: &str,
     shard_id: u32,
