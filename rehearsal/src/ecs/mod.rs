@@ -71,6 +71,7 @@ struct Shared {
 
 struct State {
     desired: usize,
+    closed: bool,
     tasks: Vec<Arc<Task>>,
     overrides: BTreeMap<String, String>,
     reuse: bool,
@@ -93,6 +94,7 @@ impl Ecs {
         let guard = std::env::current_exe().context("find this program")?;
         let state = State {
             desired: 0,
+            closed: false,
             tasks: Vec::new(),
             overrides: BTreeMap::new(),
             reuse: false,
@@ -210,7 +212,11 @@ impl Ecs {
 impl Ecs {
     /// Ends everything: nothing is wanted any more and every process is killed.
     pub fn close(&self) {
-        lock(&self.shared.state).desired = 0;
+        {
+            let mut state = lock(&self.shared.state);
+            state.desired = 0;
+            state.closed = true;
+        }
         for task in self.tasks() {
             task.destroy();
         }
@@ -247,14 +253,17 @@ async fn schedule(shared: Arc<Shared>) {
 }
 
 impl Shared {
+    /// Places to fill now. The place of a task that has just ended is not free yet, whoever else
+    /// woke the scheduler: a task that ends at once must not be launched hundreds of times.
     fn missing(&self) -> usize {
         let state = lock(&self.state);
-        let live = state
+        let free = |exit: Exit| exit.at.elapsed() >= timing::REPLACE;
+        let kept = state
             .tasks
             .iter()
-            .filter(|task| task.ended().is_none())
+            .filter(|task| !task.ended().is_some_and(free))
             .count();
-        state.desired.saturating_sub(live)
+        state.desired.saturating_sub(kept)
     }
 
     async fn launch(self: &Arc<Self>) -> Result<()> {
@@ -374,6 +383,9 @@ impl Shared {
     }
 
     async fn ended(&self, task: &Arc<Task>, exit: Exit) {
+        if lock(&self.state).closed {
+            return;
+        }
         self.timeline
             .push(Kind::Ecs, &[task.number], format!("ended: {exit}"));
         if task.wanted() == Wanted::Restarted {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use fuser::{
 };
 
 use super::Fault;
+use super::translate::{attributes, kind, options};
 use crate::lock;
 
 /// Nothing is cached by the kernel, so that every operation meets the fault.
@@ -148,51 +149,6 @@ impl Through {
         }
         Ok(all)
     }
-}
-
-fn kind(metadata: &Metadata) -> FileType {
-    if metadata.is_dir() {
-        FileType::Directory
-    } else if metadata.is_symlink() {
-        FileType::Symlink
-    } else {
-        FileType::RegularFile
-    }
-}
-
-fn attributes(metadata: &Metadata, root: bool) -> FileAttr {
-    let time = |at: io::Result<SystemTime>| at.unwrap_or(SystemTime::UNIX_EPOCH);
-    FileAttr {
-        ino: if root {
-            INodeNo::ROOT
-        } else {
-            INodeNo(metadata.ino())
-        },
-        size: metadata.size(),
-        blocks: metadata.blocks(),
-        atime: time(metadata.accessed()),
-        mtime: time(metadata.modified()),
-        ctime: time(metadata.modified()),
-        crtime: SystemTime::UNIX_EPOCH,
-        kind: kind(metadata),
-        perm: (metadata.mode() & 0o7777) as u16,
-        nlink: metadata.nlink() as u32,
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-        rdev: 0,
-        blksize: 4096,
-        flags: 0,
-    }
-}
-
-fn options(flags: i32) -> OpenOptions {
-    let mode = flags & 0o3; // O_ACCMODE
-    let mut options = OpenOptions::new();
-    options.read(mode != 1).write(mode != 0);
-    // O_CREAT, O_EXCL, O_TRUNC: the kernel turns append into offsets, and asks for the others
-    // explicitly.
-    options.custom_flags(flags & (0o200 | 0o1000));
-    options
 }
 
 /// Runs one operation behind the gate and sends its answer.

@@ -2,6 +2,7 @@
 //! Owns: the directory, faults, and reading records as a witness. Must not: write records.
 
 pub mod fuse;
+mod translate;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
