@@ -204,7 +204,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:12px;p
 .grid{stroke:var(--line)}.tick{fill:var(--soft);text-anchor:middle;font-size:11px}
 .who{fill:var(--ink);font-weight:600}.where{fill:var(--soft);font-size:11px}
 .gen{fill:var(--member);opacity:.35}.gen.wrong{fill:var(--bad);opacity:.9}.genname{fill:var(--ink);font-size:11px}
-.mark{fill:var(--ink);font-size:9px;text-anchor:middle;cursor:default}
+.mark{fill:var(--ink);font-size:11px;font-weight:700;text-anchor:middle;cursor:default}
 svg .leader,.k.leader{fill:#e0a100;background:#e0a100}
 .fault line{stroke:var(--fault);stroke-dasharray:3 3}.fault text{fill:var(--fault);text-anchor:middle;font-size:14px}
 .violation line{stroke:var(--bad);stroke-width:2}.violation text{fill:var(--bad);text-anchor:middle;font-size:15px}
