@@ -23,7 +23,11 @@ const REST: u16 = 6333;
 /// # Errors
 /// When it cannot be built.
 pub fn client() -> reqwest::Result<reqwest::Client> {
+    // Every question has its own connection: while one is kept alive and asked every 50 ms, a Qdrant
+    // that was told to stop waits for it (actix, graceful shutdown), and the witness would be the
+    // fault.
     reqwest::Client::builder()
+        .pool_max_idle_per_host(0)
         .timeout(timing::ASK)
         .no_proxy()
         .build()
