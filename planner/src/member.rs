@@ -82,13 +82,16 @@ fn our_store<'a>(settings: &Settings, seen: &'a Observation, stamp: &Stamp) -> O
 /// Does the formed generation follow from ours, claim by claim?
 fn chain(store: &Store, formed: &Formed, ours: &GenerationId) -> Result<(), String> {
     let mut at = formed.previous.as_ref();
+    let mut above = formed.generation.number;
     while let Some(id) = at {
         if id == ours {
             return Ok(());
         }
-        if id.number <= ours.number {
+        // Only ever downwards: records that name each other would be followed for ever.
+        if id.number <= ours.number || id.number >= above {
             return Err(format!("{} follows {id}, not {ours}", formed.generation));
         }
+        above = id.number;
         at = match store
             .generations
             .get(&id.number)
