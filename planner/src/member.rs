@@ -61,7 +61,16 @@ pub(crate) fn superseded(
         .filter(|formed| formed.store_id == stamp.store_id)
         .max_by_key(|formed| formed.generation.number)?;
     if higher.generation.number > ours.number {
-        return Some(make_way(seen, &higher.generation));
+        // The number alone proves nothing (R9). What lies between is for the store to say.
+        return Some(match &higher.previous {
+            Some(previous) if previous == ours || previous.number > ours.number => {
+                make_way(seen, &higher.generation)
+            }
+            _ => {
+                let what = format!("a peer's {} does not follow {ours}", higher.generation);
+                fence(seen, Alarm::BrokenChain(what))
+            }
+        });
     }
     if higher.generation.number == ours.number && higher.generation != *ours {
         let what = format!("a peer says {}, this disk {ours}", higher.generation);
