@@ -182,7 +182,8 @@ fn removed(
         }
     }
     if without <= with {
-        memory.listed = true;
+        // Silence of all others is no word of theirs.
+        memory.listed |= with > 1;
         memory.unlisted = Duration::ZERO;
         return None;
     }
