@@ -61,7 +61,16 @@ pub(crate) fn superseded(
         .filter(|formed| formed.store_id == stamp.store_id)
         .max_by_key(|formed| formed.generation.number)?;
     if higher.generation.number > ours.number {
-        return Some(make_way(seen, &higher.generation));
+        // The number alone proves nothing (R9). What lies between is for the store to say.
+        return Some(match &higher.previous {
+            Some(previous) if previous == ours || previous.number > ours.number => {
+                make_way(seen, &higher.generation)
+            }
+            _ => {
+                let what = format!("a peer's {} does not follow {ours}", higher.generation);
+                fence(seen, Alarm::BrokenChain(what))
+            }
+        });
     }
     if higher.generation.number == ours.number && higher.generation != *ours {
         let what = format!("a peer says {}, this disk {ours}", higher.generation);
@@ -82,13 +91,16 @@ fn our_store<'a>(settings: &Settings, seen: &'a Observation, stamp: &Stamp) -> O
 /// Does the formed generation follow from ours, claim by claim?
 fn chain(store: &Store, formed: &Formed, ours: &GenerationId) -> Result<(), String> {
     let mut at = formed.previous.as_ref();
+    let mut above = formed.generation.number;
     while let Some(id) = at {
         if id == ours {
             return Ok(());
         }
-        if id.number <= ours.number {
+        // Only ever downwards: records that name each other would be followed for ever.
+        if id.number <= ours.number || id.number >= above {
             return Err(format!("{} follows {id}, not {ours}", formed.generation));
         }
+        above = id.number;
         at = match store
             .generations
             .get(&id.number)
@@ -170,7 +182,8 @@ fn removed(
         }
     }
     if without <= with {
-        memory.listed = true;
+        // Silence of all others is no word of theirs.
+        memory.listed |= with > 1;
         memory.unlisted = Duration::ZERO;
         return None;
     }

@@ -90,7 +90,8 @@ impl DnsMemory {
         };
         self.listed.values_mut().for_each(|age| *age += step);
         self.listed.retain(|_, age| *age <= settings.dns_settle);
-        let mut new = false;
+        // The time before the first answer is not time in which answers arrived.
+        let mut new = self.answers.is_empty();
         for address in answer {
             new |= self.listed.insert(*address, Duration::ZERO).is_none();
         }
