@@ -1,4 +1,12 @@
 //! The rules of `docs/architecture.md`, one test per behaviour.
+#![allow(
+    clippy::type_complexity,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tables of named changes, and helpers of tests that may fail loudly"
+)]
 
 #[path = "rules/cluster.rs"]
 mod cluster;
