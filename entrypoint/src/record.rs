@@ -131,8 +131,9 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A round has decided. Gives whether it decided something else than the one before.
-    pub fn decided(&mut self, seen: &Observation, decided: &Decision) -> bool {
+    /// A round has decided; `record` is its [`decision`]. Gives whether it decided something else
+    /// than the one before.
+    pub fn decided(&mut self, seen: &Observation, decided: &Decision, record: &Value) -> bool {
         let kind = std::mem::discriminant(&decided.reason);
         // A reason with a running count is one reason; its kind tells.
         let now = (
@@ -142,7 +143,6 @@ impl Journal {
         );
         let changed = self.said.as_ref() != Some(&now);
         if changed {
-            let record = decision(seen, decided);
             tracing::info!(
                 event = events::DECISION,
                 phase = now.0,

@@ -40,7 +40,6 @@ pub struct Task {
     /// What we say in our member record until the next decision.
     state: State,
     generation: Option<GenerationId>,
-    aside: bool,
     lease: u64,
     probe_commit: bool,
     last_round: Option<Instant>,
@@ -112,7 +111,6 @@ impl Task {
             board,
             state,
             generation,
-            aside: seen.aside,
             lease: 0,
             probe_commit: false,
             last_round: None,
@@ -175,11 +173,11 @@ impl Task {
         let decision = planner::decide(&self.settings, &mut self.memory, elapsed, &seen);
         self.state = decision.state;
         self.generation.clone_from(&decision.generation);
-        self.aside = seen.disk.aside;
         self.probe_commit = decision.probe_commit;
         // Said before it is done, so that nobody takes us for empty while we act.
-        self.publish(&seen, &decision);
-        if self.journal.decided(&seen, &decision) {
+        let record = record::decision(&seen, &decision);
+        self.publish(&seen, &decision, &record);
+        if self.journal.decided(&seen, &decision, &record) {
             self.stirred = Instant::now();
         }
         if decision.renew_lease {
@@ -240,11 +238,10 @@ impl Task {
         }
     }
 
-    fn publish(&mut self, seen: &Observation, decision: &Decision) {
+    fn publish(&mut self, seen: &Observation, decision: &Decision, record: &serde_json::Value) {
         let info = self.qdrant.last();
         let child = self.qdrant.describe();
         let troubles: Vec<_> = self.journal.store_troubles().collect();
-        let record = record::decision(seen, decision);
         self.board.send_modify(|board| {
             board.turned = Instant::now();
             let status = &mut board.status;
@@ -292,7 +289,7 @@ impl Task {
             status.alarms = decision.alarms.iter().map(ToString::to_string).collect();
             status.alarms.extend(troubles);
             status.child = child;
-            status.decision = record;
+            status.decision.clone_from(record);
         });
     }
 

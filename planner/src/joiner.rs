@@ -85,6 +85,7 @@ pub(crate) fn lost_with_nothing(
     Some(leave(seen, Reason::MayFoundAgain(stamp.generation.clone())).state(State::Stuck))
 }
 
+/// Qdrant is stopped and no believed peer of our generation answers.
 fn nobody(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &Stamp) -> Decision {
     // A claim upon our generation may have died half way; anyone may abandon it.
     if let Observed::Known(store) = &seen.store
@@ -99,10 +100,7 @@ fn nobody(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &
     if store_lost_it && !seen.disk.joined && !seen.disk.collections {
         // Nobody answers, the store knows nothing of this generation, and nothing is here.
         let reason = Reason::Unverified("the store knows no formed generation".to_owned());
-        return match seen.child {
-            Child::Running(_) => Decision::act(Phase::Fenced, Action::Kill, reason),
-            _ => Decision::act(Phase::Fenced, Action::Discard(Discard::Dataless), reason),
-        };
+        return Decision::act(Phase::Fenced, Action::Discard(Discard::Dataless), reason);
     }
     Decision::wait(
         Phase::Waiting,
