@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, svg};
+use super::{PHASES, Report, svg};
 use crate::run::{CaseReport, Outcome};
 use crate::timeline::Kind;
 
@@ -79,19 +79,7 @@ fn totals(html: &mut String, report: &Report) {
 
 fn legend(html: &mut String) {
     html.push_str("<p class=\"legend\">");
-    for phase in [
-        "starting",
-        "discovering",
-        "waiting",
-        "founding",
-        "joining",
-        "member",
-        "fenced",
-        "blocked",
-        "stopping",
-        "silent",
-        "paused",
-    ] {
+    for phase in PHASES {
         let _ = write!(html, "<span><i class=\"k p-{phase}\"></i>{phase}</span>");
     }
     html.push_str(

@@ -13,6 +13,21 @@ use crate::world::Plan;
 
 use self::figures::Spread;
 
+/// The phases that have a colour of their own, in the order of the legend.
+const PHASES: [&str; 11] = [
+    "starting",
+    "discovering",
+    "waiting",
+    "founding",
+    "joining",
+    "member",
+    "fenced",
+    "blocked",
+    "stopping",
+    "silent",
+    "paused",
+];
+
 /// Everything, as `--json` writes it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {

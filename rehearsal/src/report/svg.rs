@@ -6,6 +6,7 @@ use std::fmt::Write;
 use crate::run::CaseReport;
 use crate::timeline::Kind;
 
+use super::PHASES;
 use super::html::escape;
 
 const LEFT: f64 = 150.0;
@@ -71,20 +72,7 @@ pub fn draw(case: &CaseReport) -> String {
 
 /// Phases have colours of their own; anything new is drawn neutral.
 fn class(phase: &str) -> &str {
-    const KNOWN: &[&str] = &[
-        "starting",
-        "discovering",
-        "waiting",
-        "founding",
-        "joining",
-        "member",
-        "fenced",
-        "blocked",
-        "stopping",
-        "silent",
-        "paused",
-    ];
-    KNOWN
+    PHASES
         .iter()
         .find(|known| **known == phase)
         .copied()
