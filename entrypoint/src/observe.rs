@@ -3,21 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use futures::StreamExt;
 use planner::ids::GenerationId;
 use planner::observed::Observed;
 use planner::records::{Formed, Stage, State};
 use planner::view::{Disk as DiskView, Dns, Observation, Probe as Seen, Store};
-use qdrant_api::ApiKey;
+use qdrant_api::Client;
 
 use crate::config::{Config, DnsType};
 use crate::discovery::{
     Answer, DiscoveryError, Ports, Probe, Prober, RecordKind, Resolver, ResolverConfig,
 };
 use crate::ledger::{Depth, Ledger};
-use crate::qdrant::{Qdrant, client_at, read_proof};
+use crate::qdrant::{Qdrant, read_proof};
 
 /// At most so many proofs are read at a time.
 const PROOFS_AT_ONCE: usize = 8;
@@ -31,8 +30,8 @@ pub struct Senses {
     prober: Prober,
     own: IpAddr,
     http_port: u16,
-    api_key: Option<ApiKey>,
-    timeout: Duration,
+    /// Asks the peers' Qdrants; where, is said each time.
+    qdrants: Client,
     /// Addresses that the store named last; asked also while the store does not answer.
     known: BTreeSet<IpAddr>,
 }
@@ -49,8 +48,9 @@ pub struct Wanted<'a> {
 }
 
 impl Senses {
-    /// Sets the senses up.
-    pub fn new(config: &Config, own: IpAddr) -> Result<Self, DiscoveryError> {
+    /// Sets the senses up; `qdrant` is the client of our own Qdrant, whose key and connections serve
+    /// for the peers' as well.
+    pub fn new(config: &Config, own: IpAddr, qdrant: &Client) -> Result<Self, DiscoveryError> {
         let resolver = config
             .dns_name
             .as_ref()
@@ -77,11 +77,7 @@ impl Senses {
             prober: Prober::new(ports, key, config.probe_timeout)?,
             own,
             http_port: config.qdrant.http_port,
-            api_key: key
-                .map(ApiKey::new)
-                .transpose()
-                .map_err(|_| DiscoveryError::ApiKey)?,
-            timeout: config.probe_timeout,
+            qdrants: qdrant.with_timeout(config.probe_timeout),
             known: BTreeSet::new(),
         })
     }
@@ -166,9 +162,8 @@ impl Senses {
     }
 
     async fn proof(&self, address: IpAddr) -> Option<Formed> {
-        let at = SocketAddr::new(address, self.http_port);
-        let client = client_at(at, self.api_key.clone(), self.timeout).ok()?;
-        match read_proof(&client).await {
+        let base = SocketAddr::new(address, self.http_port).try_into().ok()?;
+        match read_proof(&self.qdrants.at(base)).await {
             Ok(proof) => proof,
             Err(why) => {
                 tracing::debug!("{address} says that it is a member and gives no proof: {why}");

@@ -99,7 +99,8 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         StoreHandle::start(Arc::new(store), config.store_timeout).context("start the store")?;
     let ledger = Ledger::new(store, identity.task.as_str().into());
     let qdrant = Qdrant::new(&config, identity.address).context("prepare Qdrant")?;
-    let senses = Senses::new(&config, identity.address).context("prepare discovery")?;
+    let senses =
+        Senses::new(&config, identity.address, qdrant.client()).context("prepare discovery")?;
     announce(&config, &identity, &ledger);
     let at = SocketAddr::new(config.bind, config.control_port);
     let listener = control::bind(at)

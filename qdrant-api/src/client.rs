@@ -83,6 +83,15 @@ impl Client {
         }
     }
 
+    /// The same client for another node: its connections are kept in one pool.
+    #[must_use]
+    pub fn at(&self, base: BaseUrl) -> Self {
+        Self {
+            base,
+            ..self.clone()
+        }
+    }
+
     /// The node this client asks.
     #[must_use]
     pub fn base(&self) -> &BaseUrl {

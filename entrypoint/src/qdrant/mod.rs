@@ -2,6 +2,8 @@
 //!
 //! Restarts are paced by `planner::restart`; whether it may run at all is the planner's.
 
+mod watch;
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -10,23 +12,17 @@ use std::time::{Duration, Instant};
 
 use planner::ids::PeerId;
 use planner::observed::Observed;
-use planner::records::{FORMED_KEY, Formed, PROBE_KEY};
+use planner::records::{FORMED_KEY, Formed};
 use planner::restart::{RestartPolicy, Restarts};
 use planner::view::{Child as ChildView, Qdrant as View};
-use qdrant_api::{ApiKey, BaseUrl, Client, Cluster, ClusterInfo, ConsensusThread, Readiness};
-use tokio::task::JoinHandle;
+use qdrant_api::{ApiKey, BaseUrl, Client, Cluster, ClusterInfo, ConsensusThread};
 
 use crate::child::recovery::{self, Recovery};
 use crate::child::{self, Child, Environment, Exit, Oom, Output, SpawnError, Spec, Stopped};
 use crate::config::Config;
 use crate::events;
 
-/// Longer than a metadata operation takes to fail without a quorum (facts: section 7, 10 s).
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(12);
-/// The pause between two questions for readiness.
-const READY_PAUSE: Duration = Duration::from_millis(50);
-/// The pause between two probe writes.
-const COMMIT_PAUSE: Duration = Duration::from_secs(5);
+use self::watch::{CommitProbe, ReadyWatch};
 
 /// What went wrong with our own Qdrant.
 #[derive(Debug, thiserror::Error)]
@@ -376,14 +372,15 @@ impl Qdrant {
 }
 
 /// A client for the REST interface at this address.
-pub fn client_at(
+fn client_at(
     at: SocketAddr,
     api_key: Option<ApiKey>,
     timeout: Duration,
 ) -> Result<Client, QdrantError> {
-    let text = format!("http://{at}");
-    let error = |e: Box<dyn std::error::Error + Send + Sync>| QdrantError::Client(text.clone(), e);
-    let base = text.parse::<BaseUrl>().map_err(|e| error(Box::new(e)))?;
+    let error = |e: Box<dyn std::error::Error + Send + Sync>| {
+        QdrantError::Client(format!("http://{at}"), e)
+    };
+    let base = BaseUrl::try_from(at).map_err(|e| error(Box::new(e)))?;
     Client::new(base, api_key, timeout).map_err(|e| error(Box::new(e)))
 }
 
@@ -399,72 +396,5 @@ pub async fn read_proof(client: &Client) -> Result<Option<Formed>, String> {
         Some(value) => serde_json::from_value(value)
             .map(Some)
             .map_err(|error| format!("the key {FORMED_KEY} is not ours to read: {error}")),
-    }
-}
-
-/// Asks `/readyz` in the background until it says 200, which is final (facts: T11): it comes
-/// forward only by being asked, and takes up to half a second to answer.
-#[derive(Debug, Default)]
-struct ReadyWatch {
-    asking: Option<JoinHandle<()>>,
-}
-
-impl ReadyWatch {
-    fn look(&mut self, client: &Client) -> bool {
-        let asking = self.asking.get_or_insert_with(|| {
-            let client = client.clone();
-            tokio::spawn(async move {
-                while !matches!(client.readyz().await, Ok(Readiness::Ready)) {
-                    tokio::time::sleep(READY_PAUSE).await;
-                }
-            })
-        });
-        asking.is_finished()
-    }
-}
-
-impl Drop for ReadyWatch {
-    fn drop(&mut self) {
-        if let Some(asking) = &self.asking {
-            asking.abort();
-        }
-    }
-}
-
-/// Writes a key and waits for the commit, in the background, while there is doubt.
-#[derive(Debug, Default)]
-struct CommitProbe {
-    running: Option<JoinHandle<bool>>,
-    last: Option<(bool, Instant)>,
-}
-
-impl CommitProbe {
-    fn look(&mut self, client: &Client, wanted: bool) -> Option<bool> {
-        if let Some(task) = &mut self.running
-            && task.is_finished()
-        {
-            let task = self.running.take()?;
-            // A finished task's result is there at once.
-            let committed = futures::FutureExt::now_or_never(task).and_then(Result::ok)?;
-            self.last = Some((committed, Instant::now()));
-        }
-        if !wanted {
-            if self.running.is_none() {
-                self.last = None;
-            }
-            return self.last.map(|(committed, _)| committed);
-        }
-        let due = self.last.is_none_or(|(_, at)| at.elapsed() > COMMIT_PAUSE);
-        if self.running.is_none() && due {
-            let client = client.with_timeout(COMMIT_TIMEOUT);
-            self.running = Some(tokio::spawn(async move {
-                let value = serde_json::json!({ "format": planner::records::FORMAT });
-                client
-                    .put_metadata_key(PROBE_KEY, &value, true)
-                    .await
-                    .is_ok()
-            }));
-        }
-        self.last.map(|(committed, _)| committed)
     }
 }

@@ -1,0 +1,81 @@
+//! Two slow questions to our own Qdrant, asked beside the rounds so that none waits for them.
+
+use std::time::{Duration, Instant};
+
+use planner::records::PROBE_KEY;
+use qdrant_api::{Client, Readiness};
+use tokio::task::JoinHandle;
+
+/// Longer than a metadata operation takes to fail without a quorum (facts: section 7, 10 s).
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(12);
+/// The pause between two questions for readiness.
+const READY_PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two probe writes.
+const COMMIT_PAUSE: Duration = Duration::from_secs(5);
+
+/// Asks `/readyz` in the background until it says 200, which is final (facts: T11): it comes
+/// forward only by being asked, and takes up to half a second to answer.
+#[derive(Debug, Default)]
+pub(super) struct ReadyWatch {
+    asking: Option<JoinHandle<()>>,
+}
+
+impl ReadyWatch {
+    pub(super) fn look(&mut self, client: &Client) -> bool {
+        let asking = self.asking.get_or_insert_with(|| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                while !matches!(client.readyz().await, Ok(Readiness::Ready)) {
+                    tokio::time::sleep(READY_PAUSE).await;
+                }
+            })
+        });
+        asking.is_finished()
+    }
+}
+
+impl Drop for ReadyWatch {
+    fn drop(&mut self) {
+        if let Some(asking) = &self.asking {
+            asking.abort();
+        }
+    }
+}
+
+/// Writes a key and waits for the commit, in the background, while there is doubt.
+#[derive(Debug, Default)]
+pub(super) struct CommitProbe {
+    running: Option<JoinHandle<bool>>,
+    last: Option<(bool, Instant)>,
+}
+
+impl CommitProbe {
+    pub(super) fn look(&mut self, client: &Client, wanted: bool) -> Option<bool> {
+        if let Some(task) = &mut self.running
+            && task.is_finished()
+        {
+            let task = self.running.take()?;
+            // A finished task's result is there at once.
+            let committed = futures::FutureExt::now_or_never(task).and_then(Result::ok)?;
+            self.last = Some((committed, Instant::now()));
+        }
+        if !wanted {
+            if self.running.is_none() {
+                self.last = None;
+            }
+            return self.last.map(|(committed, _)| committed);
+        }
+        let due = self.last.is_none_or(|(_, at)| at.elapsed() > COMMIT_PAUSE);
+        if self.running.is_none() && due {
+            let client = client.with_timeout(COMMIT_TIMEOUT);
+            self.running = Some(tokio::spawn(async move {
+                let value = serde_json::json!({ "format": planner::records::FORMAT });
+                client
+                    .put_metadata_key(PROBE_KEY, &value, true)
+                    .await
+                    .is_ok()
+            }));
+        }
+        self.last.map(|(committed, _)| committed)
+    }
+}
