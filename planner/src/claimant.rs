@@ -1,7 +1,7 @@
 //! A task whose disk belongs to a claim: bring it up, form it, or give it up (rule R4).
 
 use crate::claims::{self, Refusal};
-use crate::decision::{Action, Decision, Discard, Phase, Reason};
+use crate::decision::{Action, Alarm, Decision, Discard, Phase, Reason};
 use crate::memory::Memory;
 use crate::observed::Observed;
 use crate::records::{Outcome, Stamp, State};
@@ -11,16 +11,20 @@ use crate::view::{Child, Observation};
 /// Decides for a disk in stage *founding*.
 pub(crate) fn decide(
     settings: &Settings,
-    memory: &Memory,
+    memory: &mut Memory,
     seen: &Observation,
     stamp: &Stamp,
 ) -> Decision {
     let mut decision = rules(settings, memory, seen, stamp);
-    decision.state = State::Claiming;
+    // Collections here would be somebody's, whatever became of the claim.
+    decision.state = match seen.disk.collections && decision.phase == Phase::Fenced {
+        true => State::HoldsData,
+        false => State::Claiming,
+    };
     decision
 }
 
-fn rules(settings: &Settings, memory: &Memory, seen: &Observation, stamp: &Stamp) -> Decision {
+fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &Stamp) -> Decision {
     let store = match &seen.store {
         Observed::Known(store) => store,
         // Without the store nothing can be formed, and a claim that is not formed serves nobody.
@@ -41,11 +45,12 @@ fn rules(settings: &Settings, memory: &Memory, seen: &Observation, stamp: &Stamp
             );
         }
         Some(ours) => match &ours.outcome {
-            Some(Outcome::Formed(formed)) => {
+            Some(Outcome::Formed(formed)) if formed.generation == stamp.generation => {
                 let action = Action::Settle(formed.clone());
                 return Decision::act(Phase::Founding, action, Reason::FormedReadBack);
             }
-            Some(Outcome::Abandoned { .. }) => {
+            // Also when a record of an earlier life of the store stands there.
+            Some(_) => {
                 return give_up(
                     seen,
                     Discard::ClaimAbandoned {
@@ -59,9 +64,21 @@ fn rules(settings: &Settings, memory: &Memory, seen: &Observation, stamp: &Stamp
         None => {}
     }
     // R3 once more, now: what allowed the claim may have changed since.
-    match claims::may_found(settings, memory, seen, store, stamp.previous.as_ref()) {
+    let allowed = match store.next_number() > number.saturating_add(1) {
+        true => Err(Refusal::Never("a higher number is claimed".to_owned())),
+        false => claims::may_found(settings, memory, seen, store, stamp.previous.as_ref()),
+    };
+    match allowed {
         Ok((_, alarm)) => {
-            let mut decision = go_on(seen, ours.is_some());
+            if let Some(decision) = never_leads(settings, memory, seen, stamp, ours.is_some()) {
+                return decision;
+            }
+            // A store that was emptied since has lost its name, or got another one.
+            let named = store
+                .identity
+                .as_ref()
+                .is_some_and(|identity| identity.store_id == stamp.store_id);
+            let mut decision = go_on(seen, ours.is_some() && named);
             decision.alarms.extend(alarm);
             decision
         }
@@ -113,10 +130,38 @@ fn go_on(seen: &Observation, claim_seen: bool) -> Decision {
     decision
 }
 
-/// Kill first of all, then wipe: what never formed was never served.
+/// A claim is not held for ever: when Qdrant does not come up here, somebody else may try.
+fn never_leads(
+    settings: &Settings,
+    memory: &mut Memory,
+    seen: &Observation,
+    stamp: &Stamp,
+    claim_seen: bool,
+) -> Option<Decision> {
+    if matches!(&seen.child, Child::Running(Observed::Known(qdrant)) if qdrant.leads) {
+        return None;
+    }
+    memory.bringing_up = (memory.bringing_up + memory.step).min(settings.loss_timeout);
+    if !claim_seen || memory.bringing_up < settings.loss_timeout {
+        return None;
+    }
+    let why = format!("it did not lead for {:.0?}", settings.loss_timeout);
+    let action = Action::Abandon {
+        number: stamp.generation.number,
+        why: why.clone(),
+    };
+    let reason = Reason::ClaimOvertaken(why.clone());
+    Some(Decision::act(Phase::Founding, action, reason).alarm(Alarm::FoundingFails(why)))
+}
+
+/// Kill first of all, then wipe: what never formed was never served. A collection there was made
+/// through a port that nobody was sent to; it is kept for a person all the same.
 fn give_up(seen: &Observation, why: Discard, reason: Reason) -> Decision {
     match seen.child {
         Child::Running(_) => Decision::act(Phase::Fenced, Action::Kill, reason),
+        _ if seen.disk.collections => {
+            Decision::wait(Phase::Fenced, reason).alarm(Alarm::RemovedWithData)
+        }
         Child::Stopped | Child::Resting(_) => {
             Decision::act(Phase::Fenced, Action::Discard(why), reason)
         }

@@ -4,7 +4,6 @@
 use crate::decision::{Alarm, Reason};
 use crate::ids::GenerationId;
 use crate::memory::Memory;
-use crate::records::Identity;
 use crate::settings::Settings;
 use crate::view::{Observation, Store};
 use crate::witness;
@@ -33,8 +32,12 @@ pub(crate) fn may_found(
     store: &Store,
     previous: Option<&GenerationId>,
 ) -> Result<(Reason, Option<Alarm>), Refusal> {
-    if let Some(alarm) = foreign(settings, store.identity.as_ref()) {
+    if let Some(alarm) = foreign(settings, store) {
         return Err(Refusal::NotYet(Reason::SeeAlarm, Some(alarm)));
+    }
+    if seen.disk.aside {
+        // Whoever kept it may want it back: a restore comes before a new, empty cluster.
+        return Err(Refusal::NotYet(Reason::SeeAlarm, Some(Alarm::AsideKept)));
     }
     let formed = store.formed().map(|formed| &formed.generation);
     if formed != previous {
@@ -79,6 +82,16 @@ pub(crate) fn may_found(
                     "it lists members of a cluster and no formed generation: {why}"
                 ))));
             }
+            // There was a cluster: its other members may live where we do not look.
+            if let Some(address) = witness::stuck(seen)
+                && !memory.silence.complete(settings)
+            {
+                let why = format!(
+                    "its generation is stuck; the others have been silent for {:.0?}",
+                    memory.silence.lasted()
+                );
+                return Err(Refusal::not_yet(Reason::NotEmpty(address, why)));
+            }
             if store.sets {
                 let why = "it holds snapshot sets and no formed generation".to_owned();
                 return Err(Refusal::not_yet(Reason::StoreUnknown(why)));
@@ -95,7 +108,7 @@ pub(crate) fn may_found(
             }
             witness::all_give_way(settings, seen, store, &addresses, Some(lost))
                 .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
-            if store.sets && !settings.adopt_fresh {
+            if store.sets && !adopts(settings, store) {
                 let alarm = Alarm::RestoreNeeded(lost.clone());
                 return Err(Refusal::NotYet(Reason::SeeAlarm, Some(alarm)));
             }
@@ -108,20 +121,30 @@ pub(crate) fn may_found(
 }
 
 /// The store belongs to another service, or to another stack and nobody told us to take it over.
-pub(crate) fn foreign(settings: &Settings, identity: Option<&Identity>) -> Option<Alarm> {
-    let identity = identity?;
+pub(crate) fn foreign(settings: &Settings, store: &Store) -> Option<Alarm> {
+    let identity = store.identity.as_ref()?;
     if identity.service != settings.service {
         return Some(Alarm::ForeignStore(format!(
             "it was made by service {:?}, we are {:?}",
             identity.service, settings.service
         )));
     }
-    match (&identity.stack, &settings.stack) {
-        (Some(its), Some(ours)) if its != ours && !settings.adopt_fresh => {
-            Some(Alarm::ForeignStore(format!(
-                "it was made by stack {its:?}, we are {ours:?}; ENTRYPOINT_ADOPT_STORE=fresh takes it over and gives up what it held"
-            )))
-        }
-        _ => None,
-    }
+    let (its, ours) = other_stack(settings, store)?;
+    (!settings.adopt_fresh).then(|| {
+        Alarm::ForeignStore(format!(
+            "its cluster is of stack {its:?}, we are {ours:?}; ENTRYPOINT_ADOPT_STORE=fresh takes it over and gives up what it held"
+        ))
+    })
+}
+
+/// The stack whose cluster the store holds, and ours, when both are named and differ.
+fn other_stack<'a>(settings: &'a Settings, store: &'a Store) -> Option<(&'a str, &'a str)> {
+    let (its, ours) = (store.stack()?, settings.stack.as_deref()?);
+    (its != ours).then_some((its, ours))
+}
+
+/// We were told to give up what another stack left here. Says nothing about a cluster of our own
+/// stack, so the setting may stay for ever.
+fn adopts(settings: &Settings, store: &Store) -> bool {
+    settings.adopt_fresh && other_stack(settings, store).is_some()
 }

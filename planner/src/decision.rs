@@ -66,7 +66,7 @@ impl fmt::Display for Phase {
 
 /// What the shell does. Each is idempotent; each destructive one names what must still hold when
 /// it is carried out (see [`crate::destruction`]).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Nothing.
     Wait,
@@ -121,7 +121,7 @@ pub enum Action {
 }
 
 /// On what ground a disk is wiped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Discard {
     /// The claim was abandoned, so nothing here was ever served.
     ClaimAbandoned {
@@ -342,6 +342,21 @@ pub enum Alarm {
     Unreadable(String),
     /// The tokens of two generations do not chain.
     BrokenChain(String),
+    /// Data of this generation is here and its consensus cannot commit: too few voters are left.
+    QuorumLost {
+        /// The generation.
+        generation: GenerationId,
+        /// Tasks of the generation that answer, ourselves included.
+        answering: usize,
+        /// Peers in Raft.
+        voters: usize,
+    },
+    /// The store lost the records of the living generation and cannot take them back.
+    Unrecorded(GenerationId),
+    /// A cluster is lost, and this task keeps data that was set aside.
+    AsideKept,
+    /// Qdrant never came to lead the generation that we claimed.
+    FoundingFails(String),
 }
 
 impl fmt::Display for Alarm {
@@ -372,6 +387,25 @@ impl fmt::Display for Alarm {
             Self::Unreadable(what) => write!(
                 f,
                 "somebody is alive whom we cannot read ({what}): this task waits; was the API key changed, or does the address belong to somebody else?"
+            ),
+            Self::QuorumLost {
+                generation,
+                answering,
+                voters,
+            } => write!(
+                f,
+                "generation {generation} cannot commit: {answering} of {voters} voters answer; this version does not begin a new quorum by itself: bring the missing tasks back, or restore"
+            ),
+            Self::Unrecorded(generation) => write!(
+                f,
+                "the store was emptied under generation {generation} and another record stands in its place: remove the store's generations directory, the members write theirs again"
+            ),
+            Self::AsideKept => f.write_str(
+                "nobody can found while this task keeps data that was set aside: save it or end the task",
+            ),
+            Self::FoundingFails(what) => write!(
+                f,
+                "Qdrant did not come to lead its own new cluster ({what}): the claim is given up; look at Qdrant's log"
             ),
             Self::BrokenChain(what) => write!(
                 f,

@@ -8,7 +8,7 @@ use core::fmt;
 use crate::decision::Discard;
 use crate::ids::GenerationId;
 use crate::observed::Observed;
-use crate::records::{Outcome, Stage, Stamp};
+use crate::records::{Stage, Stamp};
 use crate::view::{Disk, Store};
 
 /// Why something was not destroyed.
@@ -59,6 +59,10 @@ pub fn may_discard(
             if stamp.stage != Stage::Founding || stamp.generation != *generation {
                 return refuse("the disk does not belong to this claim");
             }
+            if disk.collections {
+                // Nobody was let in, but Qdrant's port was open.
+                return refuse("the disk holds collections");
+            }
             let store = match store {
                 Observed::Known(store) => store,
                 Observed::Unknown(why) => return refuse(format!("the store is unknown: {why}")),
@@ -72,12 +76,17 @@ pub fn may_discard(
                     }
                     Ok(())
                 }
-                (_, Some(there)) => match &there.outcome {
-                    Some(Outcome::Abandoned { .. }) if there.claim.token == generation.token => {
-                        Ok(())
-                    }
-                    _ => refuse("the claim is not abandoned"),
-                },
+                (_, Some(there)) if there.claim.token != generation.token => {
+                    refuse("the claim is another's")
+                }
+                // Any end but our own *formed*: it was abandoned, or a record of an earlier life
+                // of the store has taken its place.
+                (_, Some(there))
+                    if there.outcome.is_some() && there.formed(generation.number).is_none() =>
+                {
+                    Ok(())
+                }
+                _ => refuse("the claim is not abandoned"),
             }
         }
     }
@@ -108,5 +117,31 @@ pub fn may_set_aside(
         }
         Some(proven) => refuse(format!("the highest formed generation is {proven}")),
         None => refuse("no formed generation can be read"),
+    }
+}
+
+/// May *formed* be created for the claim of this disk, as things are *now*?
+///
+/// Not destructive by itself, but it ends every lower generation and cannot be undone. `store` is
+/// what was read just before; a task that slept since it decided finds out here.
+pub fn may_form(stamp: &Stamp, store: &Observed<Store>) -> Result<(), Refused> {
+    let store = match store {
+        Observed::Known(store) => store,
+        Observed::Unknown(why) => return refuse(format!("the store is unknown: {why}")),
+    };
+    if store.identity.as_ref().map(|identity| &identity.store_id) != Some(&stamp.store_id) {
+        return refuse("the store is not the one of our claim");
+    }
+    let formed = store.formed().map(|formed| &formed.generation);
+    if formed != stamp.previous.as_ref() {
+        return refuse("the highest formed generation is not the one our claim follows");
+    }
+    match store.undecided() {
+        Some((number, there))
+            if number == stamp.generation.number && there.claim.token == stamp.generation.token =>
+        {
+            Ok(())
+        }
+        _ => refuse("our claim is not the one that is open"),
     }
 }

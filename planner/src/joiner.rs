@@ -2,14 +2,17 @@
 //! tries, and let go when the generation is over.
 
 use crate::claims;
+use crate::commits;
 use crate::decision::{Action, Decision, Discard, Phase, Reason};
-use crate::member::{self, leave};
+use crate::expulsion;
+use crate::fencing::{self, leave};
 use crate::memory::Memory;
 use crate::newcomer::{self, Target};
 use crate::observed::Observed;
 use crate::records::{Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation};
+use crate::witness;
 
 /// Decides for a disk in stage *joining*.
 pub(crate) fn decide(
@@ -22,18 +25,18 @@ pub(crate) fn decide(
     if decision.state == State::Empty {
         decision.state = State::Joining;
     }
+    commits::mark_stuck(settings, memory, seen, &mut decision);
     decision
 }
 
 fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &Stamp) -> Decision {
-    if let Some(decision) = member::superseded(settings, seen, stamp) {
+    if let Some(decision) = fencing::superseded(settings, seen, stamp)
+        .or_else(|| expulsion::judged(settings, memory, seen, stamp))
+        .or_else(|| stuck_and_lost(settings, memory, seen, stamp))
+    {
         return decision;
     }
     match &seen.child {
-        Child::Running(Observed::Known(qdrant)) if qdrant.consensus_stopped => leave(
-            seen,
-            Reason::Removed("its consensus has stopped".to_owned()),
-        ),
         Child::Running(Observed::Known(qdrant)) if qdrant.is_voter => {
             match stamp.formed(&settings.service, false) {
                 Some(formed) => {
@@ -44,10 +47,7 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
         }
         Child::Running(Observed::Known(_)) => {
             let mut decision = Decision::wait(Phase::Joining, Reason::Learner);
-            member::watch_commits(settings, memory, seen, &mut decision);
-            if decision.state == State::Stuck {
-                return lost_with_nothing(settings, memory, seen, stamp).unwrap_or(decision);
-            }
+            commits::watch(settings, memory, seen, stamp, &mut decision);
             decision
         }
         Child::Running(Observed::Unknown(_)) => {
@@ -69,19 +69,49 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
     }
 }
 
-/// Our generation is gone for good by the rule of silence and this disk holds no collection: the
-/// disk is freed, and the next round decides as a newcomer with the same count of silence.
-pub(crate) fn lost_with_nothing(
+/// Our consensus does not commit, and the cluster is elsewhere or nowhere: decided before anything
+/// starts Qdrant again.
+pub(crate) fn stuck_and_lost(
     settings: &Settings,
     memory: &Memory,
     seen: &Observation,
     stamp: &Stamp,
 ) -> Option<Decision> {
-    let store = seen.store.known()?;
-    if seen.disk.collections || store.formed()?.generation != stamp.generation {
+    if !commits::stuck(settings, memory, seen) {
         return None;
     }
-    claims::may_found(settings, memory, seen, store, Some(&stamp.generation)).ok()?;
+    // A generation that lives elsewhere needs no further proof: there is nothing here to lose.
+    let believed = witness::believed(settings, seen);
+    match believed
+        .values()
+        .find(|(_, formed)| formed.generation != stamp.generation)
+    {
+        Some((_, other)) => Some(
+            leave(seen, Reason::Superseded(other.generation.clone())).state(State::Stuck),
+        ),
+        None => lost_with_nothing(settings, memory, seen, stamp),
+    }
+}
+
+/// Our generation is gone for good by the rule of silence and this disk holds no collection: the
+/// disk is freed, and the next round decides as a newcomer with the same count of silence.
+fn lost_with_nothing(
+    settings: &Settings,
+    memory: &Memory,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Option<Decision> {
+    if seen.disk.collections {
+        return None;
+    }
+    let store = fencing::our_store(settings, seen, stamp)?;
+    // An emptied store has no record of it, and only a living member could write that again.
+    let previous = store.formed().map(|formed| &formed.generation);
+    let ours = previous.is_none_or(|formed| *formed == stamp.generation);
+    if !ours || !memory.silence.complete(settings) {
+        return None;
+    }
+    claims::may_found(settings, memory, seen, store, previous).ok()?;
     Some(leave(seen, Reason::MayFoundAgain(stamp.generation.clone())).state(State::Stuck))
 }
 

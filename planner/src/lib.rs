@@ -18,7 +18,11 @@ pub mod view;
 
 mod claimant;
 mod claims;
+mod commits;
 mod decide;
+mod duties;
+mod expulsion;
+mod fencing;
 mod joiner;
 mod member;
 mod newcomer;

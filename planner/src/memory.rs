@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::ids::{GenerationId, TaskId};
 use crate::observed::Observed;
+use crate::records::Stage;
 use crate::settings::{DNS_ANSWERS, DNS_LIMIT, Settings};
 use crate::view::{Dns, Observation, Store};
 use crate::witness;
@@ -26,6 +27,14 @@ pub struct Memory {
     pub step: Duration,
     /// How long our own consensus has not committed.
     pub no_commit: Duration,
+    /// How often consensus has ended in our Qdrant without a calm time between.
+    pub consensus_stops: u8,
+    /// How long our consensus has gone on since it last ended or lost its leader.
+    pub calm: Duration,
+    /// Why the peer of this disk must not run again; kept until the disk is freed.
+    pub verdict: Option<Verdict>,
+    /// How long Qdrant has not come to lead the generation that we claimed.
+    pub bringing_up: Duration,
     /// How long a majority has not listed our peer.
     pub unlisted: Duration,
     /// The others have listed our peer before.
@@ -42,6 +51,15 @@ pub struct Memory {
     pub joins: u8,
 }
 
+/// Why the peer of this disk must not run again in this process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The cluster goes on without it.
+    Removed(String),
+    /// Its Qdrant belongs to another generation than its disk.
+    Broken(String),
+}
+
 impl Memory {
     /// Takes in one observation, `elapsed` after the one before it.
     pub fn observe(&mut self, settings: &Settings, elapsed: Duration, seen: &Observation) {
@@ -56,6 +74,25 @@ impl Memory {
         self.dns.observe(settings, awake, &seen.dns);
         self.claim.observe(settings, step, &seen.store);
         self.silence.observe(settings, step, seen);
+        if step.is_none() {
+            self.no_commit = Duration::ZERO;
+            self.unlisted = Duration::ZERO;
+            self.bringing_up = Duration::ZERO;
+            self.leaderless = Duration::ZERO;
+        }
+        match &seen.disk.stamp {
+            None => {
+                self.verdict = None;
+                self.consensus_stops = 0;
+                self.no_commit = Duration::ZERO;
+                self.unlisted = Duration::ZERO;
+                self.listed = false;
+                self.verified = false;
+                self.bringing_up = Duration::ZERO;
+            }
+            Some(stamp) if stamp.stage != Stage::Founding => self.bringing_up = Duration::ZERO,
+            Some(_) => {}
+        }
         self.unreadable = match witness::unreadable(seen) {
             Some(_) => count(self.unreadable, self.step, settings.claim_timeout),
             None => Duration::ZERO,

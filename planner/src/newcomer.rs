@@ -44,7 +44,7 @@ pub(crate) fn target<'a>(
         Err(what) => return Target::Conflict(Alarm::Contradiction(what)),
     };
     if let Observed::Known(store) = &seen.store
-        && claims::foreign(settings, store.identity.as_ref()).is_none()
+        && claims::foreign(settings, store).is_none()
     {
         // An emptied store names nobody, and the living outrank it (R2).
         if let Some(identity) = &store.identity
@@ -125,7 +125,7 @@ pub(crate) fn without_peers(
             return Decision::wait(Phase::Waiting, Reason::StoreUnknown(why.clone()));
         }
     };
-    if let Some(alarm) = claims::foreign(settings, store.identity.as_ref()) {
+    if let Some(alarm) = claims::foreign(settings, store) {
         return Decision::wait(Phase::Blocked, Reason::SeeAlarm).alarm(alarm);
     }
     if let Some((number, claim)) = store.undecided() {

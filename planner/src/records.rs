@@ -54,6 +54,10 @@ pub struct Claim {
     pub uri: String,
     /// The formed generation that this one follows; `None` for the first.
     pub previous: Option<GenerationId>,
+    /// The claimant's deployment stack (`ENTRYPOINT_STACK`), when one is named: whose cluster this
+    /// will be, also in a store that another stack made.
+    #[serde(default)]
+    pub stack: Option<String>,
 }
 
 /// `generations/N/lease.json`: the claimant is still at work. Overwritten by the claimant alone.

@@ -76,16 +76,42 @@ pub struct Generation {
     pub outcome: Option<Outcome>,
 }
 
+impl Generation {
+    /// How this claim was formed. An outcome that names another claim landed late, in a store that
+    /// was emptied in between: then this one can never be formed, and nothing else was.
+    pub fn formed(&self, number: u64) -> Option<&Formed> {
+        match &self.outcome {
+            Some(Outcome::Formed(formed))
+                if formed.generation.number == number
+                    && formed.generation.token == self.claim.token =>
+            {
+                Some(formed)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Store {
     /// The highest formed generation: rule R1.
     pub fn formed(&self) -> Option<&Formed> {
+        self.highest_formed().map(|(_, formed)| formed)
+    }
+
+    fn highest_formed(&self) -> Option<(&Generation, &Formed)> {
         self.generations
-            .values()
+            .iter()
             .rev()
-            .find_map(|generation| match &generation.outcome {
-                Some(Outcome::Formed(formed)) => Some(formed),
-                _ => None,
-            })
+            .find_map(|(number, generation)| Some((generation, generation.formed(*number)?)))
+    }
+
+    /// The stack that the cluster in this store belongs to: that of the highest formed generation,
+    /// else the one that made the store.
+    pub fn stack(&self) -> Option<&str> {
+        match self.highest_formed() {
+            Some((generation, _)) => generation.claim.stack.as_deref(),
+            None => self.identity.as_ref()?.stack.as_deref(),
+        }
     }
 
     /// The highest claim, when it is still undecided.

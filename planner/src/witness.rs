@@ -22,7 +22,9 @@ fn gives_way(
     !aside
         && match state {
             State::Empty | State::Claiming => true,
-            State::Joining | State::Stuck => formed.is_some() && its == formed,
+            State::Joining => formed.is_some() && its == formed,
+            // In an emptied store its generation has no record any more.
+            State::Stuck => formed.is_none() || its == formed,
             State::Member | State::HoldsData => false,
         }
 }
@@ -67,6 +69,14 @@ fn holds(
 pub(crate) fn unreadable(seen: &Observation) -> Option<(IpAddr, &str)> {
     seen.peers.iter().find_map(|(address, probe)| match probe {
         Probe::Opaque(what) => Some((*address, what.as_str())),
+        _ => None,
+    })
+}
+
+/// A member that says that its generation cannot commit any more.
+pub(crate) fn stuck(seen: &Observation) -> Option<IpAddr> {
+    seen.peers.iter().find_map(|(address, probe)| match probe {
+        Probe::Task { hello, .. } if hello.state == State::Stuck => Some(*address),
         _ => None,
     })
 }

@@ -1,0 +1,149 @@
+//! What a running member does for the others: it proves the generation, mends the store, and says
+//! whether it can take traffic (rule R2).
+
+use crate::claims;
+use crate::decision::{Action, Alarm, Decision, NotReady, Reason};
+use crate::fencing::our_store;
+use crate::ids::GenerationId;
+use crate::observed::Observed;
+use crate::records::{Stamp, State};
+use crate::settings::Settings;
+use crate::view::{Observation, Probe, Qdrant};
+
+/// Puts the one duty that is due, the alarms and the readiness into `decision`.
+pub(crate) fn fulfil(
+    settings: &Settings,
+    seen: &Observation,
+    stamp: &Stamp,
+    qdrant: &Qdrant,
+    decision: &mut Decision,
+) {
+    let members = 1 + live_members(settings, seen, &stamp.generation);
+    let complete = members >= settings.ready_peers;
+    if let Some(action) = publish(settings, stamp, qdrant, complete) {
+        decision.action = action;
+        decision.reason = Reason::Publish;
+    } else if let Some((action, reason)) = mend_store(settings, seen, stamp, qdrant) {
+        decision.action = action;
+        decision.reason = reason;
+    }
+    decision.alarms.extend(store_alarm(settings, seen, stamp));
+    decision.ready = ready(settings, qdrant, members);
+}
+
+/// Tells the peers, through consensus, which generation this is and when its first formation is
+/// complete. Only the leader writes, so that one write suffices.
+fn publish(settings: &Settings, stamp: &Stamp, qdrant: &Qdrant, complete: bool) -> Option<Action> {
+    let Observed::Known(proof) = &qdrant.proof else {
+        return None;
+    };
+    let wanted = match proof {
+        Some(proof) => !proof.complete && complete,
+        None => true,
+    };
+    (wanted && qdrant.leads)
+        .then(|| {
+            stamp
+                .formed(&settings.service, complete)
+                .map(Action::Publish)
+        })
+        .flatten()
+}
+
+/// R2: members re-create the records of their generation in a store that lost them, and do not
+/// let a claim be formed while they live.
+fn mend_store(
+    settings: &Settings,
+    seen: &Observation,
+    stamp: &Stamp,
+    qdrant: &Qdrant,
+) -> Option<(Action, Reason)> {
+    let store = our_store(settings, seen, stamp)?;
+    if claims::foreign(settings, store).is_some() {
+        return None;
+    }
+    let alive = qdrant.has_leader && qdrant.commits != Some(false);
+    if !alive {
+        // Whether the cluster goes on is not known here, so nothing is said in its name.
+        return None;
+    }
+    if let Some((number, undecided)) = store.undecided()
+        && undecided.claim.token != stamp.generation.token
+    {
+        let why = format!("generation {} lives", stamp.generation);
+        let reason = Reason::WeLive(undecided.claim.task.clone(), number);
+        return Some((Action::Abandon { number, why }, reason));
+    }
+    if recorded(store, stamp) || place_taken(store, stamp) {
+        return None;
+    }
+    let formed = stamp.formed(&settings.service, false)?;
+    Some((Action::Recreate(formed), Reason::RecordsMissing))
+}
+
+/// The store says that our generation is the cluster.
+fn recorded(store: &crate::view::Store, stamp: &Stamp) -> bool {
+    store
+        .formed()
+        .is_some_and(|formed| formed.generation == stamp.generation)
+}
+
+/// Another claim, or another end of ours, stands where our records belong. Our own claim without
+/// an outcome is a half re-created one, which is finished.
+fn place_taken(store: &crate::view::Store, stamp: &Stamp) -> bool {
+    store
+        .generations
+        .get(&stamp.generation.number)
+        .is_some_and(|there| {
+            there.claim.token != stamp.generation.token || there.outcome.is_some()
+        })
+}
+
+/// The store is another cluster's, or can never hold the records of ours.
+pub(crate) fn store_alarm(
+    settings: &Settings,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Option<Alarm> {
+    let store = seen.store.known()?;
+    if let Some(identity) = &store.identity
+        && identity.store_id != stamp.store_id
+    {
+        return Some(Alarm::ForeignStore(format!(
+            "it is {}, our cluster's is {}",
+            identity.store_id, stamp.store_id
+        )));
+    }
+    our_store(settings, seen, stamp)?;
+    (!recorded(store, stamp) && place_taken(store, stamp))
+        .then(|| Alarm::Unrecorded(stamp.generation.clone()))
+}
+
+fn live_members(settings: &Settings, seen: &Observation, generation: &GenerationId) -> usize {
+    seen.peers
+        .values()
+        .filter(|probe| {
+            matches!(probe, Probe::Task { hello, .. }
+                if hello.service == settings.service
+                    && hello.state == State::Member
+                    && hello.generation.as_ref() == Some(generation))
+        })
+        .count()
+}
+
+fn ready(settings: &Settings, qdrant: &Qdrant, members: usize) -> Result<(), NotReady> {
+    let complete = matches!(&qdrant.proof, Observed::Known(Some(proof)) if proof.complete);
+    if !complete {
+        return Err(NotReady::Forming {
+            members,
+            wanted: settings.ready_peers,
+        });
+    }
+    if !qdrant.is_voter {
+        return Err(NotReady::Learner);
+    }
+    if !qdrant.ready {
+        return Err(NotReady::Qdrant);
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! R9: the cluster goes on without this peer.
+//!
+//! A verdict is remembered, because the evidence ends with the kill: a stopped Qdrant says
+//! nothing, and a cluster of two has one voice left.
+
+use core::time::Duration;
+
+use crate::decision::{Alarm, Decision, Reason};
+use crate::fencing::{fence, leave};
+use crate::memory::{Memory, Verdict};
+use crate::observed::Observed;
+use crate::records::{Hello, Stamp};
+use crate::settings::Settings;
+use crate::view::{Child, Observation, Probe};
+
+/// A consensus thread that ends so often without a calm time between was not stopped by chance.
+const STOPS: u8 = 2;
+
+/// Why this disk must not run again, when something says so.
+pub(crate) fn judged(
+    settings: &Settings,
+    memory: &mut Memory,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Option<Decision> {
+    if memory.verdict.is_none() {
+        memory.verdict = unlisted(settings, memory, seen, stamp);
+    }
+    let stopped = consensus_stopped(settings, memory, seen);
+    match &memory.verdict {
+        Some(Verdict::Removed(why)) => Some(leave(seen, Reason::Removed(why.clone()))),
+        Some(Verdict::Broken(what)) => Some(fence(seen, Alarm::BrokenChain(what.clone()))),
+        None => stopped,
+    }
+}
+
+/// Consensus has ended in our Qdrant: because we were removed, or because it failed, which a start
+/// may cure. The second time in a row counts as removed.
+fn consensus_stopped(
+    settings: &Settings,
+    memory: &mut Memory,
+    seen: &Observation,
+) -> Option<Decision> {
+    let Child::Running(Observed::Known(qdrant)) = &seen.child else {
+        return None;
+    };
+    if !qdrant.consensus_stopped {
+        memory.calm = match qdrant.has_leader && qdrant.is_voter {
+            true => (memory.calm + memory.step).min(settings.loss_timeout),
+            false => Duration::ZERO,
+        };
+        if memory.calm >= settings.loss_timeout {
+            memory.consensus_stops = 0;
+        }
+        return None;
+    }
+    memory.calm = Duration::ZERO;
+    memory.consensus_stops = memory.consensus_stops.saturating_add(1).min(STOPS);
+    let why = "its consensus has stopped".to_owned();
+    if memory.consensus_stops >= STOPS && memory.verdict.is_none() {
+        memory.verdict = Some(Verdict::Removed(why.clone()));
+    }
+    Some(leave(seen, Reason::Removed(why)))
+}
+
+/// The members that answer do not list us, and are a majority of those whom they list.
+fn unlisted(
+    settings: &Settings,
+    memory: &mut Memory,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Option<Verdict> {
+    let us = seen.disk.peer_id?;
+    let (with, without): (Vec<&Hello>, Vec<&Hello>) = seen
+        .peers
+        .values()
+        .filter_map(|probe| match probe {
+            Probe::Task { hello, .. } => Some(hello.as_ref()),
+            _ => None,
+        })
+        .filter(|hello| {
+            hello.service == settings.service
+                && hello.generation.as_ref() == Some(&stamp.generation)
+                && !hello.peers.is_empty()
+        })
+        .partition(|hello| hello.peers.contains(&us));
+    let voters = without.iter().map(|hello| hello.peers.len()).max();
+    let majority = voters.is_some_and(|voters| without.len() * 2 > voters);
+    if !majority || without.len() <= with.len() {
+        // Silence of all others is no word of theirs.
+        memory.listed |= !with.is_empty();
+        memory.unlisted = Duration::ZERO;
+        return None;
+    }
+    // What others say may be as old as their slowest round. Who was listed before needs less
+    // patience than a newcomer, whom they have not looked at yet.
+    let patience = if memory.listed {
+        settings.beat * 2
+    } else {
+        settings.gap * 2
+    };
+    memory.unlisted = (memory.unlisted + memory.step).min(patience);
+    (memory.unlisted >= patience).then(|| {
+        let others = without.len();
+        Verdict::Removed(format!("{others} members answer and do not list peer {us}"))
+    })
+}

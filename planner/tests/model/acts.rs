@@ -1,0 +1,320 @@
+//! The model's hands: what an action does to disk, store and Raft. It follows `entrypoint/src/act.rs`.
+
+use planner::decision::Action;
+use planner::destruction;
+use planner::ids::{GenerationId, PeerId, Token};
+use planner::records::{Claim, FORMAT, Formed, Mode, Outcome, Stage, Stamp};
+use planner::view::Disk;
+
+use crate::steps::How;
+use crate::world::{Group, LOSS_TIMEOUT, SERVICE, STEADY, Sabotage, World, Write, host};
+
+impl World {
+    pub fn act(&mut self, i: usize, how: How) {
+        let Some(mut intent) = self.tasks[i].intent.take() else {
+            return;
+        };
+        match intent.action.clone() {
+            Action::Wait => {}
+            Action::Claim {
+                number, previous, ..
+            } => {
+                let stamp = Stamp {
+                    format: FORMAT,
+                    store_id: self.token('s').as_str().into(),
+                    generation: GenerationId {
+                        number,
+                        token: Token(self.token('t')),
+                    },
+                    previous,
+                    founder: None,
+                    stage: Stage::Founding,
+                };
+                self.claim(i, stamp, how);
+            }
+            Action::RepeatClaim => {
+                if let Some(stamp) = self.tasks[i].disk.stamp.clone() {
+                    self.claim(i, stamp, how);
+                }
+            }
+            Action::Abandon { number, .. } => {
+                let outcome = Outcome::Abandoned {
+                    format: FORMAT,
+                    by: "somebody".into(),
+                    why: String::new(),
+                };
+                self.write(i, Write::Outcome(number, outcome), how);
+            }
+            Action::Form => self.form(i, how),
+            Action::Settle(formed) => self.settle(i, &formed),
+            Action::StartFounder | Action::StartMember => self.start(i),
+            Action::StartJoiner { formed, via, .. } => self.join(i, &formed, host(via)),
+            Action::Publish(formed) => {
+                let group = self.tasks[i].group.filter(|_| self.commits(i));
+                if let Some(group) = group {
+                    self.groups[group].proof = Some(formed);
+                }
+            }
+            Action::Recreate(formed) => {
+                // Two files, and anything may happen between them.
+                if !intent.half {
+                    if self.identify(i, &formed.store_id).as_ref() == Some(&formed.store_id) {
+                        let claim = self.claim_of(i, &formed.generation, formed.previous.as_ref());
+                        let number = formed.generation.number;
+                        self.write(i, Write::Claim(number, claim), How::Answered);
+                        intent.half = true;
+                        self.tasks[i].intent = Some(intent);
+                    }
+                } else {
+                    let number = formed.generation.number;
+                    let outcome = Outcome::Formed(Formed {
+                        complete: false,
+                        ..formed
+                    });
+                    self.write(i, Write::Outcome(number, outcome), how);
+                }
+            }
+            Action::Kill => self.tasks[i].stop(),
+            Action::Discard(ground) => {
+                let store = self.store_view(&self.tasks[i]);
+                let task = &mut self.tasks[i];
+                if destruction::may_discard(&ground, &task.disk, task.up, &store).is_ok() {
+                    if task.disk.collections && task.is_member() {
+                        self.broken = Some("a disk with collections was wiped");
+                    }
+                    let task = &mut self.tasks[i];
+                    task.disk = Disk {
+                        aside: task.disk.aside,
+                        ..Disk::EMPTY
+                    };
+                    task.group = None;
+                }
+            }
+            Action::SetAside { newer } => {
+                let store = self.store_view(&self.tasks[i]);
+                let in_store = store
+                    .known()
+                    .and_then(|s| s.formed())
+                    .map(|f| &f.generation);
+                let proven = in_store
+                    .into_iter()
+                    .chain(&intent.proven)
+                    .max_by_key(|id| id.number);
+                let task = &self.tasks[i];
+                if destruction::may_set_aside(&newer, &task.disk, task.up, proven).is_ok() {
+                    let task = &mut self.tasks[i];
+                    task.disk = Disk {
+                        aside: true,
+                        ..Disk::EMPTY
+                    };
+                    task.group = None;
+                }
+            }
+        }
+    }
+
+    /// The identity that the store has afterwards; `None` when it cannot be written.
+    fn identify(
+        &mut self,
+        i: usize,
+        store_id: &planner::ids::StoreId,
+    ) -> Option<planner::ids::StoreId> {
+        if !self.may_write(i) {
+            return None;
+        }
+        let identity = self
+            .store
+            .identity
+            .get_or_insert_with(|| World::identity(store_id.clone()));
+        Some(identity.store_id.clone())
+    }
+
+    fn claim_of(&self, i: usize, id: &GenerationId, previous: Option<&GenerationId>) -> Claim {
+        Claim {
+            format: FORMAT,
+            token: id.token.clone(),
+            mode: Mode::Found,
+            task: self.tasks[i].id(),
+            uri: self.tasks[i].uri(),
+            previous: previous.cloned(),
+            stack: None,
+        }
+    }
+
+    fn claim(&mut self, i: usize, mut stamp: Stamp, how: How) {
+        let Some(store_id) = self.identify(i, &stamp.store_id) else {
+            return;
+        };
+        stamp.store_id = store_id;
+        let claim = self.claim_of(i, &stamp.generation, stamp.previous.as_ref());
+        self.tasks[i].disk.stamp = Some(stamp.clone());
+        self.write(i, Write::Claim(stamp.generation.number, claim), how);
+    }
+
+    fn form(&mut self, i: usize, how: How) {
+        let task = &self.tasks[i];
+        let (Some(stamp), Some(peer_id), true) = (&task.disk.stamp, task.disk.peer_id, task.up)
+        else {
+            return;
+        };
+        let store = self.store_view(task);
+        if destruction::may_form(stamp, &store).is_err() && self.sabotage != Sabotage::BlindForm {
+            return;
+        }
+        let founder = Stamp {
+            founder: Some(peer_id),
+            ..stamp.clone()
+        };
+        let Some(formed) = founder.formed(SERVICE, false) else {
+            return;
+        };
+        let number = formed.generation.number;
+        let outcome = Outcome::Formed(formed.clone());
+        self.write(i, Write::Outcome(number, outcome.clone()), how);
+        let ours = self.store.outcomes.get(&number) == Some(&outcome);
+        if how == How::Answered && self.may_write(i) && ours {
+            self.settle(i, &formed);
+        }
+    }
+
+    fn settle(&mut self, i: usize, formed: &Formed) {
+        self.tasks[i].disk.stamp = Some(Stamp {
+            format: FORMAT,
+            store_id: formed.store_id.clone(),
+            generation: formed.generation.clone(),
+            previous: formed.previous.clone(),
+            founder: Some(formed.founder),
+            stage: Stage::Member,
+        });
+    }
+
+    /// Qdrant without a bootstrap: a new Raft cluster on an empty disk, else the old peer.
+    fn start(&mut self, i: usize) {
+        if self.tasks[i].group.is_none() {
+            let peer = self.new_peer();
+            let address = self.tasks[i].address;
+            self.groups.push(Group {
+                voters: [(peer, address)].into(),
+                proof: None,
+                data: false,
+                leader: None,
+            });
+            let task = &mut self.tasks[i];
+            task.group = Some(self.groups.len() - 1);
+            task.disk.joined = true;
+            task.disk.peer_id = Some(peer);
+        }
+        self.tasks[i].up = true;
+    }
+
+    /// Through whichever Qdrant is at that address (facts: T4), when its cluster can commit.
+    fn join(&mut self, i: usize, formed: &Formed, via: u8) {
+        self.tasks[i].disk.stamp = Some(Stamp {
+            format: FORMAT,
+            store_id: formed.store_id.clone(),
+            generation: formed.generation.clone(),
+            previous: formed.previous.clone(),
+            founder: Some(formed.founder),
+            stage: Stage::Joining,
+        });
+        let door = self.tasks.iter().position(|t| t.address == via);
+        let Some(door) = door.filter(|d| *d != i) else {
+            return;
+        };
+        let reachable = !self.tasks[door].cut && !self.tasks[i].cut;
+        let group = self.tasks[door]
+            .group
+            .filter(|_| reachable && self.commits(door));
+        let Some(group) = group else {
+            return;
+        };
+        let peer = self.new_peer();
+        let address = self.tasks[i].address;
+        self.groups[group].voters.insert(peer, address);
+        let data = self.groups[group].data;
+        let task = &mut self.tasks[i];
+        task.group = Some(group);
+        task.up = true;
+        task.disk.joined = true;
+        task.disk.peer_id = Some(peer);
+        task.disk.collections = data;
+    }
+
+    fn new_peer(&mut self) -> PeerId {
+        self.tokens += 1;
+        PeerId(u64::from(self.tokens))
+    }
+
+    fn write(&mut self, i: usize, write: Write, how: How) {
+        if !self.may_write(i) {
+            return;
+        }
+        match how {
+            How::Late => self.store.late.push((self.tasks[i].name, write)),
+            How::Answered | How::Unanswered => self.land(write),
+        }
+    }
+
+    /// Exclusive creation.
+    pub fn land(&mut self, write: Write) {
+        match write {
+            Write::Claim(number, claim) => {
+                self.store.claims.entry(number).or_insert(claim);
+            }
+            Write::Outcome(number, outcome) => {
+                if self.store.outcomes.contains_key(&number) {
+                    return;
+                }
+                if let Outcome::Formed(formed) = &outcome {
+                    self.formed(formed);
+                }
+                self.store.outcomes.insert(number, outcome);
+            }
+        }
+    }
+
+    /// A generation comes to be: nobody of another one may be alive and seen.
+    fn formed(&mut self, formed: &Formed) {
+        let new = self
+            .history
+            .iter()
+            .all(|old| old.generation != formed.generation);
+        let claimed = self
+            .store
+            .claims
+            .get(&formed.generation.number)
+            .is_some_and(|claim| claim.token == formed.generation.token);
+        if !new {
+            return;
+        }
+        self.history.push(formed.clone());
+        // Without its claim it is a record that nobody believes.
+        if claimed && self.alive_elsewhere(&formed.generation) {
+            self.broken = Some("founded over the living");
+        }
+        for task in &mut self.tasks {
+            task.shaken();
+        }
+    }
+
+    /// Some task of another generation holds collections, or serves, and can be noticed: it has
+    /// had its rounds undisturbed, or sleeps within its time-out.
+    fn alive_elsewhere(&self, formed: &GenerationId) -> bool {
+        self.tasks.iter().enumerate().any(|(i, task)| {
+            let member = task.is_member()
+                && task
+                    .disk
+                    .stamp
+                    .as_ref()
+                    .is_some_and(|s| s.generation != *formed);
+            let noticed = match task.paused {
+                Some(ticks) => ticks < LOSS_TIMEOUT - 1 && task.steady >= STEADY,
+                None => task.steady >= STEADY && (task.store || !task.cut),
+            };
+            let holds = task.disk.collections
+                || task.disk.aside
+                || (task.runs() && self.commits(i) && !task.cut);
+            member && noticed && holds
+        })
+    }
+}

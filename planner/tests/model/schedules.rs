@@ -1,0 +1,90 @@
+//! Long random schedules with many faults: what exhaustive search cannot reach.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use crate::steps::{Fault, Step};
+use crate::world::{Sabotage, World};
+
+/// Steps before the weather turns fair.
+const LENGTH: usize = 120;
+
+/// Runs the schedules with these seeds on all cores; the first broken promise, by seed.
+pub fn run(seeds: std::ops::Range<u64>, sabotage: Sabotage) -> Result<(), String> {
+    let next = AtomicU64::new(seeds.start);
+    let failed = std::sync::Mutex::new(None::<(u64, String)>);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while failed.lock().is_ok_and(|f| f.is_none()) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    if let Err(why) = schedule(seed, sabotage)
+                        && let Ok(mut failed) = failed.lock()
+                        && failed.as_ref().is_none_or(|(first, _)| seed < *first)
+                    {
+                        *failed = Some((seed, why));
+                    }
+                }
+            });
+        }
+    });
+    match failed.into_inner() {
+        Ok(None) => Ok(()),
+        Ok(Some((seed, why))) => Err(format!("seed {seed}: {why}")),
+        Err(_) => Err("a schedule panicked".to_owned()),
+    }
+}
+
+/// One schedule.
+pub fn schedule(seed: u64, sabotage: Sabotage) -> Result<(), String> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let tasks = rng.random_range(1..=4);
+    let faults = rng.random_range(1..=6);
+    let calm = rng.random_range(4..40);
+    let mut world = World::new(tasks, faults, sabotage);
+    let mut path = Vec::new();
+    for _ in 0..LENGTH {
+        let step = pick(&world, &mut rng, calm);
+        let Some(step) = step else {
+            break;
+        };
+        path.push(step);
+        world.take(step);
+        world
+            .is_sound()
+            .map_err(|why| format!("{why}\nafter {path:?}{}", world.story()))?;
+    }
+    world
+        .comes_to_rest()
+        .map_err(|why| format!("{why}\nafter {path:?}{}", world.story()))
+}
+
+/// Mostly the ordinary course of things; about one step in `calm` is a fault.
+fn pick(world: &World, rng: &mut SmallRng, calm: u32) -> Option<Step> {
+    let mut steps = world.steps();
+    if world.budget > 0 {
+        let removed = (0..world.tasks.len()).filter(|i| world.possible(*i, Fault::Removed));
+        steps.extend(removed.map(|i| Step::Hit(i, Fault::Removed)));
+    }
+    let (rare, usual): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(is_rare);
+    let wanted = match rng.random_ratio(1, calm) {
+        true if !rare.is_empty() => &rare,
+        _ if usual.is_empty() => &rare,
+        _ => &usual,
+    };
+    wanted.choose(rng).copied()
+}
+
+fn is_rare(step: &Step) -> bool {
+    !matches!(
+        step,
+        Step::Round(_) | Step::Act(_, crate::steps::How::Answered) | Step::Tick
+    )
+}

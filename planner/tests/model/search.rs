@@ -1,0 +1,96 @@
+//! Every order of events up to a bound: stateright over the world.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+use crate::steps::Step;
+use crate::world::{Sabotage, World};
+
+/// The bounds of one search.
+pub struct Bounds {
+    pub tasks: u8,
+    pub faults: u8,
+    pub ticks: u8,
+    pub sabotage: Sabotage,
+    /// Every so many states, chosen by their hash, are run on in fair weather.
+    pub rest_every: u64,
+}
+
+impl Model for Bounds {
+    type State = World;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self.tasks, self.faults, self.sabotage)]
+    }
+
+    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+        if world.broken.is_none() {
+            steps.extend(world.steps());
+        }
+    }
+
+    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+        let mut next = world.clone();
+        next.take(step);
+        Some(next)
+    }
+
+    fn within_boundary(&self, world: &World) -> bool {
+        world.ticks <= self.ticks
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("sound", |_, world: &World| world.is_sound().is_ok()),
+            Property::always("comes to rest", |bounds: &Bounds, world: &World| {
+                let mut hasher = DefaultHasher::new();
+                world.hash(&mut hasher);
+                !hasher.finish().is_multiple_of(bounds.rest_every)
+                    || world.broken.is_some()
+                    || world.comes_to_rest().is_ok()
+            }),
+            Property::sometimes("a cluster serves", |_, world: &World| {
+                world.served().is_some()
+            }),
+        ]
+    }
+}
+
+/// What a search found: the number of states, or the path to a broken promise.
+pub fn search(bounds: Bounds) -> Result<usize, String> {
+    let checker = bounds
+        .checker()
+        .threads(std::thread::available_parallelism().map_or(1, usize::from))
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    for (name, path) in checker.discoveries() {
+        if name == "a cluster serves" {
+            continue;
+        }
+        let last = path.last_state();
+        let why = match last.is_sound() {
+            Err(what) => what,
+            Ok(()) => last.comes_to_rest().err().unwrap_or_default(),
+        };
+        let steps = path.into_actions();
+        return Err(format!(
+            "{name}: {why}\nafter {steps:?}{}",
+            last_story(&steps, checker.model())
+        ));
+    }
+    if checker.discovery("a cluster serves").is_none() {
+        return Err("no cluster was ever served: the search saw nothing".to_owned());
+    }
+    Ok(checker.unique_state_count())
+}
+
+fn last_story(steps: &[Step], bounds: &Bounds) -> String {
+    let mut world = World::new(bounds.tasks, bounds.faults, bounds.sabotage);
+    for step in steps {
+        world.take(*step);
+    }
+    world.story()
+}

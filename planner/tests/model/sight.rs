@@ -1,0 +1,144 @@
+//! What one task sees of the world in one round: the model's `observe`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use planner::observed::Observed;
+use planner::records::{FORMAT, Hello, State};
+use planner::view::{Child, Dns, Generation, Observation, Probe, Qdrant, Store};
+
+use crate::world::{DnsMode, SERVICE, Sabotage, Task, World, host, ip};
+
+impl World {
+    pub fn observe(&self, i: usize) -> Observation {
+        let task = &self.tasks[i];
+        let dns = self.dns(task);
+        let store = self.store_view(task);
+        let mut addresses: BTreeSet<u8> = BTreeSet::new();
+        if let Dns::Arrived(listed) = &dns {
+            addresses.extend(listed.iter().map(|address| host(*address)));
+        }
+        if let Observed::Known(store) = &store {
+            addresses.extend(store.members.values().map(|m| host(m.address)));
+            addresses.extend(self.store.claims.values().map(|claim| uri_host(&claim.uri)));
+        }
+        if let (true, Some(group)) = (task.up, task.group) {
+            addresses.extend(self.groups[group].voters.values());
+        }
+        addresses.remove(&task.address);
+        let peers: BTreeMap<IpAddr, Probe> = addresses
+            .into_iter()
+            .map(|address| (ip(address), self.probe(task, address)))
+            .collect();
+        Observation {
+            disk: task.disk.clone(),
+            store,
+            dns,
+            peers,
+            child: self.child(i),
+        }
+    }
+
+    fn dns(&self, task: &Task) -> Dns {
+        let listed = match &task.dns {
+            DnsMode::Fresh => self.registry(),
+            DnsMode::Frozen(listed) => listed.clone(),
+            DnsMode::Fails => return Dns::Failed("SERVFAIL".to_owned()),
+        };
+        Dns::Arrived(listed.into_iter().map(ip).collect())
+    }
+
+    /// The store as this task reads it.
+    pub fn store_view(&self, task: &Task) -> Observed<Store> {
+        if !task.store {
+            return Observed::Unknown("it hangs".to_owned());
+        }
+        let files = &self.store;
+        let generations = files
+            .claims
+            .iter()
+            .map(|(number, claim)| {
+                let mut outcome = files.outcomes.get(number).cloned();
+                if self.sabotage == Sabotage::AnyOutcome
+                    && let Some(planner::records::Outcome::Formed(formed)) = &mut outcome
+                {
+                    formed.generation.token = claim.token.clone();
+                }
+                let generation = Generation {
+                    claim: claim.clone(),
+                    lease: files.leases.get(number).copied(),
+                    outcome,
+                };
+                (*number, generation)
+            })
+            .collect();
+        let mut members = files.members.clone();
+        let own = members.remove(&task.id());
+        Observed::Known(Store {
+            identity: files.identity.clone(),
+            generations,
+            members,
+            own_beat_seen: own.is_some_and(|own| own.beat == task.beat),
+            sets: false,
+        })
+    }
+
+    fn probe(&self, from: &Task, address: u8) -> Probe {
+        let Some(i) = self.tasks.iter().position(|t| t.address == address) else {
+            return Probe::Silent;
+        };
+        let task = &self.tasks[i];
+        if !task.awake() || task.cut || from.cut {
+            return Probe::Silent;
+        }
+        let group = task.group.filter(|_| task.up);
+        let is_member = task.state == State::Member;
+        let hello = Hello {
+            format: FORMAT,
+            service: SERVICE.to_owned(),
+            store_id: None,
+            task: task.id(),
+            state: task.state,
+            generation: task.generation.clone(),
+            aside: task.disk.aside,
+            uri: task.uri(),
+            leads: task.leads,
+            peers: match group {
+                Some(group) if is_member => self.groups[group].voters.keys().copied().collect(),
+                _ => BTreeSet::new(),
+            },
+        };
+        Probe::Task {
+            hello: Box::new(hello),
+            proof: group
+                .filter(|_| is_member)
+                .and_then(|group| self.groups[group].proof.clone()),
+        }
+    }
+
+    fn child(&self, i: usize) -> Child {
+        let task = &self.tasks[i];
+        let (true, Some(group), Some(peer_id)) = (task.up, task.group, task.disk.peer_id) else {
+            return Child::Stopped;
+        };
+        let group = &self.groups[group];
+        let commits = self.commits(i);
+        let is_voter = group.voters.contains_key(&peer_id);
+        Child::Running(Observed::Known(Qdrant {
+            peer_id,
+            leads: task.leads && is_voter,
+            has_leader: task.leads || commits,
+            is_voter,
+            peers: group.voters.keys().copied().collect(),
+            consensus_stopped: !is_voter,
+            ready: true,
+            proof: Observed::Known(group.proof.clone()),
+            commits: task.probe_commit.then_some(commits),
+        }))
+    }
+}
+
+pub fn uri_host(uri: &str) -> u8 {
+    let address = uri.trim_start_matches("http://").trim_end_matches(":6335");
+    host(address.parse().expect("the model wrote it"))
+}

@@ -1,0 +1,356 @@
+//! What can happen next, and what happens then.
+
+
+use planner::decision::Action;
+use planner::records::{FORMAT, Member, Stage};
+use planner::view::{Disk, Probe};
+
+use crate::world::{DnsMode, Intent, LOSS_TIMEOUT, STEADY, Sabotage, TICK, Task, World, ip};
+
+/// How a write into the store ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum How {
+    /// It lands and is answered.
+    Answered,
+    /// It lands and the answer is lost.
+    Unanswered,
+    /// It is not answered and lands at some later time.
+    Late,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The task is gone with its disk; an empty one takes its place, maybe at its address.
+    Crash { reuse: bool },
+    /// The process ends and starts again on its disk.
+    Restart,
+    /// Its Qdrant ends.
+    ChildDies,
+    /// It sleeps, and its Qdrant with it.
+    Pause,
+    StoreOut,
+    Cut,
+    DnsFrozen,
+    DnsFails,
+    /// The living peer of this task is removed from Raft by somebody.
+    Removed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// One round of a task, up to its decision.
+    Round(usize),
+    /// It carries out what it decided.
+    Act(usize, How),
+    /// A late write lands.
+    Land(usize),
+    /// Everybody had a round: time passes.
+    Tick,
+    /// Free, once: a client makes a collection.
+    Use,
+    Hit(usize, Fault),
+    /// Every file in the store is gone.
+    EmptyStore,
+    /// The faults of this task end.
+    Heal(usize),
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault::Crash { reuse: false },
+    Fault::Crash { reuse: true },
+    Fault::Restart,
+    Fault::ChildDies,
+    Fault::Pause,
+    Fault::StoreOut,
+    Fault::Cut,
+    Fault::DnsFrozen,
+    Fault::DnsFails,
+];
+
+impl World {
+    pub fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let faults = self.budget > 0;
+        for (i, task) in self.tasks.iter().enumerate() {
+            if task.awake() {
+                match &task.intent {
+                    Some(intent) => {
+                        steps.push(Step::Act(i, How::Answered));
+                        if faults && writes(&intent.action) && task.store {
+                            steps.push(Step::Act(i, How::Unanswered));
+                            steps.push(Step::Act(i, How::Late));
+                        }
+                    }
+                    None if !task.turned => steps.push(Step::Round(i)),
+                    None => {}
+                }
+            }
+            if task.ails() {
+                steps.push(Step::Heal(i));
+            }
+            if faults {
+                let hits = FAULTS.iter().filter(|fault| self.possible(i, **fault));
+                steps.extend(hits.map(|fault| Step::Hit(i, *fault)));
+            }
+        }
+        steps.extend((0..self.store.late.len()).map(Step::Land));
+        if faults && self.store.identity.is_some() {
+            steps.push(Step::EmptyStore);
+        }
+        if !self.used && self.served().is_some() {
+            steps.push(Step::Use);
+        }
+        let all_turned = self
+            .tasks
+            .iter()
+            .all(|task| !task.awake() || (task.turned && task.intent.is_none()));
+        if all_turned {
+            steps.push(Step::Tick);
+        }
+        steps
+    }
+
+    pub fn possible(&self, i: usize, fault: Fault) -> bool {
+        let task = &self.tasks[i];
+        match fault {
+            Fault::Crash { reuse } => !reuse || task.listed,
+            Fault::Restart => task.awake(),
+            Fault::ChildDies => task.runs(),
+            Fault::Pause => task.awake(),
+            Fault::StoreOut => task.store,
+            Fault::Cut => !task.cut,
+            Fault::DnsFrozen | Fault::DnsFails => task.dns == DnsMode::Fresh,
+            Fault::Removed => {
+                let voters = task.group.map_or(0, |g| self.groups[g].voters.len());
+                task.disk.stamp.is_some() && voters > 1 && self.commits(i)
+            }
+        }
+    }
+
+    pub fn take(&mut self, step: Step) {
+        match step {
+            Step::Round(i) => self.round(i),
+            Step::Act(i, how) => {
+                if how != How::Answered {
+                    self.budget -= 1;
+                }
+                self.act(i, how);
+            }
+            Step::Land(k) => {
+                let (_, write) = self.store.late.remove(k);
+                self.land(write);
+            }
+            Step::Tick => self.tick(),
+            Step::Use => {
+                self.used = true;
+                if let Some(group) = self.served() {
+                    self.groups[group].data = true;
+                }
+            }
+            Step::Hit(i, fault) => {
+                self.budget -= 1;
+                self.hit(i, fault);
+            }
+            Step::EmptyStore => {
+                self.budget -= 1;
+                let late = std::mem::take(&mut self.store.late);
+                self.store = crate::world::Shared {
+                    late,
+                    ..Default::default()
+                };
+            }
+            Step::Heal(i) => {
+                let registered = self.tasks[i].paused.take().is_some();
+                let task = &mut self.tasks[i];
+                task.turned &= !registered;
+                task.store = true;
+                task.cut = false;
+                task.dns = DnsMode::Fresh;
+                task.shaken();
+            }
+        }
+        self.elect();
+    }
+
+    /// Observe and decide, with the planner that PID 1 runs.
+    fn round(&mut self, i: usize) {
+        self.beat(i);
+        let seen = self.observe(i);
+        let settings = self.settings(&self.tasks[i]);
+        let sabotage = self.sabotage;
+        let task = &mut self.tasks[i];
+        let elapsed = match sabotage {
+            Sabotage::OwnPauseCounts => TICK * u32::from(task.since.min(LOSS_TIMEOUT * 2)),
+            _ => TICK * u32::from(task.since),
+        };
+        task.since = 0;
+        let mut decision = planner::decide(&settings, &mut task.memory, elapsed, &seen);
+        if sabotage == Sabotage::NoFence
+            && matches!(decision.reason, planner::decision::Reason::Superseded(_))
+        {
+            decision.action = Action::Wait;
+        }
+        task.turned = true;
+        task.steady = (task.steady + 1).min(STEADY);
+        task.state = decision.state;
+        task.generation.clone_from(&decision.generation);
+        task.probe_commit = decision.probe_commit;
+        task.alarmed = !decision.alarms.is_empty();
+        let proven = seen
+            .peers
+            .values()
+            .filter_map(|probe| match probe {
+                Probe::Task {
+                    proof: Some(formed),
+                    ..
+                } => Some(&formed.generation),
+                _ => None,
+            })
+            .max_by_key(|id| id.number)
+            .cloned();
+        task.intent = (decision.action != Action::Wait).then_some(Intent {
+            action: decision.action,
+            proven,
+            half: false,
+        });
+        if decision.renew_lease && self.may_write(i) {
+            let task = &mut self.tasks[i];
+            task.lease = (task.lease + 1) % 4;
+            if let Some(stamp) = &task.disk.stamp {
+                self.store
+                    .leases
+                    .insert(stamp.generation.number, task.lease);
+            }
+        }
+    }
+
+    /// The store is there, and no write of this task is without an answer.
+    pub fn may_write(&self, i: usize) -> bool {
+        let task = &self.tasks[i];
+        task.store && self.store.late.iter().all(|(name, _)| *name != task.name)
+    }
+
+    fn beat(&mut self, i: usize) {
+        let task = &mut self.tasks[i];
+        // Two beats of one task are only ever compared with the one before.
+        task.beat = (task.beat + 1) % 4;
+        let member = Member {
+            format: FORMAT,
+            beat: task.beat,
+            state: task.state,
+            address: ip(task.address),
+            generation: task.generation.clone(),
+            aside: task.disk.aside,
+            peer_id: task.disk.peer_id,
+            zone: None,
+            revision: None,
+        };
+        let id = task.id();
+        if self.may_write(i) {
+            self.store.members.insert(id, member);
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticks += 1;
+        self.ghosts.clear();
+        for task in &mut self.tasks {
+            task.turned = false;
+            task.listed = true;
+            task.since = (task.since + 1).min(LOSS_TIMEOUT * 2);
+            if let Some(ticks) = &mut task.paused {
+                *ticks = (*ticks + 1).min(LOSS_TIMEOUT * 2);
+            }
+        }
+    }
+
+    fn hit(&mut self, i: usize, fault: Fault) {
+        let registry = self.registry();
+        self.tasks[i].shaken();
+        match fault {
+            Fault::Crash { reuse } => {
+                let address = reuse.then_some(self.tasks[i].address);
+                if self.tasks[i].listed {
+                    self.ghosts.insert(self.tasks[i].address);
+                }
+                self.tasks[i] = self.launch(address);
+            }
+            Fault::Restart => {
+                let new = self.launch(None);
+                let task = &mut self.tasks[i];
+                *task = Task {
+                    name: task.name,
+                    address: task.address,
+                    listed: task.listed,
+                    store: task.store,
+                    cut: task.cut,
+                    dns: task.dns.clone(),
+                    group: task.group,
+                    beat: task.beat,
+                    state: first_word(&task.disk),
+                    generation: task.disk.stamp.as_ref().map(|s| s.generation.clone()),
+                    disk: task.disk.clone(),
+                    turned: task.turned,
+                    ..new
+                };
+            }
+            Fault::ChildDies => self.tasks[i].stop(),
+            Fault::Pause => self.tasks[i].paused = Some(0),
+            Fault::StoreOut => self.tasks[i].store = false,
+            Fault::Cut => self.tasks[i].cut = true,
+            Fault::DnsFrozen => self.tasks[i].dns = DnsMode::Frozen(registry),
+            Fault::DnsFails => self.tasks[i].dns = DnsMode::Fails,
+            Fault::Removed => {
+                let task = &self.tasks[i];
+                if let (Some(group), Some(id)) = (task.group, task.disk.peer_id) {
+                    self.groups[group].voters.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// A group that takes writes and has told so.
+    pub fn served(&self) -> Option<usize> {
+        (0..self.groups.len()).find(|g| self.groups[*g].proof.is_some() && self.quorum(*g))
+    }
+}
+
+/// What a task says before its first decision.
+fn first_word(disk: &Disk) -> planner::records::State {
+    if *disk == Disk::EMPTY {
+        planner::records::State::Empty
+    } else {
+        planner::records::State::HoldsData
+    }
+}
+
+fn writes(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Claim { .. }
+            | Action::RepeatClaim
+            | Action::Abandon { .. }
+            | Action::Form
+            | Action::Recreate(_)
+    )
+}
+
+impl Task {
+    fn ails(&self) -> bool {
+        !self.awake() || !self.store || self.cut || self.dns != DnsMode::Fresh
+    }
+
+    pub fn stop(&mut self) {
+        self.up = false;
+        self.leads = false;
+    }
+
+    /// It belongs to a formed generation.
+    pub fn is_member(&self) -> bool {
+        self.disk
+            .stamp
+            .as_ref()
+            .is_some_and(|stamp| stamp.stage == Stage::Member)
+    }
+
+}
