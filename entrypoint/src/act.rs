@@ -36,8 +36,8 @@ pub enum ActError {
     /// What an action needs was not there any more.
     #[error("{0}")]
     Gone(&'static str),
-    /// A destructive action was refused when it looked again.
-    #[error("not destroyed: {0}")]
+    /// What cannot be undone was refused when it looked again.
+    #[error("not done: {0}")]
     Refused(Refused),
     /// The store is another service's.
     #[error("the store was just taken by service {0:?}")]
@@ -143,7 +143,13 @@ impl Hands<'_> {
         let uri = self.qdrant.uri().to_owned();
         let other = self
             .ledger
-            .claim(&stamp.generation, mode, &uri, stamp.previous.as_ref())
+            .claim(
+                &stamp.generation,
+                mode,
+                &uri,
+                stamp.previous.as_ref(),
+                self.stack,
+            )
             .await?;
         if other.is_none() {
             tracing::info!(
@@ -157,6 +163,8 @@ impl Hands<'_> {
 
     async fn form(&mut self, stamp: Option<&Stamp>, seen: &Observation) -> Result<(), ActError> {
         let stamp = stamp.ok_or(ActError::Gone("the stamp is gone"))?;
+        let store = self.ledger.look(Depth::Generations).await;
+        destruction::may_form(stamp, &store).map_err(ActError::Refused)?;
         let ChildView::Running(Observed::Known(qdrant)) = &seen.child else {
             return Err(ActError::Gone("Qdrant does not answer any more"));
         };
@@ -236,6 +244,7 @@ impl Hands<'_> {
                 Mode::Found,
                 &uri,
                 formed.previous.as_ref(),
+                self.stack,
             )
             .await?;
         if self.ledger.form(formed).await?.is_none() {

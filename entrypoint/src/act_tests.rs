@@ -132,7 +132,7 @@ async fn a_claim_that_came_too_late_frees_the_disk_and_one_of_ours_does_not() {
     };
     bench
         .other()
-        .claim(&winner, Mode::Found, "http://o:1", None)
+        .claim(&winner, Mode::Found, "http://o:1", None, None)
         .await
         .unwrap();
     bench.act(claim()).await.unwrap();
@@ -193,7 +193,7 @@ async fn data_is_set_aside_only_for_a_newer_generation_that_is_proven_now() {
     assert!(data.is_dir());
     let mut other = bench.other();
     other
-        .claim(&newer, Mode::Found, "http://o:1", None)
+        .claim(&newer, Mode::Found, "http://o:1", None, None)
         .await
         .unwrap();
     other.form(&formed(2, "two")).await.unwrap();

@@ -233,6 +233,7 @@ impl Ledger {
         mode: Mode,
         uri: &str,
         previous: Option<&GenerationId>,
+        stack: Option<&str>,
     ) -> Result<Option<Claim>, LedgerError> {
         let claim = Claim {
             format: FORMAT,
@@ -241,6 +242,7 @@ impl Ledger {
             task: self.task.clone(),
             uri: uri.to_owned(),
             previous: previous.cloned(),
+            stack: stack.map(str::to_owned),
         };
         self.create(&generation_key(generation.number, "claim.json")?, &claim)
             .await

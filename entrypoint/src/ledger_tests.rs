@@ -66,20 +66,20 @@ async fn one_claim_and_one_outcome_win() {
     let (mut a, mut b) = (ledger(dir.path(), "a"), ledger(dir.path(), "b"));
     let one = generation(1, "a");
     assert!(
-        a.claim(&one, Mode::Found, "http://a:1/", None)
+        a.claim(&one, Mode::Found, "http://a:1/", None, None)
             .await
             .unwrap()
             .is_none()
     );
     // Again, because the first answer may have been lost.
     assert!(
-        a.claim(&one, Mode::Found, "http://a:1/", None)
+        a.claim(&one, Mode::Found, "http://a:1/", None, None)
             .await
             .unwrap()
             .is_none()
     );
     let other = b
-        .claim(&generation(1, "b"), Mode::Found, "http://b:1/", None)
+        .claim(&generation(1, "b"), Mode::Found, "http://b:1/", None, None)
         .await
         .unwrap();
     assert_eq!(other.unwrap().task, TaskId::from("a"));
@@ -97,7 +97,7 @@ async fn one_claim_and_one_outcome_win() {
 async fn the_lease_of_another_token_does_not_count() {
     let dir = tempfile::tempdir().unwrap();
     let (mut a, mut b) = (ledger(dir.path(), "a"), ledger(dir.path(), "b"));
-    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None, None)
         .await
         .unwrap();
     b.renew(&generation(1, "b"), 9).await.unwrap();
@@ -108,7 +108,7 @@ async fn the_lease_of_another_token_does_not_count() {
 async fn a_formed_record_is_stored_without_the_flag_of_the_key_map() {
     let dir = tempfile::tempdir().unwrap();
     let mut a = ledger(dir.path(), "a");
-    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None, None)
         .await
         .unwrap();
     assert!(a.form(&formed(1, "a")).await.unwrap().is_none());
@@ -150,7 +150,7 @@ async fn an_emptied_store_is_seen_although_records_are_remembered() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("store");
     let mut a = ledger(&root, "a");
-    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None, None)
         .await
         .unwrap();
     a.form(&formed(1, "a")).await.unwrap();
@@ -163,7 +163,7 @@ async fn an_emptied_store_is_seen_although_records_are_remembered() {
 async fn damaged_and_newer_records_make_the_store_unknown_and_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut a = ledger(dir.path(), "a");
-    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None)
+    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None, None)
         .await
         .unwrap();
     let claim = dir.path().join("generations/000001/claim.json");

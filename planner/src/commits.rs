@@ -3,59 +3,45 @@
 
 use core::time::Duration;
 
-use crate::decision::{Alarm, Decision, Reason};
+use crate::decision::{Alarm, Decision, Phase, Reason};
 use crate::memory::Memory;
 use crate::observed::Observed;
 use crate::records::{Stamp, State};
 use crate::settings::Settings;
-use crate::view::{Child, Observation, Probe};
+use crate::view::{Child, Observation, Probe, Qdrant};
 
-/// Counts how long consensus has not committed, and says so when that lasts: a node without
-/// collections is then *stuck* and gives way like an empty one, one with data calls a person.
-pub(crate) fn watch(
-    settings: &Settings,
-    memory: &mut Memory,
-    seen: &Observation,
-    stamp: &Stamp,
-    decision: &mut Decision,
-) {
+/// Counts how long consensus has not committed. Before anything is decided, so that a commit in
+/// this round ends the doubt in this round.
+pub(crate) fn watch(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &Stamp) {
     let Child::Running(Observed::Known(qdrant)) = &seen.child else {
         return;
     };
-    // Empty replacements at the addresses of the dead answer as well, and those that still join;
-    // they are no voters.
-    let answering = seen
-        .peers
-        .values()
-        .filter(|probe| {
-            matches!(probe, Probe::Task { hello, .. }
-                if hello.service == settings.service
-                    && matches!(hello.state, State::Member | State::Stuck)
-                    && hello.generation.as_ref() == Some(&stamp.generation))
-        })
-        .count();
-    let somebody_missing = qdrant.peers.len() > answering + 1;
-    decision.probe_commit = somebody_missing || !qdrant.has_leader || !qdrant.is_voter;
     let fails = qdrant.commits == Some(false) || !qdrant.has_leader;
-    let works = qdrant.commits == Some(true) || !decision.probe_commit;
-    if fails {
+    if qdrant.commits == Some(true) {
+        memory.no_commit = Duration::ZERO;
+    } else if fails {
         memory.no_commit = (memory.no_commit + memory.step).min(settings.loss_timeout);
-    } else if works {
+    } else if !doubtful(settings, seen, stamp, qdrant) {
         memory.no_commit = Duration::ZERO;
     }
-    if memory.no_commit < settings.loss_timeout {
-        return;
-    }
-    if seen.disk.collections {
-        let alarm = Alarm::QuorumLost {
-            generation: stamp.generation.clone(),
-            answering: answering + 1,
-            voters: qdrant.peers.len(),
-        };
-        decision.alarms.push(alarm);
-    } else {
-        decision.reason = Reason::Stuck;
-    }
+}
+
+/// A voter does not answer, or Raft itself is not at ease: only a write can tell.
+fn doubtful(settings: &Settings, seen: &Observation, stamp: &Stamp, qdrant: &Qdrant) -> bool {
+    let somebody_missing = qdrant.peers.len() > answering(settings, seen, stamp);
+    somebody_missing || !qdrant.has_leader || !qdrant.is_voter
+}
+
+/// Members that answer, ourselves included. Empty replacements at the addresses of the dead answer
+/// as well, and those that still join; they are no voters.
+fn answering(settings: &Settings, seen: &Observation, stamp: &Stamp) -> usize {
+    let others = seen.peers.values().filter(|probe| {
+        matches!(probe, Probe::Task { hello, .. }
+            if hello.service == settings.service
+                && matches!(hello.state, State::Member | State::Stuck)
+                && hello.generation.as_ref() == Some(&stamp.generation))
+    });
+    1 + others.count()
 }
 
 /// Nothing was committed for the loss time-out and no collection is here. It stays so while
@@ -64,14 +50,36 @@ pub(crate) fn stuck(settings: &Settings, memory: &Memory, seen: &Observation) ->
     !seen.disk.collections && memory.no_commit >= settings.loss_timeout
 }
 
-/// Says *stuck* where it is so, in place of *member* or *joining*.
-pub(crate) fn mark_stuck(
+/// Puts the doubt into the decision: the probe to make, and once it has lasted, *stuck* in place
+/// of *member* for a node without collections, which then gives way like an empty one, and a call
+/// for a person where data is.
+pub(crate) fn report(
     settings: &Settings,
     memory: &Memory,
     seen: &Observation,
+    stamp: &Stamp,
     decision: &mut Decision,
 ) {
-    if stuck(settings, memory, seen) && matches!(decision.state, State::Member | State::Joining) {
-        decision.state = State::Stuck;
+    if stuck(settings, memory, seen) {
+        if matches!(decision.state, State::Member | State::Joining) {
+            decision.state = State::Stuck;
+        }
+        if matches!(decision.reason, Reason::InCluster | Reason::Learner) {
+            decision.reason = Reason::Stuck;
+        }
+    }
+    let Child::Running(Observed::Known(qdrant)) = &seen.child else {
+        return;
+    };
+    if !matches!(decision.phase, Phase::Member | Phase::Joining) {
+        return;
+    }
+    decision.probe_commit = doubtful(settings, seen, stamp, qdrant);
+    if seen.disk.collections && memory.no_commit >= settings.loss_timeout {
+        decision.alarms.push(Alarm::QuorumLost {
+            generation: stamp.generation.clone(),
+            answering: answering(settings, seen, stamp),
+            voters: qdrant.peers.len(),
+        });
     }
 }

@@ -11,7 +11,7 @@ use crate::observed::Observed;
 use crate::records::{Stage, Stamp};
 use crate::view::{Disk, Store};
 
-/// Why something was not destroyed.
+/// Why something that cannot be undone was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused(pub String);
 

@@ -94,17 +94,11 @@ fn place_taken(store: &crate::view::Store, stamp: &Stamp) -> bool {
     store
         .generations
         .get(&stamp.generation.number)
-        .is_some_and(|there| {
-            there.claim.token != stamp.generation.token || there.outcome.is_some()
-        })
+        .is_some_and(|there| there.claim.token != stamp.generation.token || there.outcome.is_some())
 }
 
 /// The store is another cluster's, or can never hold the records of ours.
-pub(crate) fn store_alarm(
-    settings: &Settings,
-    seen: &Observation,
-    stamp: &Stamp,
-) -> Option<Alarm> {
+pub(crate) fn store_alarm(settings: &Settings, seen: &Observation, stamp: &Stamp) -> Option<Alarm> {
     let store = seen.store.known()?;
     if let Some(identity) = &store.identity
         && identity.store_id != stamp.store_id

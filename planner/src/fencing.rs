@@ -54,7 +54,11 @@ pub(crate) fn superseded(
 }
 
 /// The store, when it can be read and is not somebody else's.
-pub(crate) fn our_store<'a>(settings: &Settings, seen: &'a Observation, stamp: &Stamp) -> Option<&'a Store> {
+pub(crate) fn our_store<'a>(
+    settings: &Settings,
+    seen: &'a Observation,
+    stamp: &Stamp,
+) -> Option<&'a Store> {
     let store = seen.store.known()?;
     let ours = store.identity.as_ref().is_none_or(|identity| {
         identity.store_id == stamp.store_id && identity.service == settings.service
@@ -123,4 +127,3 @@ pub(crate) fn leave(seen: &Observation, reason: Reason) -> Decision {
             .state(State::HoldsData),
     }
 }
-

@@ -21,11 +21,12 @@ pub(crate) fn decide(
     seen: &Observation,
     stamp: &Stamp,
 ) -> Decision {
+    commits::watch(settings, memory, seen, stamp);
     let mut decision = rules(settings, memory, seen, stamp);
     if decision.state == State::Empty {
         decision.state = State::Joining;
     }
-    commits::mark_stuck(settings, memory, seen, &mut decision);
+    commits::report(settings, memory, seen, stamp, &mut decision);
     decision
 }
 
@@ -45,11 +46,7 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
                 None => Decision::wait(Phase::Joining, Reason::Learner),
             }
         }
-        Child::Running(Observed::Known(_)) => {
-            let mut decision = Decision::wait(Phase::Joining, Reason::Learner);
-            commits::watch(settings, memory, seen, stamp, &mut decision);
-            decision
-        }
+        Child::Running(Observed::Known(_)) => Decision::wait(Phase::Joining, Reason::Learner),
         Child::Running(Observed::Unknown(_)) => {
             Decision::wait(Phase::Joining, Reason::QdrantStarting)
         }
@@ -86,9 +83,9 @@ pub(crate) fn stuck_and_lost(
         .values()
         .find(|(_, formed)| formed.generation != stamp.generation)
     {
-        Some((_, other)) => Some(
-            leave(seen, Reason::Superseded(other.generation.clone())).state(State::Stuck),
-        ),
+        Some((_, other)) => {
+            Some(leave(seen, Reason::Superseded(other.generation.clone())).state(State::Stuck))
+        }
         None => lost_with_nothing(settings, memory, seen, stamp),
     }
 }

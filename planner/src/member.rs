@@ -21,6 +21,7 @@ pub(crate) fn decide(
     seen: &Observation,
     stamp: &Stamp,
 ) -> Decision {
+    commits::watch(settings, memory, seen, stamp);
     let mut decision = fencing::superseded(settings, seen, stamp)
         .or_else(|| expulsion::judged(settings, memory, seen, stamp))
         .or_else(|| stuck_and_lost(settings, memory, seen, stamp))
@@ -31,7 +32,7 @@ pub(crate) fn decide(
             _ => State::HoldsData,
         };
     }
-    commits::mark_stuck(settings, memory, seen, &mut decision);
+    commits::report(settings, memory, seen, stamp, &mut decision);
     decision
 }
 
@@ -125,7 +126,6 @@ fn serve(
     qdrant: &Qdrant,
 ) -> Decision {
     let mut decision = Decision::wait(Phase::Member, Reason::InCluster);
-    commits::watch(settings, memory, seen, stamp, &mut decision);
     if commits::stuck(settings, memory, seen) {
         decision
             .alarms

@@ -40,6 +40,7 @@ fn store(token: &str, outcome: Option<Outcome>) -> Observed<Store> {
         task: "t".into(),
         uri: "http://10.0.0.1:6335".to_owned(),
         previous: None,
+        stack: None,
     };
     let generations = [(
         1,

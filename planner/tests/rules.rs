@@ -22,3 +22,7 @@ mod loss;
 mod peers;
 #[path = "rules/scene.rs"]
 mod scene;
+#[path = "rules/stores.rs"]
+mod stores;
+#[path = "rules/verdicts.rs"]
+mod verdicts;

@@ -158,7 +158,7 @@ impl World {
             return;
         };
         let store = self.store_view(task);
-        if destruction::may_form(stamp, &store).is_err() && self.sabotage != Sabotage::BlindForm {
+        if destruction::may_form(stamp, &store).is_err() {
             return;
         }
         let founder = Stamp {
@@ -262,7 +262,8 @@ impl World {
                 self.store.claims.entry(number).or_insert(claim);
             }
             Write::Outcome(number, outcome) => {
-                if self.store.outcomes.contains_key(&number) {
+                let there = self.store.outcomes.contains_key(&number);
+                if there && self.sabotage != Sabotage::Overwrite {
                     return;
                 }
                 if let Outcome::Formed(formed) = &outcome {

@@ -12,9 +12,19 @@ pub struct Bounds {
     pub tasks: u8,
     pub faults: u8,
     pub ticks: u8,
-    pub sabotage: Sabotage,
+    /// See [`World::ordered`].
+    pub ordered: bool,
     /// Every so many states, chosen by their hash, are run on in fair weather.
     pub rest_every: u64,
+}
+
+impl Bounds {
+    fn beginning(&self) -> World {
+        World {
+            ordered: self.ordered,
+            ..World::new(self.tasks, self.faults, Sabotage::None)
+        }
+    }
 }
 
 impl Model for Bounds {
@@ -22,7 +32,7 @@ impl Model for Bounds {
     type Action = Step;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.tasks, self.faults, self.sabotage)]
+        vec![self.beginning()]
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
@@ -88,7 +98,7 @@ pub fn search(bounds: Bounds) -> Result<usize, String> {
 }
 
 fn last_story(steps: &[Step], bounds: &Bounds) -> String {
-    let mut world = World::new(bounds.tasks, bounds.faults, bounds.sabotage);
+    let mut world = bounds.beginning();
     for step in steps {
         world.take(*step);
     }

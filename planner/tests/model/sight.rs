@@ -58,22 +58,22 @@ impl World {
             .claims
             .iter()
             .map(|(number, claim)| {
-                let mut outcome = files.outcomes.get(number).cloned();
-                if self.sabotage == Sabotage::AnyOutcome
-                    && let Some(planner::records::Outcome::Formed(formed)) = &mut outcome
-                {
-                    formed.generation.token = claim.token.clone();
-                }
                 let generation = Generation {
                     claim: claim.clone(),
                     lease: files.leases.get(number).copied(),
-                    outcome,
+                    outcome: files.outcomes.get(number).cloned(),
                 };
                 (*number, generation)
             })
             .collect();
         let mut members = files.members.clone();
         let own = members.remove(&task.id());
+        if self.sabotage == Sabotage::NoBeats {
+            // Those of the living, that is: whom a founder meets it wants to find here as well.
+            members
+                .values_mut()
+                .for_each(|member| member.state = State::Empty);
+        }
         Observed::Known(Store {
             identity: files.identity.clone(),
             generations,

@@ -1,8 +1,7 @@
 //! What can happen next, and what happens then.
 
-
 use planner::decision::Action;
-use planner::records::{FORMAT, Member, Stage};
+use planner::records::{FORMAT, Member, Stage, State};
 use planner::view::{Disk, Probe};
 
 use crate::world::{DnsMode, Intent, LOSS_TIMEOUT, STEADY, Sabotage, TICK, Task, World, ip};
@@ -21,7 +20,9 @@ pub enum How {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// The task is gone with its disk; an empty one takes its place, maybe at its address.
-    Crash { reuse: bool },
+    Crash {
+        reuse: bool,
+    },
     /// The process ends and starts again on its disk.
     Restart,
     /// Its Qdrant ends.
@@ -81,7 +82,7 @@ impl World {
                             steps.push(Step::Act(i, How::Late));
                         }
                     }
-                    None if !task.turned => steps.push(Step::Round(i)),
+                    None if !task.turned && self.its_turn(i) => steps.push(Step::Round(i)),
                     None => {}
                 }
             }
@@ -108,6 +109,11 @@ impl World {
             steps.push(Step::Tick);
         }
         steps
+    }
+
+    /// In an ordered world the rounds of a tick follow each other; what comes of them does not.
+    fn its_turn(&self, i: usize) -> bool {
+        !self.ordered || self.tasks.iter().take(i).all(|t| t.turned || !t.awake())
     }
 
     pub fn possible(&self, i: usize, fault: Fault) -> bool {
@@ -179,10 +185,7 @@ impl World {
         let settings = self.settings(&self.tasks[i]);
         let sabotage = self.sabotage;
         let task = &mut self.tasks[i];
-        let elapsed = match sabotage {
-            Sabotage::OwnPauseCounts => TICK * u32::from(task.since.min(LOSS_TIMEOUT * 2)),
-            _ => TICK * u32::from(task.since),
-        };
+        let elapsed = TICK * u32::from(task.since);
         task.since = 0;
         let mut decision = planner::decide(&settings, &mut task.memory, elapsed, &seen);
         if sabotage == Sabotage::NoFence
@@ -192,7 +195,10 @@ impl World {
         }
         task.turned = true;
         task.steady = (task.steady + 1).min(STEADY);
-        task.state = decision.state;
+        task.state = match decision.state {
+            State::Stuck if sabotage == Sabotage::NeverStuck => State::Member,
+            state => state,
+        };
         task.generation.clone_from(&decision.generation);
         task.probe_commit = decision.probe_commit;
         task.alarmed = !decision.alarms.is_empty();
@@ -316,11 +322,11 @@ impl World {
 }
 
 /// What a task says before its first decision.
-fn first_word(disk: &Disk) -> planner::records::State {
+fn first_word(disk: &Disk) -> State {
     if *disk == Disk::EMPTY {
-        planner::records::State::Empty
+        State::Empty
     } else {
-        planner::records::State::HoldsData
+        State::HoldsData
     }
 }
 
@@ -352,5 +358,4 @@ impl Task {
             .as_ref()
             .is_some_and(|stamp| stamp.stage == Stage::Member)
     }
-
 }

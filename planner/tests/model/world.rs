@@ -27,14 +27,14 @@ pub enum Sabotage {
     /// None: the planner as it is.
     #[default]
     None,
-    /// Our own pause counts as silence of the others.
-    OwnPauseCounts,
-    /// *Formed* is written without a second look at the store.
-    BlindForm,
+    /// The store replaces what is there instead of creating once.
+    Overwrite,
+    /// A member that cannot commit says that all is well.
+    NeverStuck,
     /// A superseded member does not stop.
     NoFence,
-    /// A record of another life of the store counts as ours.
-    AnyOutcome,
+    /// What others beat in the store is not looked at.
+    NoBeats,
     /// A single tick of silence is enough to call a generation lost.
     Impatient,
 }
@@ -58,6 +58,8 @@ pub struct World {
     /// An act that broke a promise.
     pub broken: Option<&'static str>,
     pub sabotage: Sabotage,
+    /// The rounds of one tick follow each other in the order of the tasks.
+    pub ordered: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -151,6 +153,7 @@ impl World {
             used: false,
             broken: None,
             sabotage,
+            ordered: false,
         };
         for _ in 0..tasks {
             let task = world.launch(None);
@@ -201,10 +204,7 @@ impl World {
             adopt_fresh: false,
             ready_peers: self.tasks.len(),
             beat: TICK,
-            gap: match self.sabotage {
-                Sabotage::OwnPauseCounts => TICK * 100,
-                _ => TICK * 3 / 2,
-            },
+            gap: TICK * 3 / 2,
             claim_timeout: TICK * u32::from(CLAIM_TIMEOUT),
             loss_timeout: TICK * u32::from(loss),
             dns_settle: TICK * 2,

@@ -132,6 +132,7 @@ fn members_create_again_what_the_store_lost() {
 fn another_clusters_store_is_not_written_to() {
     for service in ["vectors", "other"] {
         let mut scene = Scene::member();
+        scene.round();
         scene.store().generations.clear();
         scene.identity("elsewhere", service, None);
         let decision = scene.round();
@@ -282,6 +283,7 @@ fn the_generation_of_another_store_ends_nothing() {
         store_id: "elsewhere".into(),
         ..formed(2, "two")
     };
+    scene.round();
     scene.at(2, believed(2, elsewhere));
     acts(&scene.rounds(3), &Action::Wait);
     scene.seen.peers.clear();

@@ -124,10 +124,6 @@ fn everyone_who_is_listed_must_say_that_he_is_empty_and_beat_in_our_store() {
             "Member",
             probe(hello(2, State::Member, Some(id(1, "x"))), None),
         ),
-        (
-            "Stuck",
-            probe(hello(2, State::Stuck, Some(id(1, "x"))), None),
-        ),
         ("HoldsData", probe(hello(2, State::HoldsData, None), None)),
         ("not empty", aside),
         ("other", foreign),

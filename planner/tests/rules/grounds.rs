@@ -83,12 +83,10 @@ fn exactly_these_combinations_are_allowed() {
     }
     let [dataless, by_abandoning, by_losing] = grounds();
     let mut expected = Vec::new();
-    for collections in [false, true] {
-        // 3: our claim is abandoned. 5, 6, 7: the number is another's.
-        expected.push((by_abandoning.clone(), Stage::Founding, collections, 3));
-        for at in 5..=7 {
-            expected.push((by_losing.clone(), Stage::Founding, collections, at));
-        }
+    // 3: our claim is abandoned. 5, 6, 7: the number is another's. Never a disk with collections.
+    expected.push((by_abandoning.clone(), Stage::Founding, false, 3));
+    for at in 5..=7 {
+        expected.push((by_losing.clone(), Stage::Founding, false, at));
     }
     for stage in [Stage::Joining, Stage::Member] {
         for at in 0..8 {

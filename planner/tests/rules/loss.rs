@@ -1,6 +1,7 @@
 //! R7: when a generation is lost, and everything that resets the count.
 
 use planner::decision::{Action, Alarm, Discard, Phase};
+use planner::ids::PeerId;
 use planner::records::{Mode, Stage, State};
 use planner::view::{Child, Probe};
 
@@ -153,8 +154,26 @@ fn snapshot_sets_call_a_person_and_nothing_is_claimed() {
     acts(&decision, &Action::Wait);
     assert_eq!(decision.phase, Phase::Blocked);
     assert_eq!(decision.alarms, [Alarm::RestoreNeeded(id(1, "one"))]);
+    // Left set after a take-over, it says nothing about a cluster of our own stack.
     scene.settings.adopt_fresh = true;
+    acts(&scene.round(), &Action::Wait);
+    scene.settings.stack = Some("green".to_owned());
+    scene.stack_of(1, "green");
+    acts(&scene.round(), &Action::Wait);
+    scene.stack_of(1, "blue");
     acts(&scene.round(), &second());
+    scene.settings.adopt_fresh = false;
+    let decision = scene.round();
+    assert!(alarmed(&decision, |a| matches!(a, Alarm::ForeignStore(_))));
+}
+
+#[test]
+fn data_set_aside_here_or_there_keeps_everybody_from_founding() {
+    let mut scene = Scene::lost();
+    scene.seen.disk.aside = true;
+    let decision = scene.rounds(COMPLETE * 3);
+    acts(&decision, &Action::Wait);
+    assert_eq!(decision.alarms, [Alarm::AsideKept]);
 }
 
 #[test]
@@ -163,6 +182,7 @@ fn adopting_does_not_shorten_the_silence() {
     scene.settings.adopt_fresh = true;
     scene.settings.stack = Some("green".to_owned());
     scene.identity("store", "vectors", Some("blue"));
+    scene.stack_of(1, "blue");
     waits(&scene.rounds(COMPLETE - 1), "nobody of it answers");
     acts(&scene.round(), &second());
 }
@@ -185,23 +205,48 @@ fn a_stuck_node_without_data_gives_way_frees_its_disk_and_claims() {
     assert_eq!(decision.state, State::Stuck);
     acts(&decision, &Action::Kill);
     scene.seen.child = Child::Stopped;
-    // Restarted rather than freed would do as well; what counts is that the data-free disk is
-    // let go only when the silence is still complete.
-    let mut scene = scene.disk(Stage::Joining, &formed(1, "one"));
-    scene.seen.disk.joined = false;
+    let mut alive = scene.clone();
+    alive.at(2, probe(hello(2, State::Member, Some(id(1, "one"))), None));
+    // Somebody appeared: started again, and still stuck in what it says.
+    let decision = alive.round();
+    acts(&decision, &Action::StartMember);
+    assert_eq!(decision.state, State::Stuck);
     acts(&scene.round(), &Action::Discard(Discard::Dataless));
     scene.seen.disk = planner::view::Disk::EMPTY;
     acts(&scene.round(), &second());
 }
 
 #[test]
-fn a_node_with_collections_is_never_stuck() {
+fn a_node_with_collections_is_never_stuck_and_calls_a_person() {
     let mut scene = leaderless();
     scene.seen.disk.collections = true;
     let decision = scene.rounds(COMPLETE * 3);
     assert_eq!(decision.state, State::Member);
     acts(&decision, &Action::Wait);
-    assert!(!decision.probe_commit);
+    assert!(decision.probe_commit);
+    assert!(alarmed(&decision, |a| matches!(
+        a,
+        Alarm::QuorumLost {
+            answering: 1,
+            voters: 1,
+            ..
+        }
+    )));
+}
+
+#[test]
+fn empty_replacements_are_no_voters() {
+    let mut scene = Scene::member();
+    scene.seen.disk.collections = false;
+    scene.qdrant().peers = [PeerId(1), PeerId(2)].into();
+    scene.at(2, probe(hello(2, State::Member, Some(id(1, "one"))), None));
+    assert!(!scene.round().probe_commit);
+    for state in [State::Empty, State::Joining, State::Claiming] {
+        scene.at(2, probe(hello(2, state, Some(id(1, "one"))), None));
+        assert!(scene.round().probe_commit, "{state:?}");
+    }
+    scene.at(2, probe(hello(2, State::Member, Some(id(2, "two"))), None));
+    assert!(scene.round().probe_commit);
 }
 
 #[test]

@@ -70,6 +70,7 @@ pub fn entry(token: &str, outcome: Option<Outcome>) -> Generation {
             task: task(9),
             uri: "http://10.0.0.9:6335".to_owned(),
             previous: None,
+            stack: None,
         },
         lease: Some(1),
         outcome,
@@ -247,6 +248,12 @@ impl Scene {
         self.store()
             .generations
             .insert(formed.generation.number, entry(&token, outcome));
+    }
+
+    /// The claim of this generation was made by this stack.
+    pub fn stack_of(&mut self, number: u64, stack: &str) {
+        let generation = self.store().generations.get_mut(&number);
+        generation.expect("it is there").claim.stack = Some(stack.to_owned());
     }
 
     pub fn forget_store(&mut self) {
