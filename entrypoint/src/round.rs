@@ -293,7 +293,7 @@ impl Task {
         });
     }
 
-    /// Ends in order: keep serving for `linger`, then SIGTERM, then SIGKILL at the margin. Returns
+    /// Ends in order: keep serving for `linger`, then ask Qdrant, then SIGKILL at the margin. Returns
     /// the exit code of the task: that of Qdrant, 0 when it was not running.
     pub async fn stop(&mut self, began: Instant) -> i32 {
         let budget = self.stop_budget;
@@ -309,7 +309,11 @@ impl Task {
             let linger = budget.linger_left(began.elapsed());
             let _ = timeout(linger, Qdrant::ended(child)).await;
         }
-        let stopped = self.qdrant.stop(budget.grace(began.elapsed())).await;
+        let elapsed = began.elapsed();
+        let stopped = self
+            .qdrant
+            .stop(budget.signal(elapsed), budget.grace(elapsed))
+            .await;
         // Nobody need wait for our silence; when the store hangs, they will.
         let left = budget.grace(began.elapsed()).min(self.config.probe_timeout);
         if let Ok(Err(error)) = timeout(left, self.ledger.farewell()).await {

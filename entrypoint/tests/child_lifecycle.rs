@@ -90,7 +90,7 @@ async fn a_stop_waits_for_the_flush() {
                 echo ready; while :; do sleep 5 & wait $!; done";
     let (child, mut lines) = start(text, dir.path()).await;
     assert_eq!(line(&mut lines).await, "ready");
-    let Stopped { exit, forced } = child.stop(Duration::from_secs(30)).await;
+    let Stopped { exit, forced } = child.stop(Signal::SIGTERM, Duration::from_secs(30)).await;
     assert_eq!((exit.exit_code(), forced), (7, false));
     assert_eq!(
         fs::read_to_string(dir.path().join("flushed")).unwrap(),
@@ -105,7 +105,7 @@ async fn who_ignores_term_is_killed_with_his_whole_group_when_the_grace_is_over(
     let grandchild: u32 = line(&mut lines).await.parse().unwrap();
     let grace = Duration::from_millis(300);
     let asked = Instant::now();
-    let Stopped { exit, forced } = child.stop(grace).await;
+    let Stopped { exit, forced } = child.stop(Signal::SIGTERM, grace).await;
     assert!(
         asked.elapsed() >= grace,
         "killed after {:?}",

@@ -1,7 +1,13 @@
 //! How the time between ECS's SIGTERM and its SIGKILL is spent. Arithmetic only, no clock.
 
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 use thiserror::Error;
+
+/// What Qdrant needs to end after SIGTERM while clients keep their connections busy: its HTTP
+/// server serves them for up to 30 s more, then its shards are closed (measured: 30.4 s).
+pub const DRAIN: Duration = Duration::from_secs(32);
 
 /// The time from SIGTERM to the orchestrator's SIGKILL, divided into three: first we keep serving
 /// (*linger*, so that clients which still hold our address are answered), then Qdrant has its grace,
@@ -65,8 +71,21 @@ impl StopBudget {
         self.linger.saturating_sub(elapsed)
     }
 
-    /// How long Qdrant may take to end by itself when it is sent TERM `elapsed` after our SIGTERM:
-    /// the argument for [`Child::stop`](super::Child::stop). Zero when the time is over.
+    /// How to ask Qdrant to end, `elapsed` after our SIGTERM: TERM when it has the time to serve its
+    /// clients out, else INT, after which it drops their connections, closes its shards in order and
+    /// ends within a second. What it acknowledged is on disk either way (conformance
+    /// `sigint_under_load_loses_nothing`), and INT ends what KILL would cut off.
+    #[must_use]
+    pub fn signal(&self, elapsed: Duration) -> Signal {
+        if self.grace(elapsed) >= DRAIN {
+            Signal::SIGTERM
+        } else {
+            Signal::SIGINT
+        }
+    }
+
+    /// How long Qdrant may take to end by itself when it is asked `elapsed` after our SIGTERM: the
+    /// argument for [`Child::stop`](super::Child::stop). Zero when the time is over.
     #[must_use]
     pub fn grace(&self, elapsed: Duration) -> Duration {
         self.kill_after().saturating_sub(elapsed)
@@ -90,6 +109,16 @@ mod tests {
         assert_eq!(b.linger_left(s(2)), s(3));
         assert_eq!(b.grace(s(5)), s(22));
         assert_eq!(b.grace(s(40)), s(0));
+    }
+
+    #[test]
+    fn clients_are_served_out_only_when_there_is_time_for_it() {
+        let short = StopBudget::new(s(30), s(3), s(5)).unwrap();
+        assert_eq!(short.signal(s(5)), Signal::SIGINT);
+        let long = StopBudget::new(s(60), s(3), s(5)).unwrap();
+        assert_eq!(long.signal(s(5)), Signal::SIGTERM);
+        assert_eq!(long.signal(s(25)), Signal::SIGTERM);
+        assert_eq!(long.signal(s(26)), Signal::SIGINT, "late, it has to hurry");
     }
 
     #[test]

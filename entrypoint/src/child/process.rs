@@ -142,12 +142,12 @@ impl Child {
         true
     }
 
-    /// Sends it SIGTERM and waits for its end; after `grace` sends SIGKILL to its whole group and
+    /// Sends it `signal` and waits for its end; after `grace` sends SIGKILL to its whole group and
     /// waits again, which only a process stuck in the kernel can make long. May be called again, and
     /// by several at once: the shortest grace holds.
-    pub async fn stop(&self, grace: Duration) -> Stopped {
+    pub async fn stop(&self, signal: Signal, grace: Duration) -> Stopped {
         // An error leaves the SIGKILL at the end of the grace.
-        let _ = self.signal(Signal::SIGTERM);
+        let _ = self.signal(signal);
         if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
             return Stopped {
                 exit,

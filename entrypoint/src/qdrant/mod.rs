@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use planner::ids::PeerId;
 use planner::observed::Observed;
 use planner::records::{FORMED_KEY, Formed};
@@ -198,8 +199,8 @@ impl Qdrant {
         self.forget();
     }
 
-    /// SIGTERM, SIGKILL after `grace`; `None` when it was not running.
-    pub async fn stop(&mut self, grace: Duration) -> Option<Stopped> {
+    /// `signal`, SIGKILL after `grace`; `None` when it was not running.
+    pub async fn stop(&mut self, signal: Signal, grace: Duration) -> Option<Stopped> {
         let child = self.child.take()?;
         if let Some(exit) = child.exited() {
             return Some(Stopped {
@@ -207,7 +208,7 @@ impl Qdrant {
                 forced: false,
             });
         }
-        let stopped = child.stop(grace).await;
+        let stopped = child.stop(signal, grace).await;
         self.last_exit = Some(stopped.exit.clone());
         Some(stopped)
     }

@@ -112,6 +112,13 @@ impl Node {
         assert_eq!(answer.result()["status"], "completed");
     }
 
+    /// Whether a write was acknowledged.
+    pub async fn try_write(&self, ids: std::ops::Range<u64>) -> bool {
+        self.call("PUT", "/collections/c/points?wait=true", Some(points(ids)))
+            .await
+            .is_ok_and(|answer| answer.body["result"]["status"] == "completed")
+    }
+
     /// Exact count as this node sees it.
     pub async fn count(&self) -> Result<u64, String> {
         let body = Some(json!({"exact": true}));

@@ -28,4 +28,41 @@ async fn sigkill_loses_nothing(lab: Lab) {
     .await;
 }
 
-crate::behaviours!(sigterm_ends_cleanly, sigkill_loses_nothing);
+/// SIGINT while a client writes without a pause over one connection: ends with 0 at once (SIGTERM
+/// would wait half a minute for that connection), and every acknowledged write is there afterwards.
+async fn sigint_under_load_loses_nothing(lab: Lab) {
+    let mut node = lab.founder().await;
+    node.create(1, 1, 10).await;
+    let acknowledged = {
+        let mut acknowledged = 0_u64;
+        loop {
+            let answer = node.try_write(acknowledged..acknowledged + 1).await;
+            if !answer {
+                break acknowledged;
+            }
+            acknowledged += 1;
+            if acknowledged == 100 {
+                node.interrupt();
+            }
+        }
+    };
+    assert!(acknowledged >= 100, "{acknowledged}");
+    assert_eq!(node.exit(s(10)).await.code(), Some(0));
+    assert!(node.log().contains("SIGINT received"), "{}", node.tail());
+    let again = lab.node(1).start();
+    again.leads_itself().await;
+    // The last one may be there without its answer.
+    crate::subject::until("all acknowledged points", s(10), async || {
+        match again.count().await? {
+            n if n == acknowledged || n == acknowledged + 1 => Ok(()),
+            n => Err(format!("{n} of {acknowledged}")),
+        }
+    })
+    .await;
+}
+
+crate::behaviours!(
+    sigterm_ends_cleanly,
+    sigkill_loses_nothing,
+    sigint_under_load_loses_nothing
+);

@@ -284,6 +284,11 @@ impl Node {
         self.signal(Signal::SIGTERM);
     }
 
+    /// SIGINT.
+    pub fn interrupt(&self) {
+        self.signal(Signal::SIGINT);
+    }
+
     /// SIGKILL, and wait until it is gone.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
