@@ -98,7 +98,16 @@ fn command(runtime: &tokio::runtime::Runtime, command: Command) -> u8 {
         }
     };
     match command {
-        Command::Run => runtime.block_on(serve::run(config)),
+        Command::Run => match passthrough::variable_set(|name| std::env::var_os(name)) {
+            // Without a command it means pass-through; with `run` the two contradict each other.
+            Some(name) => {
+                eprintln!(
+                    "entrypoint: {name} is set, and `run` chooses Qdrant's address and bootstrap itself: remove {name}, or leave `run` out to pass everything through"
+                );
+                EX_CONFIG
+            }
+            None => runtime.block_on(serve::run(config)),
+        },
         Command::Health => runtime.block_on(query::health(&config)),
         Command::Status { json } => runtime.block_on(query::status(&config, json)),
         Command::CheckConfig { .. } => {

@@ -145,7 +145,10 @@ fn never_leads(
     if !claim_seen || memory.bringing_up < settings.loss_timeout {
         return None;
     }
-    let why = format!("it did not lead for {:.0?}", settings.loss_timeout);
+    let why = format!(
+        "it did not lead for {} s",
+        settings.loss_timeout.as_secs_f64()
+    );
     let action = Action::Abandon {
         number: stamp.generation.number,
         why: why.clone(),

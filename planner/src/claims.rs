@@ -87,8 +87,8 @@ pub(crate) fn may_found(
                 && !memory.silence.complete(settings)
             {
                 let why = format!(
-                    "its generation is stuck; the others have been silent for {:.0?}",
-                    memory.silence.lasted()
+                    "its generation is stuck; the others have been silent for {:.0} s",
+                    memory.silence.lasted().as_secs_f64()
                 );
                 return Err(Refusal::not_yet(Reason::NotEmpty(address, why)));
             }

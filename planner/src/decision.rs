@@ -277,7 +277,8 @@ impl fmt::Display for Reason {
             } => {
                 write!(
                     f,
-                    "generation {generation} is the cluster and nobody of it answers (silent for {silent:.1?}"
+                    "generation {generation} is the cluster and nobody of it answers (silent for {:.0} s",
+                    silent.as_secs_f64()
                 )?;
                 match hindrance {
                     Some(what) => write!(f, "; {what})"),

@@ -165,8 +165,9 @@ impl DnsMemory {
         }
         if self.stable < settings.dns_settle {
             return Err(format!(
-                "no whole answer lists our own address; unchanged for {:.1?} of {:.1?}",
-                self.stable, settings.dns_settle
+                "no whole answer lists our own address; unchanged for {:.1} of {} s",
+                self.stable.as_secs_f64(),
+                settings.dns_settle.as_secs_f64()
             ));
         }
         Ok(self.listed.keys().copied().collect())

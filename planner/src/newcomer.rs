@@ -171,7 +171,10 @@ pub(crate) fn without_peers(
 fn watch_claim(settings: &Settings, memory: &Memory, number: u64, task: &TaskId) -> Decision {
     // Whatever it stands upon: a claim that is not formed harms nobody.
     if memory.claim.expired(settings) {
-        let why = format!("its lease has not moved for {:.1?}", settings.claim_timeout);
+        let why = format!(
+            "its lease has not moved for {} s",
+            settings.claim_timeout.as_secs_f64()
+        );
         return Decision::act(
             Phase::Waiting,
             Action::Abandon { number, why },

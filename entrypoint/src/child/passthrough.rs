@@ -65,7 +65,7 @@ pub fn detect(
     env_get: impl Fn(&str) -> Option<OsString>,
 ) -> Option<Passthrough> {
     let Some((first, rest)) = args.split_first() else {
-        let name = VARIABLES.into_iter().find(|name| env_get(name).is_some())?;
+        let name = variable_set(env_get)?;
         return Some(Passthrough {
             args: Vec::new(),
             why: Why::Variable(name),
@@ -86,6 +86,11 @@ pub fn detect(
             args: rest.to_vec(),
             why: Why::Program(first.clone()),
         })
+}
+
+/// The variable of Qdrant's own command line that is set, when one is.
+pub fn variable_set(env_get: impl Fn(&str) -> Option<OsString>) -> Option<&'static str> {
+    VARIABLES.into_iter().find(|name| env_get(name).is_some())
 }
 
 /// Supervises `program` (the path of Qdrant) and returns the code to exit with: Qdrant's own, 128 + n
