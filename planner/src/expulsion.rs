@@ -70,7 +70,8 @@ fn unlisted(
     seen: &Observation,
     stamp: &Stamp,
 ) -> Option<Verdict> {
-    let us = seen.disk.peer_id?;
+    // A peer has its id before the others have let it in; joining may hang for ten seconds.
+    let us = seen.disk.peer_id.filter(|_| seen.disk.joined)?;
     let (with, without): (Vec<&Hello>, Vec<&Hello>) = seen
         .peers
         .values()

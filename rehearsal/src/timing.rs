@@ -5,12 +5,13 @@ use std::time::Duration;
 
 /// What every entrypoint of a rehearsal is told. Order and names are those of
 /// `docs/configuration.md`; the relations between them are those of the defaults: a claim outlives
-/// several beats and store time-outs, a loss outlives several claims' worth of silence.
+/// several beats and store time-outs, a loss outlives several claims' worth of silence
+/// and an election.
 pub const ENTRYPOINT: &[(&str, &str)] = &[
     ("ENTRYPOINT_ROUND", "50ms"),
     ("ENTRYPOINT_BEAT", "250ms"),
     ("ENTRYPOINT_CLAIM_TIMEOUT", "2s"),
-    ("ENTRYPOINT_LOSS_TIMEOUT", "3s"),
+    ("ENTRYPOINT_LOSS_TIMEOUT", "6s"),
     ("ENTRYPOINT_PROBE_TIMEOUT", "400ms"),
     ("ENTRYPOINT_STORE_TIMEOUT", "2s"),
     ("ENTRYPOINT_DNS_TIMEOUT", "300ms"),
@@ -25,7 +26,7 @@ pub const ENTRYPOINT: &[(&str, &str)] = &[
 /// `ENTRYPOINT_CLAIM_TIMEOUT` above.
 pub const CLAIM: Duration = Duration::from_secs(2);
 /// `ENTRYPOINT_LOSS_TIMEOUT` above.
-pub const LOSS: Duration = Duration::from_secs(3);
+pub const LOSS: Duration = Duration::from_secs(6);
 /// `ENTRYPOINT_DNS_SETTLE` above.
 pub const SETTLE: Duration = Duration::from_secs(1);
 /// `ENTRYPOINT_STOP_TIMEOUT` above: from SIGTERM to the scheduler's SIGKILL.

@@ -3,10 +3,12 @@
 use planner::decision::{Action, Alarm, Decision, Discard, Phase, Reason};
 use planner::ids::PeerId;
 use planner::observed::Observed;
-use planner::records::State;
+use planner::records::{Stage, State};
 use planner::view::Child;
 
-use crate::scene::{LOSS_TIMEOUT, Scene, acts, alarmed, formed, hello, id, probe, qdrant, running};
+use crate::scene::{
+    LOSS_TIMEOUT, Scene, acts, alarmed, formed, hello, id, probe, qdrant, running, unknown,
+};
 
 /// A member of a cluster of two whose Qdrant says that its consensus has stopped.
 fn stopped_in_a_pair() -> Scene {
@@ -81,6 +83,21 @@ fn qdrant_of_another_generation_is_not_started_again() {
     acts(&decision, &Action::Wait);
     assert_eq!(decision.reason, Reason::SeeAlarm);
     assert!(alarmed(&decision, |a| matches!(a, Alarm::BrokenChain(_))));
+}
+
+#[test]
+fn a_peer_that_is_not_in_yet_was_not_removed() {
+    let mut scene = Scene::member().disk(Stage::Joining, &formed(1, "one"));
+    scene.seen.disk.joined = false;
+    scene.seen.child = Child::Running(unknown());
+    for n in [2, 3] {
+        let mut other = hello(n, State::Member, Some(id(1, "one")));
+        other.peers = [PeerId(2), PeerId(3)].into();
+        scene.at(n, probe(other, Some(formed(1, "one"))));
+    }
+    acts(&scene.wait(LOSS_TIMEOUT), &Action::Wait);
+    scene.seen.disk.joined = true;
+    acts(&scene.wait(LOSS_TIMEOUT), &Action::Kill);
 }
 
 #[test]
