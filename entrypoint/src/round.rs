@@ -140,6 +140,9 @@ impl Task {
             self.stirred = Instant::now();
             return quick / 4;
         }
+        if self.memory.dns.arriving() {
+            return quick / 4;
+        }
         if self.settled() {
             return calm;
         }

@@ -143,6 +143,11 @@ impl DnsMemory {
         self.answers.push_back(answer.clone());
     }
 
+    /// Answers arrive and a few more are needed: not worth a pause.
+    pub fn arriving(&self) -> bool {
+        (1..DNS_ANSWERS).contains(&self.answers.len())
+    }
+
     /// The addresses that founding must ask, or why DNS is not enough yet.
     pub fn settled(&self, settings: &Settings, now: &Dns) -> Result<BTreeSet<IpAddr>, String> {
         match now {

@@ -122,6 +122,9 @@ enum Knock {
     Failed(String),
 }
 
+/// Longer than the pause between two rounds of a calm member.
+const KEEP_IDLE: Duration = Duration::from_secs(30);
+
 impl Prober {
     /// Sets the prober up. `key` is sent as the header `api-key`; `timeout` bounds the question for
     /// a hello and each attempt to connect.
@@ -141,8 +144,11 @@ impl Prober {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(timeout)
-            // A kept connection can outlive the task behind it; every probe knocks anew.
-            .pool_max_idle_per_host(0)
+            // One kept connection to each: connecting is most of what a round costs. An answer
+            // always comes from a process that lives; a connection that ended meanwhile counts as
+            // somebody alive for one round, never as silence.
+            .pool_max_idle_per_host(1)
+            .pool_idle_timeout(KEEP_IDLE)
             .build()
             .map_err(DiscoveryError::Client)?;
         Ok(Self {

@@ -17,7 +17,7 @@ const LONGEST: usize = 512 * 1024;
 const REQUEST: Duration = Duration::from_secs(2);
 
 /// The first pause between two tries; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The longest pause: the endpoint limits how often it may be asked.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

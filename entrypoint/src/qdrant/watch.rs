@@ -9,13 +9,16 @@ use tokio::task::JoinHandle;
 /// Longer than an election (2 to 4 s). Qdrant itself would hold the question for 10 s, and an answer
 /// so old says nothing of now (facts: section 7).
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer to `/readyz` is waited for. Each *question* takes Qdrant's check one step
+/// further, and a question that finds it not ready is held for half a second (v1.19.0,
+/// `src/common/health.rs`); so it is asked again, not waited for.
+const READY_ANSWER: Duration = Duration::from_millis(100);
 /// The pause between two questions for readiness.
-const READY_PAUSE: Duration = Duration::from_millis(50);
+const READY_PAUSE: Duration = Duration::from_millis(25);
 /// The pause after a probe write that was committed; after a failure the next begins at once.
 const COMMIT_PAUSE: Duration = Duration::from_secs(5);
 
-/// Asks `/readyz` in the background until it says 200, which is final (facts: T11): it comes
-/// forward only by being asked, and takes up to half a second to answer.
+/// Asks `/readyz` in the background until it says 200, which is final (facts: T11).
 #[derive(Debug, Default)]
 pub(super) struct ReadyWatch {
     asking: Option<JoinHandle<()>>,
@@ -24,7 +27,7 @@ pub(super) struct ReadyWatch {
 impl ReadyWatch {
     pub(super) fn look(&mut self, client: &Client) -> bool {
         let asking = self.asking.get_or_insert_with(|| {
-            let client = client.clone();
+            let client = client.with_timeout(READY_ANSWER);
             tokio::spawn(async move {
                 while !matches!(client.readyz().await, Ok(Readiness::Ready)) {
                     tokio::time::sleep(READY_PAUSE).await;
