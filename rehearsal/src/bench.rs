@@ -83,7 +83,6 @@ impl Pair {
 pub async fn main(plan: &Plan, tasks: usize, runs: usize, json: Option<&Path>) -> Result<ExitCode> {
     let mut raws = Vec::new();
     let mut ours = Vec::new();
-    let mut cost = None;
     let quiet = Plan {
         quiet: true,
         ..plan.clone()
@@ -95,13 +94,13 @@ pub async fn main(plan: &Plan, tasks: usize, runs: usize, json: Option<&Path>) -
             raw.all_voters_s, raw.all_ready_s
         );
         raws.push(raw);
-        let figures = formation(&quiet, tasks, (run == runs).then_some(&mut cost)).await?;
+        let figures = formation(&quiet, tasks).await?;
         let show = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.2} s"));
         let (voters, ready) = (show(figures.all_voters_s), show(figures.all_ready_s));
         println!("run {run}: ours voters {voters}, ready {ready}");
         ours.push(figures);
     }
-    let (resident_kib, idle_core_percent) = cost.context("no cost was measured")?;
+    let (resident_kib, idle_core_percent) = idle(&quiet, tasks).await?;
     let pick = |of: fn(&Figures) -> Option<f64>| ours.iter().filter_map(of).collect::<Vec<_>>();
     let replaced = |figures: &Figures| figures.replacements.first().map(|each| each.voter_s);
     let raw = |of: fn(&raw::Raw) -> f64| raws.iter().map(of).collect::<Vec<_>>();
@@ -142,14 +141,11 @@ fn broken(failure: Failure) -> anyhow::Error {
     anyhow!("{failure}")
 }
 
-/// One formation and one replacement with ours; the cost of idling where it is asked for.
-async fn formation(plan: &Plan, tasks: usize, cost: Option<&mut Option<Idle>>) -> Result<Figures> {
+/// One formation and one replacement with ours.
+async fn formation(plan: &Plan, tasks: usize) -> Result<Figures> {
     let world = World::build(plan, Setup::new(tasks)).await?;
     world.ecs.scale(tasks);
     world.rest(tasks).await.map_err(broken)?;
-    if let Some(cost) = cost {
-        *cost = Some(idle(&world).await);
-    }
     if tasks >= 3 {
         let founder = world.founder().map_err(broken)?;
         let leader = world.leader().map_err(broken)?;
@@ -168,7 +164,16 @@ async fn formation(plan: &Plan, tasks: usize, cost: Option<&mut Option<Idle>>) -
     Ok(figures)
 }
 
-async fn idle(world: &World) -> Idle {
+/// What a cluster at rest costs each task, with the times of production.
+async fn idle(plan: &Plan, tasks: usize) -> Result<Idle> {
+    let mut setup = Setup::new(tasks);
+    setup.env = timing::PRODUCTION
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
+    let world = World::build(plan, setup).await?;
+    world.ecs.scale(tasks);
+    world.rest(tasks).await.map_err(broken)?;
     let pids: Vec<i32> = world
         .ecs
         .running()
@@ -183,12 +188,10 @@ async fn idle(world: &World) -> Idle {
     let core = used.fold(None, |most: Option<f64>, each| {
         Some(most.map_or(each, |m| m.max(each)))
     });
-    (
-        pids.iter()
-            .filter_map(|pid| process::resident_kib(*pid))
-            .max(),
-        core,
-    )
+    let resident = pids.iter().filter_map(|pid| process::resident_kib(*pid));
+    let resident = resident.max();
+    world.end().await;
+    Ok((resident, core))
 }
 
 /// From the start of an entrypoint that has its data to the first sight of its child.

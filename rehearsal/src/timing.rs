@@ -23,6 +23,15 @@ pub const ENTRYPOINT: &[(&str, &str)] = &[
     ("ENTRYPOINT_RESTART_MAX", "1s"),
 ];
 
+/// The defaults of `docs/configuration.md` for those that decide what a task costs at rest.
+pub const PRODUCTION: &[(&str, &str)] = &[
+    ("ENTRYPOINT_ROUND", "100ms"),
+    ("ENTRYPOINT_BEAT", "2s"),
+    ("ENTRYPOINT_CLAIM_TIMEOUT", "60s"),
+    ("ENTRYPOINT_LOSS_TIMEOUT", "240s"),
+    ("ENTRYPOINT_PROBE_TIMEOUT", "1s"),
+];
+
 /// `ENTRYPOINT_CLAIM_TIMEOUT` above.
 pub const CLAIM: Duration = Duration::from_secs(2);
 /// `ENTRYPOINT_LOSS_TIMEOUT` above.
