@@ -1,5 +1,7 @@
 //! The command line as a user meets it: exit codes and the line that says what to do.
 
+#![allow(clippy::expect_used, reason = "tests may fail loudly")]
+
 use std::process::{Command, Output};
 
 /// Runs the program with nothing in its environment but this.

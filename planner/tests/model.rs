@@ -81,7 +81,6 @@ fn broken_rules_are_found_out() {
         Sabotage::Overwrite,
         Sabotage::NeverStuck,
         Sabotage::NoFence,
-        Sabotage::NoBeats,
         Sabotage::Impatient,
     ] {
         let found = schedules::run(0..200_000, sabotage);

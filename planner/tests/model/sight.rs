@@ -7,7 +7,7 @@ use planner::observed::Observed;
 use planner::records::{FORMAT, Hello, State};
 use planner::view::{Child, Dns, Generation, Observation, Probe, Qdrant, Store};
 
-use crate::world::{DnsMode, SERVICE, Sabotage, Task, World, host, ip};
+use crate::world::{DnsMode, SERVICE, Task, World, host, ip};
 
 impl World {
     pub fn observe(&self, i: usize) -> Observation {
@@ -68,12 +68,6 @@ impl World {
             .collect();
         let mut members = files.members.clone();
         let own = members.remove(&task.id());
-        if self.sabotage == Sabotage::NoBeats {
-            // Those of the living, that is: whom a founder meets it wants to find here as well.
-            members
-                .values_mut()
-                .for_each(|member| member.state = State::Empty);
-        }
         Observed::Known(Store {
             identity: files.identity.clone(),
             generations,

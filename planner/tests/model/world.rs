@@ -33,8 +33,6 @@ pub enum Sabotage {
     NeverStuck,
     /// A superseded member does not stop.
     NoFence,
-    /// What others beat in the store is not looked at.
-    NoBeats,
     /// A single tick of silence is enough to call a generation lost.
     Impatient,
 }
