@@ -20,8 +20,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::metadata::{Document, Metadata};
 use self::network::Network;
-use self::process::{Exit, Launch, Spawner};
-use self::task::{Task, Wanted};
+use self::process::{Exit, Launch, Spawned, Spawner};
+use self::task::Task;
 use crate::lock;
 use crate::timeline::{Kind, Timeline};
 use crate::timing;
@@ -153,7 +153,7 @@ impl Ecs {
 
     /// Kills every process of a task and keeps its disk and address: a container restart.
     pub fn take_down(&self, task: &Arc<Task>) {
-        task.want(Wanted::Restarted);
+        task.restarts();
         task.destroy();
     }
 
@@ -376,19 +376,19 @@ impl Shared {
         let (shared, task) = (self.clone(), task.clone());
         tokio::spawn(async move {
             if let Some(exit) = process.wait().await {
-                shared.ended(&task, exit).await;
+                shared.ended(&task, &process, exit).await;
             }
         });
         Ok(())
     }
 
-    async fn ended(&self, task: &Arc<Task>, exit: Exit) {
+    async fn ended(&self, task: &Arc<Task>, process: &Spawned, exit: Exit) {
         if lock(&self.state).closed {
             return;
         }
         self.timeline
             .push(Kind::Ecs, &[task.number], format!("ended: {exit}"));
-        if task.wanted() == Wanted::Restarted {
+        if !task.ends_with(process) {
             return;
         }
         task.destroy();

@@ -20,17 +20,6 @@ pub enum Pause {
     Whole,
 }
 
-/// What the scheduler does when a task's process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// Replace it.
-    Running,
-    /// It was told to stop: a replacement only when too few are left.
-    Stopped,
-    /// The same task will be started again in place.
-    Restarted,
-}
-
 /// The record of one task.
 #[derive(Debug)]
 pub struct Task {
@@ -58,7 +47,8 @@ pub struct Task {
 #[derive(Debug, Default)]
 struct Life {
     process: Option<Spawned>,
-    wanted: Option<Wanted>,
+    /// Taken down to be started again in place.
+    restarting: bool,
     ended: Option<Exit>,
     paused: bool,
 }
@@ -123,19 +113,24 @@ impl Task {
     pub(super) fn set_process(&self, process: Spawned) {
         let mut life = lock(&self.life);
         life.process = Some(process);
-        life.wanted = Some(Wanted::Running);
+        life.restarting = false;
     }
 
     pub(super) fn set_ended(&self, exit: Exit) {
         lock(&self.life).ended = Some(exit);
     }
 
-    pub(super) fn wanted(&self) -> Wanted {
-        lock(&self.life).wanted.unwrap_or(Wanted::Running)
+    /// Whether the end of this process ends the task: not when it was taken down to be started
+    /// again, nor when it has been already.
+    pub(super) fn ends_with(&self, process: &Spawned) -> bool {
+        let life = lock(&self.life);
+        let current = life.process.as_ref().is_some_and(|p| p.pid == process.pid);
+        current && !life.restarting
     }
 
-    pub(super) fn want(&self, wanted: Wanted) {
-        lock(&self.life).wanted = Some(wanted);
+    /// Its next end is not the end of the task.
+    pub(super) fn restarts(&self) {
+        lock(&self.life).restarting = true;
     }
 
     /// SIGKILL to the entrypoint alone. Its Qdrant has to die with it.
@@ -147,7 +142,6 @@ impl Task {
 
     /// SIGTERM to the entrypoint, as ECS sends it.
     pub fn terminate(&self) {
-        self.want(Wanted::Stopped);
         if let Some(process) = self.process() {
             process.signal(Signal::SIGTERM);
         }
