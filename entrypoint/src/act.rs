@@ -238,7 +238,8 @@ impl Hands<'_> {
             return Err(ActError::Taken(identity.service));
         }
         let uri = self.qdrant.uri().to_owned();
-        self.ledger
+        let other = self
+            .ledger
             .claim(
                 &formed.generation,
                 Mode::Found,
@@ -247,6 +248,9 @@ impl Hands<'_> {
                 self.stack,
             )
             .await?;
+        if other.is_some_and(|other| other.token != formed.generation.token) {
+            return Err(ActError::Gone("another claim stands in our generation's place"));
+        }
         if self.ledger.form(formed).await?.is_none() {
             tracing::warn!(
                 event = events::RECREATED,

@@ -143,6 +143,7 @@ mod tests {
             ready: false,
             ready_reason: "not yet".to_owned(),
             alarms: Vec::new(),
+            lost_log_lines: 0,
             child: serde_json::Value::Null,
             decision: serde_json::Value::Null,
         };

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use planner::ids::PeerId;
@@ -16,8 +17,11 @@ use serde::Deserialize;
 const OURS: &str = ".entrypoint";
 const STAMP: &str = "stamp.json";
 const ASIDE: &str = "aside";
-/// While this file exists, Qdrant's files are being removed or renamed; it is finished at start.
+/// While this file exists, Qdrant's files are being removed or renamed; nothing else is done with
+/// the disk before that is finished ([`Disk::finish`]).
 const FREEING: &str = "freeing";
+/// The largest stamp that is read; one has some hundred bytes.
+const STAMP_LIMIT: u64 = 64 << 10;
 /// The largest Raft state that is read; it holds one line per peer and the key map.
 const RAFT_STATE_LIMIT: u64 = 64 << 20;
 
@@ -45,6 +49,16 @@ pub enum DiskError {
         /// What is wrong with it.
         why: String,
     },
+    /// Somebody's mount is among Qdrant's files: it may hold what all tasks share.
+    #[error(
+        "{0} is another file system below the storage directory, which would go with this disk: nothing was moved or removed; mount it elsewhere"
+    )]
+    Mounted(PathBuf),
+    /// Collections are never removed, whatever an old mark asks for.
+    #[error(
+        "{0} holds collections, which are never removed: nothing was touched; move the file freeing away to keep them"
+    )]
+    Collections(PathBuf),
 }
 
 trait At<T> {
@@ -85,19 +99,24 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The disk with this storage directory, which is created when it is missing. A freeing that
-    /// was interrupted is finished.
+    /// The disk with this storage directory, which is created when it is missing.
     pub fn open(storage: PathBuf) -> Result<Self, DiskError> {
         let disk = Self { storage };
         let ours = disk.ours();
         fs::create_dir_all(&ours).at("create directory", &ours)?;
-        let freeing = ours.join(FREEING);
-        match fs::read_to_string(&freeing) {
-            Ok(target) => disk.free(target.trim())?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).at("read", &freeing),
-        }
+        sync_dir(&disk.storage)?;
         Ok(disk)
+    }
+
+    /// Finishes a freeing that was interrupted, by a crash or by an error; gives whether there was
+    /// one. To be called before every look: a mark that is left must not meet the next data.
+    pub fn finish(&self) -> Result<bool, DiskError> {
+        let Some(target) = read_if_there(&self.ours().join(FREEING), 4096)? else {
+            return Ok(false);
+        };
+        let target = String::from_utf8_lossy(&target);
+        self.free(target.trim())?;
+        Ok(true)
     }
 
     fn ours(&self) -> PathBuf {
@@ -120,7 +139,7 @@ impl Disk {
 
     fn stamp(&self) -> Result<Option<Stamp>, DiskError> {
         let path = self.ours().join(STAMP);
-        let Some(bytes) = read_if_there(&path, 64 << 10)? else {
+        let Some(bytes) = read_if_there(&path, STAMP_LIMIT)? else {
             return Ok(None);
         };
         let record = |why: String| DiskError::Record {
@@ -174,12 +193,16 @@ impl Disk {
 
     /// Deletes Qdrant's files and our stamp. The caller has asked `planner::destruction` just now.
     pub fn discard(&self) -> Result<(), DiskError> {
+        self.finish()?;
         self.begin_freeing("")
     }
 
     /// Renames Qdrant's files to `.entrypoint/aside/<name>` and removes our stamp. The caller has
     /// asked `planner::destruction` just now.
     pub fn set_aside(&self, name: &str) -> Result<(), DiskError> {
+        if self.finish()? {
+            return Ok(());
+        }
         let mut free = name.to_owned();
         let mut n = 1;
         while self.ours().join(ASIDE).join(&free).exists() {
@@ -190,6 +213,7 @@ impl Disk {
     }
 
     fn begin_freeing(&self, target: &str) -> Result<(), DiskError> {
+        self.ours_alone(target)?;
         self.write(FREEING, target.as_bytes())?;
         self.free(target)
     }
@@ -197,38 +221,65 @@ impl Disk {
     /// Moves (or, without a target, removes) every file of Qdrant's, then our stamp, then the
     /// mark that this is going on. Each step can be repeated after a crash.
     fn free(&self, target: &str) -> Result<(), DiskError> {
+        self.ours_alone(target)?;
         let aside = (!target.is_empty()).then(|| self.ours().join(ASIDE).join(target));
         if let Some(aside) = &aside {
             fs::create_dir_all(aside).at("create directory", aside)?;
         }
-        for entry in fs::read_dir(&self.storage).at("list", &self.storage)? {
-            let entry = entry.at("list", &self.storage)?;
-            let (name, path) = (entry.file_name(), entry.path());
-            if name == OURS || name == "lost+found" {
-                continue;
-            }
-            match &aside {
-                Some(aside) => fs::rename(&path, aside.join(&name)).at("set aside", &path)?,
-                None if entry.file_type().at("look at", &path)?.is_dir() => {
+        for path in self.qdrants_files()? {
+            match (&aside, path.file_name()) {
+                (Some(aside), Some(name)) => {
+                    fs::rename(&path, aside.join(name)).at("set aside", &path)?;
+                }
+                _ if path.is_dir() && !path.is_symlink() => {
                     fs::remove_dir_all(&path).at("remove", &path)?;
                 }
-                None => fs::remove_file(&path).at("remove", &path)?,
+                _ => fs::remove_file(&path).at("remove", &path)?,
             }
         }
         if let Some(aside) = &aside {
-            let stamp = self.ours().join(STAMP);
-            match fs::copy(&stamp, aside.join(STAMP)) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error).at("copy", &stamp),
+            if let Some(stamp) = read_if_there(&self.ours().join(STAMP), STAMP_LIMIT)? {
+                let copy = aside.join(STAMP);
+                let mut file = File::create(&copy).at("create", &copy)?;
+                file.write_all(&stamp).at("write", &copy)?;
+                file.sync_all().at("flush", &copy)?;
             }
             sync_dir(aside)?;
+            sync_dir(&self.ours().join(ASIDE))?;
         }
         sync_dir(&self.storage)?;
         remove_if_there(&self.ours().join(STAMP))?;
         sync_dir(&self.ours())?;
         remove_if_there(&self.ours().join(FREEING))?;
         sync_dir(&self.ours())
+    }
+
+    /// Everything in the storage directory but what is ours or the file system's.
+    fn qdrants_files(&self) -> Result<Vec<PathBuf>, DiskError> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.storage).at("list", &self.storage)? {
+            let entry = entry.at("list", &self.storage)?;
+            if entry.file_name() != OURS && entry.file_name() != "lost+found" {
+                files.push(entry.path());
+            }
+        }
+        Ok(files)
+    }
+
+    /// Looks, before anything is touched, whether it is this disk's alone to move or remove.
+    fn ours_alone(&self, target: &str) -> Result<(), DiskError> {
+        let device = |path: &Path| fs::symlink_metadata(path).at("look at", path);
+        let own = device(&self.storage)?.dev();
+        for path in self.qdrants_files()? {
+            if device(&path)?.dev() != own {
+                return Err(DiskError::Mounted(path));
+            }
+        }
+        let collections = self.storage.join("collections");
+        if target.is_empty() && has_entries(&collections)? {
+            return Err(DiskError::Collections(collections));
+        }
+        Ok(())
     }
 }
 
@@ -247,7 +298,15 @@ fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, DiskError> 
         Err(error) => return Err(error).at("open", path),
     };
     let mut bytes = Vec::new();
-    file.take(limit).read_to_end(&mut bytes).at("read", path)?;
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .at("read", path)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > limit) {
+        return Err(DiskError::Record {
+            path: path.to_owned(),
+            why: format!("it is larger than {limit} bytes"),
+        });
+    }
     Ok(Some(bytes))
 }
 
@@ -341,24 +400,103 @@ mod tests {
         assert!(disk.ours().join("aside/x.2/collections/d").is_dir());
     }
 
+    /// What a power loss leaves after each step of setting aside, in the order of the steps.
     #[test]
-    fn an_interrupted_setting_aside_is_finished_at_start() {
-        let (dir, disk) = with_data();
-        disk.write(FREEING, b"y").unwrap();
-        fs::create_dir_all(disk.ours().join("aside/y")).unwrap();
+    fn an_interrupted_setting_aside_is_finished() {
+        for steps in 0..=5 {
+            let (_dir, disk) = with_data();
+            let aside = disk.ours().join("aside/y");
+            let stamp = disk.ours().join(STAMP);
+            let copy = aside.join(STAMP);
+            let mut todo: Vec<Box<dyn Fn()>> = Vec::new();
+            todo.push(Box::new(|| fs::create_dir_all(&aside).unwrap()));
+            for name in ["collections", "raft_state.json"] {
+                let (from, to) = (disk.storage.join(name), aside.join(name));
+                todo.push(Box::new(move || fs::rename(&from, &to).unwrap()));
+            }
+            todo.push(Box::new(|| assert!(fs::copy(&stamp, &copy).is_ok())));
+            todo.push(Box::new(|| fs::remove_file(&stamp).unwrap()));
+            disk.write(FREEING, b"y").unwrap();
+            todo.iter().take(steps).for_each(|step| step());
+            assert!(disk.finish().unwrap(), "after {steps} steps");
+            let seen = disk.look().unwrap();
+            assert_eq!(
+                (seen.stamp, seen.collections, seen.joined, seen.aside),
+                (None, false, false, true),
+                "after {steps} steps"
+            );
+            for kept in ["collections/c/0", "raft_state.json", STAMP] {
+                assert!(aside.join(kept).exists(), "{kept} after {steps} steps");
+            }
+            assert!(!disk.finish().unwrap(), "after {steps} steps");
+        }
+    }
+
+    /// The same for a discard, of a disk without collections.
+    #[test]
+    fn an_interrupted_discard_is_finished() {
+        for steps in 0..=2 {
+            let (_dir, disk) = with_data();
+            fs::remove_dir_all(disk.storage.join("collections")).unwrap();
+            disk.write(FREEING, b"").unwrap();
+            if steps > 0 {
+                fs::remove_file(disk.storage.join("raft_state.json")).unwrap();
+            }
+            if steps > 1 {
+                fs::remove_file(disk.ours().join(STAMP)).unwrap();
+            }
+            assert!(disk.finish().unwrap());
+            assert_eq!(disk.look().unwrap(), View::EMPTY, "after {steps} steps");
+        }
+    }
+
+    #[test]
+    fn an_old_mark_never_removes_collections() {
+        let (_dir, disk) = with_data();
+        disk.write(FREEING, b"").unwrap();
+        for error in [disk.finish().map(drop), disk.discard()] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("never removed"), "{error}");
+        }
+        assert!(disk.storage.join("collections/c/0").is_dir());
+        assert_eq!(disk.look().unwrap().stamp, Some(stamp()));
+    }
+
+    #[test]
+    fn a_failed_setting_aside_is_not_turned_into_a_discard() {
+        let (_dir, disk) = with_data();
+        disk.write(FREEING, b"z").unwrap();
+        let aside = disk.ours().join("aside/z");
+        fs::create_dir_all(&aside).unwrap();
         fs::rename(
             disk.storage.join("collections"),
-            disk.ours().join("aside/y/collections"),
+            aside.join("collections"),
         )
         .unwrap();
-        let again = Disk::open(dir.path().join("storage")).unwrap();
-        let seen = again.look().unwrap();
-        assert_eq!(
-            (seen.stamp, seen.collections, seen.joined, seen.aside),
-            (None, false, false, true)
-        );
-        assert!(again.ours().join("aside/y/raft_state.json").is_file());
-        assert!(!again.ours().join(FREEING).exists());
+        disk.discard().unwrap();
+        assert!(aside.join("collections/c/0").is_dir());
+        assert!(aside.join("raft_state.json").is_file());
+    }
+
+    #[test]
+    fn a_mount_among_qdrants_files_is_not_touched() {
+        let (_dir, disk) = with_data();
+        // What looks like it to stat(2), without mounting anything: /proc is another file system.
+        let other = Disk {
+            storage: PathBuf::from("/"),
+        };
+        let error = other.ours_alone("x").unwrap_err().to_string();
+        assert!(error.contains("another file system"), "{error}");
+        disk.ours_alone("x").unwrap();
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_is_named() {
+        let (_dir, disk) = with_data();
+        let path = disk.ours().join(STAMP);
+        fs::write(&path, vec![b' '; 65 << 10]).unwrap();
+        let error = disk.look().unwrap_err().to_string();
+        assert!(error.contains("larger than 65536 bytes"), "{error}");
     }
 
     #[test]

@@ -28,6 +28,7 @@ events! {
     RECREATED = "generation.recreated": "This member has written the records of its generation into a store that had lost them.";
     JOINED = "peer.joined": "Qdrant on this task votes in the cluster.";
     DISCARDED = "disk.discarded": "Qdrant's files on this disk were removed: they were never served, or held no collection.";
+    FREED_LATE = "disk.freed_late": "A freeing of the disk that was interrupted earlier was finished.";
     SET_ASIDE = "disk.set_aside": "Qdrant's files on this disk were renamed aside because a newer generation took over.";
     READY = "ready": "The load balancer may send traffic to this task.";
     QDRANT_STARTED = "qdrant.started": "Qdrant was started.";

@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use crate::store::{BadKey, Created, Key, Prefix, StoreError, StoreHandle, Write};
 
 const IDENTITY: &str = "identity.json";
+/// One look asks many questions, each with the store's deadline; all together get so many of them.
+const LOOK_DEADLINES: u32 = 4;
 
 /// Why a record could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +59,8 @@ pub struct Ledger {
     task: TaskId,
     beat: u64,
     written: Option<(Member, Instant)>,
-    /// Write-once records that were read: they cannot change while they are listed.
+    /// Write-once records that were read: they do not change while they are listed, but for a store
+    /// that was emptied and written again, whose identity is another.
     fixed: BTreeMap<Key, Vec<u8>>,
 }
 
@@ -78,11 +81,14 @@ impl Ledger {
         self.store.describe()
     }
 
-    /// Reads the store. Any part that cannot be read makes the whole unknown, with the reason.
+    /// Reads the store. Any part that cannot be read makes the whole unknown, with the reason; so
+    /// does a store that answers each question and takes too long for all of them.
     pub async fn look(&mut self, depth: Depth) -> Observed<Store> {
-        match self.read(depth).await {
-            Ok(store) => Observed::Known(store),
-            Err(error) => Observed::Unknown(crate::log::chain(&error)),
+        let limit = self.store.deadline() * LOOK_DEADLINES;
+        match tokio::time::timeout(limit, self.read(depth)).await {
+            Ok(Ok(store)) => Observed::Known(store),
+            Ok(Err(error)) => Observed::Unknown(crate::log::chain(&error)),
+            Err(_) => Observed::Unknown(format!("it was not read through within {limit:?}")),
         }
     }
 
@@ -90,6 +96,7 @@ impl Ledger {
         let identity = self.record::<Identity>(&Key::new(IDENTITY)?).await?;
         let mut generations = BTreeMap::new();
         let listed = self.store.list(&Prefix::new("generations")?).await?;
+        self.fixed.retain(|key, _| listed.contains(key));
         for key in &listed {
             let Some(number) = number_of(key, "claim.json") else {
                 continue;
@@ -116,7 +123,6 @@ impl Ledger {
                 },
             );
         }
-        self.fixed.retain(|key, _| listed.contains(key));
         let mut members = BTreeMap::new();
         let mut sets = false;
         if depth == Depth::Full {

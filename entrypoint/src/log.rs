@@ -1,17 +1,36 @@
 //! Log lines: one JSON object each on standard output, or text for people.
+//!
+//! A log driver that blocks must not stop the loop of PID 1, which ECS would take for dead: lines
+//! go through a bounded queue and a thread of its own, and those that find it full are lost and
+//! counted.
 
 use std::error::Error;
+use std::sync::OnceLock;
 
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{LogFormat, LogLevel};
 
-/// Sends every event of this process to standard output. Called once.
-pub fn start(format: LogFormat, level: LogLevel) {
+/// So many lines wait for a log driver that is stuck; well under a mebibyte.
+const QUEUE: usize = 2048;
+
+static LOST: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Sends every event of this process to standard output. Called once; the guard, when it is
+/// dropped, writes what is still queued, for a second at most.
+pub fn start(format: LogFormat, level: LogLevel) -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(QUEUE)
+        .thread_name("log")
+        .finish(std::io::stdout());
+    LOST.get_or_init(|| writer.error_counter());
     let level = LevelFilter::from_level(level.into());
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_target(false);
+        .with_target(false)
+        .with_writer(writer);
     match format {
         LogFormat::Json => builder
             .json()
@@ -24,6 +43,12 @@ pub fn start(format: LogFormat, level: LogLevel) {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(event = crate::events::FAILED, "panic: {panic}");
     }));
+    guard
+}
+
+/// Log lines that were lost so far because standard output did not take them.
+pub fn lost_lines() -> usize {
+    LOST.get().map_or(0, ErrorCounter::dropped_lines)
 }
 
 /// In pass-through standard output is Qdrant's alone; what little we say goes to standard error.

@@ -95,7 +95,7 @@ impl Senses {
         } else {
             Depth::Full
         };
-        let (dns, store, child) = tokio::join!(
+        let (answer, store, child) = tokio::join!(
             lookup(self.resolver.as_ref()),
             ledger.look(depth),
             qdrant.look(wanted.probe_commit),
@@ -104,9 +104,9 @@ impl Senses {
             self.known = addresses_in(store);
         }
         let mut addresses = self.known.clone();
-        if let Dns::Arrived(listed) = &dns {
-            addresses.extend(listed);
-        }
+        // Presence in an answer that lacks others is presence all the same.
+        addresses.extend(answer.iter().flat_map(Answer::addresses));
+        let dns = heard(answer);
         if let Some(info) = qdrant.last() {
             addresses.extend(
                 info.peers
@@ -173,15 +173,19 @@ impl Senses {
     }
 }
 
-async fn lookup(resolver: Option<&Resolver>) -> Dns {
-    let Some(resolver) = resolver else {
-        return Dns::NotConfigured;
-    };
-    let answer = resolver.lookup().await;
-    match &answer {
-        Answer::Addresses(addresses) => Dns::Arrived(addresses.iter().copied().collect()),
-        Answer::NxDomain | Answer::NoRecords => Dns::Arrived(BTreeSet::new()),
-        _ => Dns::Failed(answer.to_string()),
+async fn lookup(resolver: Option<&Resolver>) -> Option<Answer> {
+    match resolver {
+        Some(resolver) => Some(resolver.lookup().await),
+        None => None,
+    }
+}
+
+fn heard(answer: Option<Answer>) -> Dns {
+    match answer {
+        None => Dns::NotConfigured,
+        Some(Answer::Addresses(addresses)) => Dns::Arrived(addresses.into_iter().collect()),
+        Some(Answer::NxDomain | Answer::NoRecords) => Dns::Arrived(BTreeSet::new()),
+        Some(answer) => Dns::Failed(answer.to_string()),
     }
 }
 
@@ -191,8 +195,11 @@ fn addresses_in(store: &Store) -> BTreeSet<IpAddr> {
         .values()
         .rev()
         .filter_map(|g| host_of(&g.claim.uri));
-    let members = store.members.values().map(|member| member.address);
-    members.chain(claims).take(STORE_ADDRESSES).collect()
+    // Whoever claims matters most; of the members those who say that they hold something.
+    let mut members: Vec<_> = store.members.values().collect();
+    members.sort_by_key(|member| member.state == State::Empty);
+    let members = members.into_iter().map(|member| member.address);
+    claims.chain(members).take(STORE_ADDRESSES).collect()
 }
 
 /// The address in `http://10.0.0.1:6335/`.

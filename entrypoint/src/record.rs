@@ -120,6 +120,10 @@ fn peer(probe: &Probe) -> Value {
     }
 }
 
+fn without_digits(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
 /// Logs what changed between rounds; a state that lasts is logged once.
 #[derive(Debug, Default)]
 pub struct Journal {
@@ -177,12 +181,14 @@ impl Journal {
         self.failure = None;
     }
 
-    /// An action failed; the same failure again and again is one line.
+    /// An action failed; the same failure again and again is one line, whatever times its text
+    /// names.
     pub fn failed(&mut self, what: &Action, why: &str) {
-        let text = format!("{}: {why}", action(what));
-        if self.failure.as_ref() != Some(&text) {
-            tracing::warn!(event = events::ACTION_FAILED, "{text}");
-            self.failure = Some(text);
+        let what = action(what);
+        let same = format!("{what}: {}", without_digits(why));
+        if self.failure.as_ref() != Some(&same) {
+            tracing::warn!(event = events::ACTION_FAILED, "{what}: {why}");
+            self.failure = Some(same);
         }
     }
 

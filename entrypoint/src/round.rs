@@ -59,21 +59,15 @@ impl Task {
         qdrant: Qdrant,
         senses: Senses,
         stop_budget: StopBudget,
-    ) -> Result<(Self, watch::Receiver<Board>), DiskError> {
+    ) -> (Self, watch::Receiver<Board>) {
         let settings = settings(&config, &identity);
-        let seen = disk.look()?;
-        // Until the first decision: data is data.
-        let state = if seen == DiskView::EMPTY {
-            State::Empty
-        } else {
-            State::HoldsData
-        };
-        let generation = seen.stamp.as_ref().map(|stamp| stamp.generation.clone());
+        // Until the disk was looked at it may hold anything.
+        let state = State::HoldsData;
         let status = Status {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             service: settings.service.clone(),
-            store_id: seen.stamp.as_ref().map(|stamp| stamp.store_id.clone()),
+            store_id: None,
             task: settings.task.clone(),
             address: settings.address,
             uri: qdrant.uri().to_owned(),
@@ -82,16 +76,17 @@ impl Task {
             phase: "starting".to_owned(),
             reason: "the first round has not ended".to_owned(),
             since: Timestamp::now(),
-            generation: generation.clone(),
+            generation: None,
             state,
-            aside: seen.aside,
-            peer_id: seen.peer_id,
+            aside: false,
+            peer_id: None,
             role: None,
             is_voter: None,
             peers: Vec::new(),
             ready: false,
             ready_reason: "the first round has not ended".to_owned(),
             alarms: Vec::new(),
+            lost_log_lines: 0,
             child: qdrant.describe(),
             decision: serde_json::Value::Null,
         };
@@ -110,7 +105,7 @@ impl Task {
             senses,
             board,
             state,
-            generation,
+            generation: None,
             lease: 0,
             probe_commit: false,
             last_round: None,
@@ -118,18 +113,38 @@ impl Task {
             stop_budget,
             journal: record::Journal::default(),
         };
-        Ok((task, reader))
+        (task, reader)
     }
 
     /// Rounds without end.
-    pub async fn run(&mut self) -> Result<std::convert::Infallible, DiskError> {
+    pub async fn run(&mut self) -> std::convert::Infallible {
         loop {
-            let acted = self.round().await?;
-            let pause = self.pause(acted);
+            let pause = match self.round().await {
+                Ok(acted) => self.pause(acted),
+                Err(error) => {
+                    self.blind(&error);
+                    self.config.beat
+                }
+            };
             // The end of Qdrant is never waited out.
             let child = self.qdrant.running();
             let _ = timeout(pause, Qdrant::ended(child)).await;
         }
+    }
+
+    /// Our own disk cannot be read: nothing can be decided, so nothing is changed. Qdrant goes on as
+    /// it is, and so do we: ending would make ECS delete the disk.
+    fn blind(&mut self, error: &DiskError) {
+        let why = crate::log::chain(error);
+        let alarm = format!("this task's own disk: {why}");
+        if self.board.borrow().status.alarms.first() != Some(&alarm) {
+            tracing::error!(event = events::ALARM, "{alarm}");
+        }
+        self.board.send_modify(|board| {
+            board.turned = Instant::now();
+            board.status.reason = "this task's own disk cannot be read".to_owned();
+            board.status.alarms = vec![alarm];
+        });
     }
 
     /// Forming is quick, waiting gets calmer the longer nothing happens, membership is calm.
@@ -158,7 +173,14 @@ impl Task {
     }
 
     async fn round(&mut self) -> Result<bool, DiskError> {
+        self.board.send_modify(|board| board.turned = Instant::now());
+        if self.disk.finish()? {
+            tracing::warn!(event = events::FREED_LATE, "an interrupted freeing of the disk was finished");
+        }
         let disk = self.disk.look()?;
+        if self.last_round.is_none() && disk == DiskView::EMPTY {
+            self.state = State::Empty;
+        }
         self.beat(&disk).await;
         let stamp = disk.stamp.clone();
         let wanted = Wanted {
@@ -183,9 +205,7 @@ impl Task {
         if self.journal.decided(&seen, &decision, &record) {
             self.stirred = Instant::now();
         }
-        if decision.renew_lease {
-            self.renew(&seen).await;
-        }
+        self.renew(&seen, decision.renew_lease).await;
         Ok(self.act(&decision.action, &seen).await)
     }
 
@@ -230,15 +250,14 @@ impl Task {
             .store("write our beat", beat.err().map(|e| crate::log::chain(&e)));
     }
 
-    async fn renew(&mut self, seen: &Observation) {
-        let Some(stamp) = &seen.disk.stamp else {
-            return;
-        };
-        self.lease += 1;
-        if let Err(error) = self.ledger.renew(&stamp.generation, self.lease).await {
-            self.journal
-                .store("renew our lease", Some(crate::log::chain(&error)));
+    async fn renew(&mut self, seen: &Observation, wanted: bool) {
+        let mut trouble = None;
+        if let (true, Some(stamp)) = (wanted, &seen.disk.stamp) {
+            self.lease += 1;
+            let renewed = self.ledger.renew(&stamp.generation, self.lease).await;
+            trouble = renewed.err().map(|error| crate::log::chain(&error));
         }
+        self.journal.store("renew our lease", trouble);
     }
 
     fn publish(&mut self, seen: &Observation, decision: &Decision, record: &serde_json::Value) {
@@ -291,6 +310,7 @@ impl Task {
             };
             status.alarms = decision.alarms.iter().map(ToString::to_string).collect();
             status.alarms.extend(troubles);
+            status.lost_log_lines = crate::log::lost_lines();
             status.child = child;
             status.decision.clone_from(record);
         });

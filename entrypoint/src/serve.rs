@@ -23,12 +23,13 @@ use crate::{control, events, log};
 pub const QDRANT_BIN: &str = "/qdrant/qdrant";
 /// How long metadata may stay incomplete (facts: first answers may be).
 const METADATA_LIMIT: Duration = Duration::from_secs(30);
-/// A round has many deadlines; only a loop that hangs for good is not alive.
+/// A round has many deadlines, and a settled member pauses for a beat between two; only a loop that
+/// hangs for good is not alive.
 const LIVENESS_FLOOR: Duration = Duration::from_secs(60);
 
 /// Runs this task until a signal ends it; returns the exit code.
 pub async fn run(config: Config) -> u8 {
-    log::start(config.log, config.log_level);
+    let _flushed_at_the_end = log::start(config.log, config.log_level);
     match live(Arc::new(config)).await {
         Ok(code) => {
             tracing::info!(event = events::STOPPED, code);
@@ -63,15 +64,7 @@ async fn live(config: Arc<Config>) -> anyhow::Result<i32> {
     };
     tokio::pin!(reap);
     let began = tokio::select! {
-        end = task.run() => match end {
-            Ok(never) => match never {},
-            Err(error) => {
-                // Our own disk is unreadable: without it nothing can be decided.
-                tracing::error!(event = events::FAILED, "{}", log::chain(&error));
-                task.stop(Instant::now()).await;
-                return Ok(i32::from(EX_UNAVAILABLE));
-            }
-        },
+        never = task.run() => match never {},
         never = &mut reap => match never {},
         _ = term.recv() => Instant::now(),
         _ = int.recv() => Instant::now(),
@@ -116,11 +109,10 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         qdrant,
         senses,
         budget,
-    )
-    .context("read the storage directory")?;
+    );
     let keys = [&config.qdrant.api_key, &config.qdrant.alt_api_key];
     let keys = keys.into_iter().flatten().cloned().collect();
-    let patience = LIVENESS_FLOOR.max(config.store_timeout * 8);
+    let patience = LIVENESS_FLOOR.max(config.store_timeout * 8 + config.beat * 3);
     tokio::spawn(async move {
         if let Err(error) = control::serve(listener, board, keys, patience).await {
             tracing::error!(

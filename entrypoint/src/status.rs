@@ -56,6 +56,9 @@ pub struct Status {
     pub ready_reason: String,
     /// What a person must look at.
     pub alarms: Vec<String>,
+    /// Log lines lost because standard output did not take them.
+    #[serde(default)]
+    pub lost_log_lines: usize,
     /// Our Qdrant process.
     pub child: serde_json::Value,
     /// The last decision record.
@@ -76,13 +79,13 @@ pub struct Peer {
 pub struct Board {
     /// What is said.
     pub status: Status,
-    /// When a round last began.
+    /// When a round last began or ended its look.
     pub turned: Instant,
 }
 
 impl Board {
-    /// PID 1's loop is alive. A round may wait for DNS, store and peers, each with its deadline,
-    /// so this is generous: only a loop that hangs for good is red.
+    /// PID 1's loop is alive. A round waits for DNS, store and peers, each with its deadline, and
+    /// says so at its beginning and after its look: only a loop that hangs for good is red.
     pub fn is_alive(&self, patience: Duration) -> bool {
         self.turned.elapsed() < patience
     }

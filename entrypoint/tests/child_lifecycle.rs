@@ -10,8 +10,8 @@
 
 mod child_support;
 
-use child_support::{PATIENCE, line, script, start, until_dead};
-use entrypoint::child::{Oom, Output, SpawnError, Stopped, spawn};
+use child_support::{PATIENCE, heard, line, script, start, until_dead};
+use entrypoint::child::{Oom, SpawnError, Stopped, spawn};
 use nix::sys::signal::{SigSet, Signal};
 use std::{
     fs,
@@ -132,8 +132,9 @@ async fn it_leads_its_own_group_and_has_its_environment_only_and_no_signal_block
     let exit = child.wait().await;
     assert_eq!(exit.exit_code(), 0);
     let mut said = Vec::new();
-    while let Ok(next) = lines.try_recv() {
-        said.push(String::from_utf8(next.bytes).unwrap());
+    // It ends with its last writer.
+    while let Some(line) = lines.recv().await {
+        said.push(line);
     }
     assert!(said.contains(&"DIR=/".into()), "{said:?}");
     assert!(!said.iter().any(|l| l.starts_with("CARGO")), "{said:?}");
@@ -176,9 +177,8 @@ async fn it_outlives_the_thread_and_the_runtime_that_asked_for_it() {
 
 #[tokio::test]
 async fn a_caller_who_went_away_leaves_no_child() {
-    let (tx, mut lines) = tokio::sync::mpsc::channel(10);
     let mut spec = script("exec sleep 600", here());
-    spec.output = Output::through_us(Some(tx));
+    let mut lines = heard(&mut spec);
     {
         // Polled once, so that the thread is started, then dropped.
         let mut starting = pin!(spawn(spec));

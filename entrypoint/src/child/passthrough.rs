@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use std::{
     ffi::{OsStr, OsString},
     fmt, future, io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 use tokio::{
@@ -86,6 +87,26 @@ pub fn detect(
             args: rest.to_vec(),
             why: Why::Program(first.clone()),
         })
+}
+
+/// Whether the entrypoint that runs as PID 1, whose command line this file holds, passes everything
+/// through. False when it cannot be read, or PID 1 is somebody else.
+pub fn is_what_pid_one_does(
+    command_line: &Path,
+    env_get: impl Fn(&str) -> Option<OsString>,
+) -> bool {
+    let Ok(line) = std::fs::read(command_line) else {
+        return false;
+    };
+    let mut words = line
+        .split(|byte| *byte == 0)
+        .map(|word| OsStr::from_bytes(word).to_owned());
+    let program = words.next().unwrap_or_default();
+    let mut args: Vec<OsString> = words.collect();
+    // The last word ends with a zero as well.
+    args.pop();
+    Path::new(&program).file_name() == Some(OsStr::new("entrypoint"))
+        && detect(&args, env_get).is_some()
 }
 
 /// The variable of Qdrant's own command line that is set, when one is.
@@ -209,6 +230,29 @@ fn listen() -> io::Result<Listening> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn pid_one_is_known_by_its_command_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (line, uri, passes) in [
+            (&b"/qdrant/entrypoint\0--uri\0http://a:6335\0"[..], false, true),
+            (b"/qdrant/entrypoint\0", true, true),
+            (b"/qdrant/entrypoint\0", false, false),
+            (b"/qdrant/entrypoint\0run\0", false, false),
+            (b"/sbin/init\0--uri\0", true, false),
+            (b"", true, false),
+        ] {
+            std::fs::write(file.path(), line).unwrap();
+            let env = |name: &str| (uri && name == "QDRANT_URI").then(OsString::new);
+            assert_eq!(
+                is_what_pid_one_does(file.path(), env),
+                passes,
+                "{}",
+                line.escape_ascii()
+            );
+        }
+        assert!(!is_what_pid_one_does(Path::new("/nonexistent"), |_| None));
+    }
+
     use super::*;
     use std::os::unix::ffi::OsStringExt;
 

@@ -5,7 +5,6 @@ use super::{
     error::SpawnError,
     exit::{Exit, Stopped},
     fork, orphans,
-    output::{Stream, pump},
     spec::{Environment, Output, Spec, Stdin},
 };
 use nix::{
@@ -19,19 +18,11 @@ use nix::{
 use std::{
     io,
     process::{Child as StdChild, Command, Stdio},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 use tokio::sync::{oneshot, watch};
-
-/// How long the news of a child's end waits for its last lines to be written. They arrive at once
-/// unless our own output is stuck, or a process that left the child's group still holds the pipe.
-const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// A child. Clones speak of the same one. Dropping them neither stops it nor waits for it.
 #[derive(Debug, Clone)]
@@ -45,7 +36,6 @@ struct Shared {
     pid: Pid,
     started: Instant,
     life: Mutex<Life>,
-    lost_lines: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +67,22 @@ pub async fn spawn(spec: Spec) -> Result<Child, SpawnError> {
         .stack_size(256 << 10)
         .spawn(move || parent(spec, tx))
         .map_err(thread)?;
-    rx.await.map_err(|gone| thread(io::Error::other(gone)))?
+    let mut unclaimed = rx.await.map_err(|gone| thread(io::Error::other(gone)))??;
+    unclaimed
+        .0
+        .take()
+        .ok_or_else(|| thread(io::Error::other("the child was claimed twice")))
+}
+
+/// A child that nobody has yet: killed when it is dropped.
+struct Unclaimed(Option<Child>);
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(child) = &self.0 {
+            child.kill();
+        }
+    }
 }
 
 impl Child {
@@ -99,14 +104,8 @@ impl Child {
         self.exit.borrow().clone()
     }
 
-    /// Lines of its output that were lost because our own output did not take them.
-    #[must_use]
-    pub fn lost_lines(&self) -> u64 {
-        self.shared.lost_lines.load(Ordering::Relaxed)
-    }
-
-    /// Waits for its end. Then nothing of its process group is left, and its last lines are written
-    /// (or a second was spent on trying). May be called any number of times, and dropped.
+    /// Waits for its end. Then nothing of its process group is left. May be called any number of
+    /// times, and dropped.
     pub async fn wait(&self) -> Exit {
         let mut exit = self.exit.clone();
         // An error would mean that the thread died without a word; it does not, but if so:
@@ -162,22 +161,10 @@ impl Child {
     }
 }
 
-/// What a started child leaves with its parent thread.
-struct Started {
-    process: StdChild,
-    shared: Arc<Shared>,
-    /// Ends when the output has ended.
-    output: mpsc::Receiver<()>,
-}
-
 /// The whole life of the thread: exactly the child's.
-fn parent(mut spec: Spec, tx: oneshot::Sender<Result<Child, SpawnError>>) {
+fn parent(mut spec: Spec, tx: oneshot::Sender<Result<Unclaimed, SpawnError>>) {
     let oom_kills_before = spec.cgroup.oom_kills();
-    let Started {
-        mut process,
-        shared,
-        output,
-    } = match start(&mut spec) {
+    let (mut process, shared) = match start(&mut spec) {
         Ok(started) => started,
         // Nobody to tell is nobody to care.
         Err(e) => return drop(tx.send(Err(e))),
@@ -187,9 +174,8 @@ fn parent(mut spec: Spec, tx: oneshot::Sender<Result<Child, SpawnError>>) {
         shared: Arc::clone(&shared),
         exit: told.subscribe(),
     };
-    if let Err(Ok(unwanted)) = tx.send(Ok(child)) {
-        unwanted.kill();
-    }
+    // Dropped by us or in the channel, when the caller goes away before it looks.
+    drop(tx.send(Ok(Unclaimed(Some(child)))));
 
     // Wait without reaping: until it is reaped, its pid and its group's id belong to nobody else.
     let mut waited = Err(Errno::EINTR);
@@ -214,51 +200,31 @@ fn parent(mut spec: Spec, tx: oneshot::Sender<Result<Child, SpawnError>>) {
     };
     orphans::forget(shared.pid);
     let oom_kills = (oom_kills_before, spec.cgroup.oom_kills());
-    // Nothing is ever sent: this returns when the writers are gone, or the time is over.
-    let _ = output.recv_timeout(LAST_LINES);
     told.send_replace(Some(Exit::of(status.ok(), killed_by_us, oom_kills, uptime)));
 }
 
-fn start(spec: &mut Spec) -> Result<Started, SpawnError> {
+fn start(spec: &mut Spec) -> Result<(StdChild, Arc<Shared>), SpawnError> {
     SpawnError::precheck(&spec.program, spec.cwd.as_deref())?;
-    let mut command = command(spec);
+    let mut command = command(spec).map_err(|source| SpawnError::Thread {
+        program: spec.program.clone(),
+        source,
+    })?;
     fork::prepare(&mut command);
     let registering = orphans::Registering::begin();
     let started = Instant::now();
-    let mut process = command
+    let process = command
         .spawn()
         .map_err(|source| SpawnError::of(&spec.program, spec.cwd.as_deref(), source))?;
     let pid = Pid::from_raw(process.id().cast_signed());
     registering.add(pid);
 
-    let lost_lines = Arc::new(AtomicU64::new(0));
-    let (done, output) = mpsc::channel();
-    if let Err(source) = pumps(spec, &mut process, &lost_lines, done) {
-        let _ = process.kill();
-        let _ = process.wait();
-        orphans::forget(pid);
-        return Err(SpawnError::Thread {
-            program: spec.program.clone(),
-            source,
-        });
-    }
     let life = Mutex::new(Life::Running {
         killed_by_us: false,
     });
-    let shared = Arc::new(Shared {
-        pid,
-        started,
-        life,
-        lost_lines,
-    });
-    Ok(Started {
-        process,
-        shared,
-        output,
-    })
+    Ok((process, Arc::new(Shared { pid, started, life })))
 }
 
-fn command(spec: &Spec) -> Command {
+fn command(spec: &mut Spec) -> io::Result<Command> {
     let mut command = Command::new(&spec.program);
     command.args(&spec.args);
     match &spec.env {
@@ -276,37 +242,8 @@ fn command(spec: &Spec) -> Command {
         Stdin::Null => Stdio::null(),
         Stdin::Inherited => Stdio::inherit(),
     });
-    let output = || match spec.output {
-        Output::Inherited => Stdio::inherit(),
-        Output::Piped { .. } => Stdio::piped(),
-    };
-    command.stdout(output()).stderr(output());
-    command
-}
-
-fn pumps(
-    spec: &mut Spec,
-    process: &mut StdChild,
-    lost: &Arc<AtomicU64>,
-    done: mpsc::Sender<()>,
-) -> io::Result<()> {
-    let Output::Piped { out, err, observer } =
-        std::mem::replace(&mut spec.output, Output::Inherited)
-    else {
-        return Ok(());
-    };
-    if let Some(from) = process.stdout.take() {
-        pump(
-            Stream::Out,
-            from,
-            out,
-            observer.clone(),
-            Arc::clone(lost),
-            done.clone(),
-        )?;
+    if let Output::To(to) = std::mem::replace(&mut spec.output, Output::Inherited) {
+        command.stdout(to.try_clone()?).stderr(to);
     }
-    if let Some(from) = process.stderr.take() {
-        pump(Stream::Err, from, err, observer, Arc::clone(lost), done)?;
-    }
-    Ok(())
+    Ok(command)
 }

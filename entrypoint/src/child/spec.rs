@@ -1,11 +1,7 @@
 //! What to start.
 
-use super::{
-    cgroup::CgroupPaths,
-    output::{Line, Sink},
-};
-use std::{ffi::OsString, path::PathBuf};
-use tokio::sync::mpsc;
+use super::cgroup::CgroupPaths;
+use std::{ffi::OsString, os::fd::OwnedFd, path::PathBuf};
 
 /// A program to start and how.
 #[derive(Debug)]
@@ -64,30 +60,8 @@ pub enum Stdin {
 /// Where the standard output and error of a child go.
 #[derive(Debug)]
 pub enum Output {
-    /// Straight to ours.
+    /// Straight to ours: no line passes through this process, which never waits for a reader.
     Inherited,
-    /// Through us: raw lines, untouched, whole lines never mixed with our own, and the child never
-    /// waits for a reader of ours: when our own output is stuck, lines are lost and counted
-    /// ([`Child::lost_lines`](super::Child::lost_lines)).
-    Piped {
-        /// Where lines of its standard output go.
-        out: Sink,
-        /// Where lines of its standard error go.
-        err: Sink,
-        /// Is shown every line as well, as far as there is room in the channel: it may miss lines,
-        /// the sinks do not depend on it.
-        observer: Option<mpsc::Sender<Line>>,
-    },
-}
-
-impl Output {
-    /// Lines to our own standard output and error, shown to `observer`.
-    #[must_use]
-    pub fn through_us(observer: Option<mpsc::Sender<Line>>) -> Self {
-        Self::Piped {
-            out: Sink::new(std::io::stdout()),
-            err: Sink::new(std::io::stderr()),
-            observer,
-        }
-    }
+    /// Both into this file or pipe.
+    To(OwnedFd),
 }

@@ -311,7 +311,8 @@ pub(super) static RULES: &[Rule] = &[
     },
     Rule {
         text: "Qdrant's storage, snapshots and temporary directories are not inside the store, nor \
-               the store inside its storage (absolute paths as written; links are not followed).",
+               the store or the snapshots inside its storage (paths as written; links are not \
+               followed).",
         uses: &[
             vars::STORE.name,
             vars::QDRANT_STORAGE_PATH.name,
@@ -337,6 +338,21 @@ pub(super) static RULES: &[Rule] = &[
                         vars::QDRANT_STORAGE_PATH.name
                     ),
                     "give a directory that all tasks share, outside of it",
+                );
+            }
+            if config
+                .snapshots_path
+                .as_deref()
+                .is_some_and(|path| inside(path, storage))
+            {
+                findings.reject(
+                    &vars::QDRANT_SNAPSHOTS_PATH,
+                    config,
+                    format!(
+                        "inside {}, which is freed when a task starts over",
+                        vars::QDRANT_STORAGE_PATH.name
+                    ),
+                    "give a directory outside of it",
                 );
             }
             for (var, path) in [
@@ -385,10 +401,14 @@ fn show(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-/// Whether `path` is `directory` or below it, by their text. Relative paths are not compared: they
-/// depend on Qdrant's working directory.
+/// Whether `path` is `directory` or below it, by their text. Relative paths start in the working
+/// directory, which is Qdrant's as well.
 fn inside(path: &Path, directory: &Path) -> bool {
-    path.is_absolute() && directory.is_absolute() && plain(path).starts_with(plain(directory))
+    match (std::path::absolute(path), std::path::absolute(directory)) {
+        (Ok(path), Ok(directory)) => plain(&path).starts_with(plain(&directory)),
+        // An empty path, which other rules refuse, or no working directory.
+        _ => false,
+    }
 }
 
 /// The path without `.` and with each `..` applied to the part before it.

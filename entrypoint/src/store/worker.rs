@@ -88,6 +88,12 @@ impl StoreHandle {
         &self.shared.place
     }
 
+    /// How long one call may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.shared.deadline
+    }
+
     /// The calls that are past their deadline now: none, one or two.
     #[must_use]
     pub fn stuck(&self) -> Vec<Stuck> {

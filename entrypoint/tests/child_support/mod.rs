@@ -1,10 +1,11 @@
 //! What the tests of child supervision share. All children are /bin/sh scripts.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use entrypoint::child::{Child, Environment, Line, Output, Spec, spawn};
+use entrypoint::child::{Child, Environment, Output, Spec, spawn};
 use std::{
     ffi::OsString,
     fmt::Debug,
+    io::{self, BufRead, BufReader},
     path::Path,
     time::{Duration, Instant},
 };
@@ -27,19 +28,31 @@ pub fn script(text: &str, dir: &Path) -> Spec {
 }
 
 /// Starts a script and hands out its lines.
-pub async fn start(text: &str, dir: &Path) -> (Child, mpsc::Receiver<Line>) {
-    let (tx, rx) = mpsc::channel(1000);
+pub async fn start(text: &str, dir: &Path) -> (Child, mpsc::Receiver<String>) {
     let mut spec = script(text, dir);
-    spec.output = Output::through_us(Some(tx));
-    (spawn(spec).await.expect("start"), rx)
+    let lines = heard(&mut spec);
+    (spawn(spec).await.expect("start"), lines)
 }
 
-/// The next line, as text.
-pub async fn line(lines: &mut mpsc::Receiver<Line>) -> String {
-    let next = tokio::time::timeout(PATIENCE, lines.recv())
-        .await
-        .expect("a line in time");
-    String::from_utf8(next.expect("a line before the end").bytes).expect("text")
+/// What will be written by it; ends when nobody can write any more.
+pub fn heard(spec: &mut Spec) -> mpsc::Receiver<String> {
+    let (from, to) = io::pipe().expect("a pipe");
+    spec.output = Output::To(to.into());
+    let (tx, rx) = mpsc::channel(1000);
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            if tx.blocking_send(line.expect("text")).is_err() {
+                break;
+            }
+        }
+    });
+    rx
+}
+
+/// The next line.
+pub async fn line(lines: &mut mpsc::Receiver<String>) -> String {
+    let next = tokio::time::timeout(PATIENCE, lines.recv()).await;
+    next.expect("a line in time").expect("a line before the end")
 }
 
 /// Looks again and again until `done`, or fails with what was seen last.
