@@ -249,7 +249,9 @@ impl Hands<'_> {
             )
             .await?;
         if other.is_some_and(|other| other.token != formed.generation.token) {
-            return Err(ActError::Gone("another claim stands in our generation's place"));
+            return Err(ActError::Gone(
+                "another claim stands in our generation's place",
+            ));
         }
         if self.ledger.form(formed).await?.is_none() {
             tracing::warn!(

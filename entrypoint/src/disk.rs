@@ -468,11 +468,7 @@ mod tests {
         disk.write(FREEING, b"z").unwrap();
         let aside = disk.ours().join("aside/z");
         fs::create_dir_all(&aside).unwrap();
-        fs::rename(
-            disk.storage.join("collections"),
-            aside.join("collections"),
-        )
-        .unwrap();
+        fs::rename(disk.storage.join("collections"), aside.join("collections")).unwrap();
         disk.discard().unwrap();
         assert!(aside.join("collections/c/0").is_dir());
         assert!(aside.join("raft_state.json").is_file());

@@ -173,9 +173,13 @@ impl Task {
     }
 
     async fn round(&mut self) -> Result<bool, DiskError> {
-        self.board.send_modify(|board| board.turned = Instant::now());
+        self.board
+            .send_modify(|board| board.turned = Instant::now());
         if self.disk.finish()? {
-            tracing::warn!(event = events::FREED_LATE, "an interrupted freeing of the disk was finished");
+            tracing::warn!(
+                event = events::FREED_LATE,
+                "an interrupted freeing of the disk was finished"
+            );
         }
         let disk = self.disk.look()?;
         if self.last_round.is_none() && disk == DiskView::EMPTY {

@@ -234,7 +234,11 @@ mod tests {
     fn pid_one_is_known_by_its_command_line() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for (line, uri, passes) in [
-            (&b"/qdrant/entrypoint\0--uri\0http://a:6335\0"[..], false, true),
+            (
+                &b"/qdrant/entrypoint\0--uri\0http://a:6335\0"[..],
+                false,
+                true,
+            ),
             (b"/qdrant/entrypoint\0", true, true),
             (b"/qdrant/entrypoint\0", false, false),
             (b"/qdrant/entrypoint\0run\0", false, false),

@@ -52,7 +52,8 @@ pub fn heard(spec: &mut Spec) -> mpsc::Receiver<String> {
 /// The next line.
 pub async fn line(lines: &mut mpsc::Receiver<String>) -> String {
     let next = tokio::time::timeout(PATIENCE, lines.recv()).await;
-    next.expect("a line in time").expect("a line before the end")
+    next.expect("a line in time")
+        .expect("a line before the end")
 }
 
 /// Looks again and again until `done`, or fails with what was seen last.
