@@ -142,6 +142,7 @@ mod tests {
             peers: Vec::new(),
             ready: false,
             ready_reason: "not yet".to_owned(),
+            verified: false,
             alarms: Vec::new(),
             lost_log_lines: 0,
             child: serde_json::Value::Null,

@@ -85,6 +85,7 @@ impl Task {
             peers: Vec::new(),
             ready: false,
             ready_reason: "the first round has not ended".to_owned(),
+            verified: false,
             alarms: Vec::new(),
             lost_log_lines: 0,
             child: qdrant.describe(),
@@ -307,6 +308,7 @@ impl Task {
                     })
                     .collect();
             }
+            status.verified = self.memory.verified;
             status.ready = decision.ready.is_ok();
             status.ready_reason = match &decision.ready {
                 Ok(()) => "ready".to_owned(),

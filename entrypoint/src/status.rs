@@ -48,6 +48,9 @@ pub struct Status {
     pub role: Option<String>,
     /// Whether it votes.
     pub is_voter: Option<bool>,
+    /// Its data was found to be the cluster's.
+    #[serde(default)]
+    pub verified: bool,
     /// The peers that its Qdrant lists.
     pub peers: Vec<Peer>,
     /// `/readyz` answers 200.
@@ -107,6 +110,7 @@ impl Board {
             aside: status.aside,
             uri: status.uri.clone(),
             leads: status.state == State::Member && status.role.as_deref() == Some("Leader"),
+            verified: status.verified,
             peers,
         }
     }

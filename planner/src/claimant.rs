@@ -2,7 +2,8 @@
 
 use crate::claims::{self, Refusal};
 use crate::decision::{Action, Alarm, Decision, Discard, Phase, Reason};
-use crate::memory::Memory;
+use crate::memory::{GaveUp, Memory, count};
+use crate::newcomer;
 use crate::observed::Observed;
 use crate::records::{Outcome, Stamp, State};
 use crate::settings::Settings;
@@ -68,11 +69,19 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
         true => Err(Refusal::Never("a higher number is claimed".to_owned())),
         false => claims::may_found(settings, memory, seen, store, stamp.previous.as_ref()),
     };
+    if let Some(why) = held_too_long(settings, memory, seen, allowed.is_ok())
+        && ours.is_some()
+    {
+        memory.gave_up = Some(GaveUp::new(why.clone()));
+        let action = Action::Abandon {
+            number,
+            why: why.clone(),
+        };
+        let reason = Reason::ClaimOvertaken(why.clone());
+        return Decision::act(Phase::Founding, action, reason).alarm(Alarm::FoundingFails(why));
+    }
     match allowed {
         Ok((_, alarm)) => {
-            if let Some(decision) = never_leads(settings, memory, seen, stamp, ours.is_some()) {
-                return decision;
-            }
             // A store that was emptied since has lost its name, or got another one.
             let named = store
                 .identity
@@ -108,6 +117,9 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
             decision.renew_lease = ours.is_some();
             decision.alarms.extend(alarm);
             decision
+                .alarms
+                .extend(newcomer::unreadable_for_long(settings, memory, seen));
+            decision
         }
     }
 }
@@ -130,31 +142,25 @@ fn go_on(seen: &Observation, claim_seen: bool) -> Decision {
     decision
 }
 
-/// A claim is not held for ever: when Qdrant does not come up here, somebody else may try.
-fn never_leads(
+/// A claim is not held for ever: when it cannot be formed here, somebody else may try. Counts, and
+/// says why it is enough.
+fn held_too_long(
     settings: &Settings,
     memory: &mut Memory,
     seen: &Observation,
-    stamp: &Stamp,
-    claim_seen: bool,
-) -> Option<Decision> {
-    if matches!(&seen.child, Child::Running(Observed::Known(qdrant)) if qdrant.leads) {
+    allowed: bool,
+) -> Option<String> {
+    let leads = matches!(&seen.child, Child::Running(Observed::Known(qdrant)) if qdrant.leads);
+    if allowed && leads {
         return None;
     }
-    memory.bringing_up = (memory.bringing_up + memory.step).min(settings.loss_timeout);
-    if !claim_seen || memory.bringing_up < settings.loss_timeout {
-        return None;
-    }
-    let why = format!(
-        "it did not lead for {} s",
-        settings.loss_timeout.as_secs_f64()
-    );
-    let action = Action::Abandon {
-        number: stamp.generation.number,
-        why: why.clone(),
+    let (limit, what) = match allowed {
+        true => (settings.loss_timeout, "Qdrant did not lead itself"),
+        // The silence of a lost cluster may have to be counted once more.
+        false => (settings.loss_timeout * 2, "forming was not allowed"),
     };
-    let reason = Reason::ClaimOvertaken(why.clone());
-    Some(Decision::act(Phase::Founding, action, reason).alarm(Alarm::FoundingFails(why)))
+    memory.holding = count(memory.holding, memory.step, settings.loss_timeout * 2);
+    (memory.holding >= limit).then(|| format!("{what} for {} s", limit.as_secs_f64()))
 }
 
 /// Kill first of all, then wipe: what never formed was never served. A collection there was made

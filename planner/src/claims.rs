@@ -48,17 +48,17 @@ pub(crate) fn may_found(
     }
     // R2: a live formed peer outranks whatever the store says.
     let believed = witness::believed(settings, seen);
+    let outranks = |other: &GenerationId| {
+        previous.is_none_or(|previous| other.number >= previous.number && other != previous)
+    };
     if let Some((address, (_, other))) = believed
         .iter()
-        .find(|(_, (_, other))| Some(&other.generation) != previous)
+        .find(|(_, (_, other))| outranks(&other.generation))
     {
-        let is_older = previous.is_some_and(|p| other.generation.number < p.number);
-        if !is_older {
-            return Err(Refusal::Never(format!(
-                "{address} belongs to generation {}",
-                other.generation
-            )));
-        }
+        return Err(Refusal::Never(format!(
+            "{address} belongs to generation {}",
+            other.generation
+        )));
     }
     let addresses = memory
         .dns
@@ -68,7 +68,7 @@ pub(crate) fn may_found(
         None => {
             if !store.own_beat_seen {
                 let why = "our own beat has not been read back".to_owned();
-                return Err(Refusal::not_yet(Reason::StoreUnknown(why)));
+                return Err(Refusal::not_yet(Reason::StoreUnclear(why)));
             }
             witness::all_give_way(settings, seen, store, &addresses, None)
                 .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
@@ -78,7 +78,7 @@ pub(crate) fn may_found(
                     .hindrance()
                     .unwrap_or("its members are silent")
                     .to_owned();
-                return Err(Refusal::not_yet(Reason::StoreUnknown(format!(
+                return Err(Refusal::not_yet(Reason::StoreUnclear(format!(
                     "it lists members of a cluster and no formed generation: {why}"
                 ))));
             }
@@ -92,9 +92,9 @@ pub(crate) fn may_found(
                 );
                 return Err(Refusal::not_yet(Reason::NotEmpty(address, why)));
             }
-            if store.sets {
-                let why = "it holds snapshot sets and no formed generation".to_owned();
-                return Err(Refusal::not_yet(Reason::StoreUnknown(why)));
+            if store.sets && !adopts(settings, store) {
+                let alarm = Alarm::RestoreNeeded(None);
+                return Err(Refusal::NotYet(Reason::SeeAlarm, Some(alarm)));
             }
             Ok((Reason::MayFound, None))
         }
@@ -109,7 +109,7 @@ pub(crate) fn may_found(
             witness::all_give_way(settings, seen, store, &addresses, Some(lost))
                 .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
             if store.sets && !adopts(settings, store) {
-                let alarm = Alarm::RestoreNeeded(lost.clone());
+                let alarm = Alarm::RestoreNeeded(Some(lost.clone()));
                 return Err(Refusal::NotYet(Reason::SeeAlarm, Some(alarm)));
             }
             Ok((

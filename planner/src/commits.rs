@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use crate::decision::{Alarm, Decision, Phase, Reason};
-use crate::memory::Memory;
+use crate::memory::{Memory, count};
 use crate::observed::Observed;
 use crate::records::{Stamp, State};
 use crate::settings::Settings;
@@ -20,7 +20,7 @@ pub(crate) fn watch(settings: &Settings, memory: &mut Memory, seen: &Observation
     if qdrant.commits == Some(true) {
         memory.no_commit = Duration::ZERO;
     } else if fails {
-        memory.no_commit = (memory.no_commit + memory.step).min(settings.loss_timeout);
+        memory.no_commit = count(memory.no_commit, memory.step, settings.loss_timeout);
     } else if !doubtful(settings, seen, stamp, qdrant) {
         memory.no_commit = Duration::ZERO;
     }
@@ -66,6 +66,9 @@ pub(crate) fn report(
         }
         if matches!(decision.reason, Reason::InCluster | Reason::Learner) {
             decision.reason = Reason::Stuck;
+        }
+        if seen.disk.aside {
+            decision.alarms.push(Alarm::AsideKept);
         }
     }
     let Child::Running(Observed::Known(qdrant)) = &seen.child else {

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::decision::{Action, Alarm, Decision, NotReady, Phase, Reason};
-use crate::memory::Memory;
+use crate::memory::{Memory, count};
 use crate::records::{Stage, State};
 use crate::settings::Settings;
 use crate::view::Observation;
@@ -22,12 +22,28 @@ pub fn decide(
 ) -> Decision {
     memory.observe(settings, elapsed, seen);
     let mut decision = by_role(settings, memory, seen);
+    adrift(settings, memory, &mut decision);
     // Readiness stays for the life of the process, through restarts and fencing: ECS kills what
     // the load balancer calls unhealthy, and with it the disk.
     if memory.ready {
         decision.ready = Ok(());
     }
     decision
+}
+
+/// Whatever is waited for, it is not waited for in silence.
+fn adrift(settings: &Settings, memory: &mut Memory, decision: &mut Decision) {
+    let limit = settings.loss_timeout * 3;
+    memory.adrift = match decision.state == State::Member {
+        true => Duration::ZERO,
+        false => count(memory.adrift, memory.step, limit),
+    };
+    if memory.adrift >= limit && decision.alarms.is_empty() {
+        decision.alarms.push(Alarm::Adrift {
+            lasted: memory.adrift,
+            reason: decision.reason.to_string(),
+        });
+    }
 }
 
 fn by_role(settings: &Settings, memory: &mut Memory, seen: &Observation) -> Decision {

@@ -183,6 +183,10 @@ pub enum Reason {
     CannotRead(IpAddr, String),
     /// The store cannot be read.
     StoreUnknown(String),
+    /// The store answers and does not say enough yet.
+    StoreUnclear(String),
+    /// Our own claim came to nothing: somebody else may try first.
+    OthersFirst(String),
     /// A claim is being worked on.
     FounderAtWork(TaskId, u64),
     /// The claimant has shown no life for the claim time-out.
@@ -261,6 +265,13 @@ impl fmt::Display for Reason {
                 )
             }
             Self::StoreUnknown(why) => write!(f, "the store cannot be read: {why}"),
+            Self::StoreUnclear(why) => write!(f, "the store does not say enough yet: {why}"),
+            Self::OthersFirst(why) => {
+                write!(
+                    f,
+                    "a claim of ours came to nothing ({why}): others go first"
+                )
+            }
             Self::FounderAtWork(task, number) => {
                 write!(f, "task {task} is bringing up generation {number}")
             }
@@ -335,8 +346,9 @@ pub enum Alarm {
     Contradiction(String),
     /// A generation is lost for good and a new, empty one takes its place.
     ClusterLost(GenerationId),
-    /// A generation is lost and snapshot sets exist; this version cannot restore them by itself.
-    RestoreNeeded(GenerationId),
+    /// Snapshot sets exist and the cluster that made them is lost, or has left no record; this
+    /// version cannot restore them by itself.
+    RestoreNeeded(Option<GenerationId>),
     /// Our peer was removed while it held data; the data is kept and needs a person's word.
     RemovedWithData,
     /// Somebody is alive whom we cannot read, and has been for a while.
@@ -356,8 +368,15 @@ pub enum Alarm {
     Unrecorded(GenerationId),
     /// A cluster is lost, and this task keeps data that was set aside.
     AsideKept,
-    /// Qdrant never came to lead the generation that we claimed.
+    /// A generation that we claimed could not be formed here.
     FoundingFails(String),
+    /// This task has not been a working member for three loss time-outs, and nothing else says why.
+    Adrift {
+        /// For how long.
+        lasted: Duration,
+        /// What it waits for.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Alarm {
@@ -378,7 +397,10 @@ impl fmt::Display for Alarm {
                 f,
                 "generation {lost} was lost with all its members and no snapshot set exists: an empty cluster begins"
             ),
-            Self::RestoreNeeded(lost) => write!(
+            Self::RestoreNeeded(None) => f.write_str(
+                "the store holds snapshot sets and no record of the cluster that made them: this version does not restore by itself; restore by hand, or move sets/ away to begin empty",
+            ),
+            Self::RestoreNeeded(Some(lost)) => write!(
                 f,
                 "generation {lost} was lost with all its members and snapshot sets exist: this version does not restore by itself; restore by hand"
             ),
@@ -406,7 +428,12 @@ impl fmt::Display for Alarm {
             ),
             Self::FoundingFails(what) => write!(
                 f,
-                "Qdrant did not come to lead its own new cluster ({what}): the claim is given up; look at Qdrant's log"
+                "a new cluster could not be formed here ({what}): the claim is given up and others may try; look at Qdrant's log, DNS and the store"
+            ),
+            Self::Adrift { lasted, reason } => write!(
+                f,
+                "this task has not belonged to a working cluster for {:.0} s: {reason}",
+                lasted.as_secs_f64()
             ),
             Self::BrokenChain(what) => write!(
                 f,

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::decision::{Alarm, Decision, Reason};
 use crate::fencing::{fence, leave};
-use crate::memory::{Memory, Verdict};
+use crate::memory::{Memory, Verdict, count};
 use crate::observed::Observed;
 use crate::records::{Hello, Stamp};
 use crate::settings::Settings;
@@ -46,7 +46,7 @@ fn consensus_stopped(
     };
     if !qdrant.consensus_stopped {
         memory.calm = match qdrant.has_leader && qdrant.is_voter {
-            true => (memory.calm + memory.step).min(settings.loss_timeout),
+            true => count(memory.calm, memory.step, settings.loss_timeout),
             false => Duration::ZERO,
         };
         if memory.calm >= settings.loss_timeout {
@@ -100,7 +100,7 @@ fn unlisted(
     } else {
         settings.gap * 2
     };
-    memory.unlisted = (memory.unlisted + memory.step).min(patience);
+    memory.unlisted = count(memory.unlisted, memory.step, patience);
     (memory.unlisted >= patience).then(|| {
         let others = without.len();
         Verdict::Removed(format!("{others} members answer and do not list peer {us}"))

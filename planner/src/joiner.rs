@@ -3,9 +3,10 @@
 
 use crate::claims;
 use crate::commits;
-use crate::decision::{Action, Decision, Discard, Phase, Reason};
+use crate::decision::{Action, Alarm, Decision, Discard, Phase, Reason};
 use crate::expulsion;
 use crate::fencing::{self, leave};
+use crate::ids::GenerationId;
 use crate::memory::Memory;
 use crate::newcomer::{self, Target};
 use crate::observed::Observed;
@@ -24,7 +25,11 @@ pub(crate) fn decide(
     commits::watch(settings, memory, seen, stamp);
     let mut decision = rules(settings, memory, seen, stamp);
     if decision.state == State::Empty {
-        decision.state = State::Joining;
+        // What Raft has brought here already may be the last copy (decision 0004).
+        decision.state = match seen.disk.collections {
+            true => State::HoldsData,
+            false => State::Joining,
+        };
     }
     commits::report(settings, memory, seen, stamp, &mut decision);
     decision
@@ -55,6 +60,9 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
         Child::Stopped if seen.disk.joined => {
             Decision::act(Phase::Joining, Action::StartMember, Reason::QdrantStopped)
         }
+        Child::Stopped if let Some(other) = lives_elsewhere(settings, seen, stamp) => {
+            leave(seen, Reason::Superseded(other))
+        }
         Child::Stopped => match newcomer::target(settings, seen, Some(&stamp.generation)) {
             Target::Conflict(alarm) => {
                 Decision::wait(Phase::Blocked, Reason::SeeAlarm).alarm(alarm)
@@ -64,6 +72,19 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
                 .unwrap_or_else(|| nobody(settings, memory, seen, stamp)),
         },
     }
+}
+
+/// This join has brought nothing yet, and the cluster that answers is another one.
+fn lives_elsewhere(settings: &Settings, seen: &Observation, stamp: &Stamp) -> Option<GenerationId> {
+    let believed = witness::believed(settings, seen);
+    let ours = believed
+        .values()
+        .any(|(_, formed)| formed.generation == stamp.generation);
+    if ours || seen.disk.joined || seen.disk.collections {
+        return None;
+    }
+    let best = witness::highest(&believed).ok().flatten()?;
+    Some(best.generation.clone())
 }
 
 /// Our consensus does not commit, and the cluster is elsewhere or nowhere: decided before anything
@@ -129,12 +150,16 @@ fn nobody(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &
         let reason = Reason::Unverified("the store knows no formed generation".to_owned());
         return Decision::act(Phase::Fenced, Action::Discard(Discard::Dataless), reason);
     }
-    Decision::wait(
+    let mut decision = Decision::wait(
         Phase::Waiting,
         Reason::NobodyAnswers {
             generation: stamp.generation.clone(),
             silent: memory.silence.lasted(),
             hindrance: memory.silence.hindrance().map(str::to_owned),
         },
-    )
+    );
+    if seen.disk.aside {
+        decision.alarms.push(Alarm::AsideKept);
+    }
+    decision
 }

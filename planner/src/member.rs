@@ -11,7 +11,7 @@ use crate::memory::{Memory, Verdict};
 use crate::observed::Observed;
 use crate::records::{Formed, Stamp, State};
 use crate::settings::Settings;
-use crate::view::{Child, Dns, Observation, Qdrant};
+use crate::view::{Child, Observation, Probe, Qdrant};
 use crate::witness;
 
 /// Decides for a disk in stage *member*.
@@ -62,11 +62,12 @@ fn belongs(
 }
 
 /// R6, once after a start or a long sleep: the data may run when the store says that it is the
-/// cluster's, or when the store does not answer and nobody in sight belongs to another.
+/// cluster's, or a member says so that has been awake; or when the store says nothing and DNS does:
+/// everybody whom it lists answers, and nobody belongs to another generation.
 ///
-/// With neither store nor DNS there is no witness at all; whoever slept through its own loss
-/// would then serve beside its successor, so it waits. So does a disk whose store is another
-/// cluster's: that cluster may be alive.
+/// With neither store nor DNS there is no witness at all (decision 0003); whoever slept through its
+/// own loss would then serve beside its successor, so it waits. So does a disk whose store is
+/// another cluster's: that cluster may be alive.
 fn verify(
     settings: &Settings,
     memory: &mut Memory,
@@ -79,36 +80,49 @@ fn verify(
     let believed = witness::believed(settings, seen);
     let same = believed
         .values()
-        .any(|(_, formed)| formed.generation == stamp.generation);
+        .any(|(hello, formed)| hello.verified && formed.generation == stamp.generation);
     let stranger = believed
         .values()
         .map(|(_, formed)| *formed)
         .find(|formed| is_stranger(formed, stamp));
-    let store_speaks = our_store(settings, seen, stamp).is_some();
-    match (&seen.store, &seen.dns) {
-        _ if same => {}
-        _ if stranger.is_some() => {
-            let what = stranger.map_or_else(String::new, |formed| {
-                format!(
-                    "a member of generation {} of cluster {} answers, this disk is of {} of cluster {}",
-                    formed.generation, formed.store_id, stamp.generation, stamp.store_id
-                )
-            });
-            return Err((what.clone(), Some(Alarm::Contradiction(what))));
-        }
-        _ if store_speaks => {}
-        (Observed::Known(_), _) => {
+    if same {
+        memory.verified = true;
+        return Ok(());
+    }
+    if let Some(formed) = stranger {
+        let what = format!(
+            "a member of generation {} of cluster {} answers, this disk is of {} of cluster {}",
+            formed.generation, formed.store_id, stamp.generation, stamp.store_id
+        );
+        return Err((what.clone(), Some(Alarm::Contradiction(what))));
+    }
+    let store = match (&seen.store, our_store(settings, seen, stamp)) {
+        (_, Some(store)) if store.identity.is_some() => Ok(()),
+        (Observed::Known(_), Some(_)) => Err("the store is empty".to_owned()),
+        (Observed::Known(_), None) => {
             let what = format!("this disk is of cluster {}", stamp.store_id);
             return Err((what.clone(), Some(Alarm::ForeignStore(what))));
         }
-        (Observed::Unknown(_), Dns::Arrived(_) | Dns::NotConfigured) => {}
-        (Observed::Unknown(store), Dns::Failed(dns)) => {
-            let what = format!("the store does not answer ({store}), nor does DNS ({dns})");
-            return Err((what, None));
-        }
+        (Observed::Unknown(why), _) => Err(format!("the store does not answer ({why})")),
+    };
+    if let Err(store) = store {
+        dns_is_witness(settings, memory, seen).map_err(|dns| (format!("{store}, {dns}"), None))?;
     }
     memory.verified = true;
     Ok(())
+}
+
+/// Everybody whom DNS lists answers for itself: there is no room for a cluster that we do not see.
+fn dns_is_witness(settings: &Settings, memory: &Memory, seen: &Observation) -> Result<(), String> {
+    let listed = memory.dns.settled(settings, &seen.dns)?;
+    let unheard = listed
+        .iter()
+        .filter(|address| **address != settings.address)
+        .find(|address| !matches!(seen.peers.get(*address), Some(Probe::Task { .. })));
+    match unheard {
+        Some(address) => Err(format!("and DNS lists {address}, which does not answer")),
+        None => Ok(()),
+    }
 }
 
 /// A generation that neither is ours nor makes way for ours.

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::ids::{GenerationId, TaskId};
+use crate::ids::{GenerationId, TaskId, Token};
 use crate::observed::Observed;
 use crate::records::Stage;
 use crate::settings::{DNS_ANSWERS, DNS_LIMIT, Settings};
@@ -33,8 +33,12 @@ pub struct Memory {
     pub calm: Duration,
     /// Why the peer of this disk must not run again; kept until the disk is freed.
     pub verdict: Option<Verdict>,
-    /// How long Qdrant has not come to lead the generation that we claimed.
-    pub bringing_up: Duration,
+    /// How long our claim has stood without our being able to form it.
+    pub holding: Duration,
+    /// A claim of ours came to nothing here: others go first. Kept until we belong to a cluster.
+    pub gave_up: Option<GaveUp>,
+    /// How long this task has not been a member that works.
+    pub adrift: Duration,
     /// How long a majority has not listed our peer.
     pub unlisted: Duration,
     /// The others have listed our peer before.
@@ -60,6 +64,25 @@ pub enum Verdict {
     Broken(String),
 }
 
+/// A claim that this task gave up because it could not be formed here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GaveUp {
+    /// Why, for people.
+    pub why: String,
+    /// How long ago, up to the claim time-out.
+    pub since: Duration,
+}
+
+impl GaveUp {
+    /// Just now.
+    pub(crate) fn new(why: String) -> Self {
+        Self {
+            why,
+            since: Duration::ZERO,
+        }
+    }
+}
+
 impl Memory {
     /// Takes in one observation, `elapsed` after the one before it.
     pub fn observe(&mut self, settings: &Settings, elapsed: Duration, seen: &Observation) {
@@ -77,7 +100,7 @@ impl Memory {
         if step.is_none() {
             self.no_commit = Duration::ZERO;
             self.unlisted = Duration::ZERO;
-            self.bringing_up = Duration::ZERO;
+            self.holding = Duration::ZERO;
             self.leaderless = Duration::ZERO;
         }
         match &seen.disk.stamp {
@@ -88,10 +111,16 @@ impl Memory {
                 self.unlisted = Duration::ZERO;
                 self.listed = false;
                 self.verified = false;
-                self.bringing_up = Duration::ZERO;
+                self.holding = Duration::ZERO;
             }
-            Some(stamp) if stamp.stage != Stage::Founding => self.bringing_up = Duration::ZERO,
+            Some(stamp) if stamp.stage != Stage::Founding => {
+                self.holding = Duration::ZERO;
+                self.gave_up = None;
+            }
             Some(_) => {}
+        }
+        if let Some(gave_up) = &mut self.gave_up {
+            gave_up.since = count(gave_up.since, self.step, settings.claim_timeout);
         }
         self.unreadable = match witness::unreadable(seen) {
             Some(_) => count(self.unreadable, self.step, settings.claim_timeout),
@@ -101,7 +130,7 @@ impl Memory {
 }
 
 /// Adds `step` to a count and stops at `limit`, so that equal situations stay equal.
-fn count(sum: Duration, step: Duration, limit: Duration) -> Duration {
+pub(crate) fn count(sum: Duration, step: Duration, limit: Duration) -> Duration {
     (sum + step).min(limit)
 }
 
@@ -113,7 +142,7 @@ fn count(sum: Duration, step: Duration, limit: Duration) -> Duration {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DnsMemory {
     answers: VecDeque<BTreeSet<IpAddr>>,
-    /// Listed lately, and how long ago: the union for services with more than eight tasks.
+    /// Listed lately, and how long ago: the union for services with more than seven tasks.
     listed: BTreeMap<IpAddr, Duration>,
     /// How long answers have arrived without interruption and without a new address.
     stable: Duration,
@@ -182,7 +211,7 @@ impl DnsMemory {
 /// How long the lease of the highest undecided claim has not moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClaimWatch {
-    watched: Option<(u64, Option<u64>)>,
+    watched: Option<(u64, Token, Option<u64>)>,
     unmoved: Duration,
 }
 
@@ -191,9 +220,9 @@ impl ClaimWatch {
         let now = store
             .known()
             .and_then(Store::undecided)
-            .map(|(n, claim)| (n, claim.lease));
+            .map(|(n, undecided)| (n, undecided.claim.token.clone(), undecided.lease));
         match (step, now) {
-            (Some(step), Some(now)) if self.watched == Some(now) => {
+            (Some(step), Some(now)) if self.watched.as_ref() == Some(&now) => {
                 self.unmoved = count(self.unmoved, step, settings.claim_timeout);
             }
             (_, now) => {

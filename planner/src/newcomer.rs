@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::claims::{self, Refusal};
 use crate::decision::{Action, Alarm, Decision, Phase, Reason};
 use crate::ids::{GenerationId, TaskId};
-use crate::memory::Memory;
+use crate::memory::{GaveUp, Memory, count};
 use crate::observed::Observed;
 use crate::records::{Formed, Mode, State};
 use crate::settings::{ELECTION, Settings};
@@ -93,7 +93,7 @@ pub(crate) fn join(
         .partition(|(_, (hello, _))| hello.leads);
     // A join that no leader takes hangs for ten seconds, so an election is waited for.
     memory.leaderless = match leaders.is_empty() {
-        true => (memory.leaderless + memory.step).min(ELECTION),
+        true => count(memory.leaderless, memory.step, ELECTION),
         false => Duration::ZERO,
     };
     let peers = match leaders.is_empty() && memory.leaderless >= ELECTION {
@@ -128,20 +128,24 @@ pub(crate) fn without_peers(
     if let Some(alarm) = claims::foreign(settings, store) {
         return Decision::wait(Phase::Blocked, Reason::SeeAlarm).alarm(alarm);
     }
+    let alarm = unreadable_for_long(settings, memory, seen);
     if let Some((number, claim)) = store.undecided() {
-        return watch_claim(settings, memory, number, &claim.claim.task);
+        let mut decision = watch_claim(settings, memory, number, &claim.claim.task);
+        decision.alarms.extend(alarm);
+        return decision;
     }
     if let Some((address, what)) = witness::unreadable(seen) {
         let reason = Reason::CannotRead(address, what.to_owned());
-        let decision = Decision::wait(Phase::Waiting, reason);
-        // For a moment this is a task that starts or ends.
-        return match memory.unreadable >= settings.claim_timeout {
-            true => decision.alarm(Alarm::Unreadable(format!("{address}: {what}"))),
-            false => decision,
-        };
+        let mut decision = Decision::wait(Phase::Waiting, reason);
+        decision.alarms.extend(alarm);
+        return decision;
     }
     let previous = store.formed().map(|formed| formed.generation.clone());
     match claims::may_found(settings, memory, seen, store, previous.as_ref()) {
+        Ok(_) if let Some(gave_up) = others_first(settings, memory) => {
+            let reason = Reason::OthersFirst(gave_up.why.clone());
+            Decision::wait(Phase::Waiting, reason).alarm(Alarm::FoundingFails(gave_up.why.clone()))
+        }
         Ok((reason, alarm)) => {
             let action = Action::Claim {
                 number: store.next_number(),
@@ -165,6 +169,24 @@ pub(crate) fn without_peers(
             decision
         }
     }
+}
+
+/// The alarm about somebody who is alive and cannot be read; for a moment this is a task that starts
+/// or ends.
+pub(crate) fn unreadable_for_long(
+    settings: &Settings,
+    memory: &Memory,
+    seen: &Observation,
+) -> Option<Alarm> {
+    let (address, what) = witness::unreadable(seen)?;
+    (memory.unreadable >= settings.claim_timeout)
+        .then(|| Alarm::Unreadable(format!("{address}: {what}")))
+}
+
+/// Whoever could not form its claim leaves the next one to others for a while.
+fn others_first<'a>(settings: &Settings, memory: &'a Memory) -> Option<&'a GaveUp> {
+    let gave_up = memory.gave_up.as_ref()?;
+    (gave_up.since < settings.claim_timeout).then_some(gave_up)
 }
 
 /// R5: wait for a founder at work, abandon one that has stopped.

@@ -174,6 +174,9 @@ pub struct Hello {
     /// that lives is answered, and one without a leader costs ten seconds.
     #[serde(default)]
     pub leads: bool,
+    /// It has found its data to be the cluster's. Whoever slept as well is no witness.
+    #[serde(default)]
+    pub verified: bool,
     /// The peers that its Qdrant lists; empty unless a member.
     #[serde(default)]
     pub peers: BTreeSet<PeerId>,

@@ -33,18 +33,20 @@ fn deep() -> bool {
 }
 
 #[track_caller]
-fn holds(tasks: u8, faults: u8, ticks: u8, rest_every: u64) {
+fn holds(tasks: u8, formed: bool, faults: u8, ticks: u8, rest_every: u64) {
     let bounds = Bounds {
         tasks,
         faults,
         ticks,
         ordered: tasks > 2,
+        formed,
         rest_every,
     };
     let began = std::time::Instant::now();
     match search(bounds) {
         Ok(states) => println!(
-            "{tasks} tasks, {faults} faults, {ticks} ticks: {states} states in {:.1?}",
+            "{tasks} tasks, {}, {faults} faults, {ticks} ticks: {states} states in {:.1?}",
+            if formed { "formed" } else { "empty" },
             began.elapsed()
         ),
         Err(found) => panic!("{found}"),
@@ -53,17 +55,28 @@ fn holds(tasks: u8, faults: u8, ticks: u8, rest_every: u64) {
 
 #[test]
 fn one_task_and_two_faults() {
-    holds(1, 2, 14, 16);
+    holds(1, false, 2, 14, 16);
 }
 
 #[test]
 fn two_tasks_and_one_fault() {
-    holds(2, if deep() { 2 } else { 1 }, 14, 16);
+    holds(2, false, if deep() { 2 } else { 1 }, 12, 16);
+}
+
+#[test]
+fn two_members_and_one_fault() {
+    holds(2, true, if deep() { 2 } else { 1 }, 14, 16);
 }
 
 #[test]
 fn three_tasks_and_one_fault() {
-    holds(3, 1, if deep() { 12 } else { 9 }, 64);
+    holds(3, false, 1, if deep() { 11 } else { 8 }, 64);
+}
+
+/// Long enough for a lost generation to be followed by the next one.
+#[test]
+fn three_members_and_one_fault() {
+    holds(3, true, 1, if deep() { 16 } else { 13 }, 64);
 }
 
 #[test]
@@ -81,6 +94,7 @@ fn broken_rules_are_found_out() {
         Sabotage::Overwrite,
         Sabotage::NeverStuck,
         Sabotage::NoFence,
+        Sabotage::NoBeats,
         Sabotage::Impatient,
     ] {
         let found = schedules::run(0..200_000, sabotage);

@@ -79,7 +79,7 @@ impl World {
                 let store = self.store_view(&self.tasks[i]);
                 let task = &mut self.tasks[i];
                 if destruction::may_discard(&ground, &task.disk, task.up, &store).is_ok() {
-                    if task.disk.collections && task.is_member() {
+                    if task.disk.collections {
                         self.broken = Some("a disk with collections was wiped");
                     }
                     let task = &mut self.tasks[i];
@@ -102,6 +102,11 @@ impl World {
                     .max_by_key(|id| id.number);
                 let task = &self.tasks[i];
                 if destruction::may_set_aside(&newer, &task.disk, task.up, proven).is_ok() {
+                    let own = task.disk.stamp.as_ref().map(|s| s.generation.number);
+                    let known = self.history.iter().any(|f| f.generation == newer);
+                    if !known || own.is_none_or(|own| own >= newer.number) {
+                        self.broken = Some("data was set aside for no newer generation");
+                    }
                     let task = &mut self.tasks[i];
                     task.disk = Disk {
                         aside: true,
@@ -301,16 +306,26 @@ impl World {
     /// Some task of another generation holds collections, or serves, and can be noticed: it has
     /// had its rounds undisturbed, or sleeps within its time-out.
     fn alive_elsewhere(&self, formed: &GenerationId) -> bool {
+        let founder = self.tasks.iter().find(|task| {
+            let stamp = task.disk.stamp.as_ref();
+            stamp.is_some_and(|s| s.generation == *formed) && task.steady >= STEADY
+        });
+        let reaches = |task: &crate::world::Task| {
+            founder.is_some_and(|founder| {
+                founder.reaches(task)
+                    || self.store.members.contains_key(&task.id()) && !founder.cut && !task.cut
+            })
+        };
         self.tasks.iter().enumerate().any(|(i, task)| {
-            let member = task.is_member()
+            let member = (task.is_member() || task.disk.collections || task.disk.aside)
                 && task
                     .disk
                     .stamp
                     .as_ref()
-                    .is_some_and(|s| s.generation != *formed);
+                    .is_none_or(|s| s.generation != *formed);
             let noticed = match task.paused {
                 Some(ticks) => ticks < LOSS_TIMEOUT - 1 && task.steady >= STEADY,
-                None => task.steady >= STEADY && (task.store || !task.cut),
+                None => task.steady >= STEADY && (task.store || reaches(task)),
             };
             let holds = task.disk.collections
                 || task.disk.aside

@@ -1,9 +1,10 @@
 //! What must hold in every state, and what must come of every state once nothing disturbs it.
 
+use planner::decision::Alarm;
 use planner::records::Outcome;
 
-use crate::steps::{How, Step};
-use crate::world::{STEADY, World};
+use crate::steps::{AILMENTS, How, Step};
+use crate::world::{STEADY, Task, World};
 
 /// Ticks of fair weather after which the world must be at rest.
 const PATIENCE: u8 = 60;
@@ -20,23 +21,30 @@ impl World {
         Ok(())
     }
 
-    /// Two groups that have told their generation take writes, and in each somebody who could
-    /// have known for rounds goes on.
+    /// Two groups that have told their generation take writes, and in the older one somebody goes on
+    /// who could have known of the newer one for rounds: by the store, or by asking it.
     fn two_serve(&self) -> bool {
-        let serving = (0..self.groups.len())
-            .filter(|g| self.groups[*g].proof.is_some() && self.quorum(*g))
-            .filter(|g| {
-                (0..self.tasks.len()).any(|i| {
-                    let task = &self.tasks[i];
-                    task.group == Some(*g)
-                        && self.commits(i)
-                        && task.steady >= STEADY
-                        && task.intent.is_none()
-                        && (task.store || !task.cut)
-                })
+        let serving: Vec<(u64, usize)> = (0..self.groups.len())
+            .filter(|g| self.quorum(*g))
+            .filter_map(|g| Some((self.groups[g].proof.as_ref()?.generation.number, g)))
+            .collect();
+        let undisturbed = |group: usize| {
+            self.tasks.iter().enumerate().filter_map(move |(i, task)| {
+                let goes_on = task.group == Some(group)
+                    && self.commits(i)
+                    && task.steady >= STEADY
+                    && task.intent.is_none();
+                goes_on.then_some(task)
             })
-            .count();
-        serving > 1
+        };
+        serving.iter().any(|(n, old)| {
+            serving.iter().any(|(m, new)| {
+                old != new
+                    && n <= m
+                    && undisturbed(*old)
+                        .any(|a| undisturbed(*new).any(|b| (a.store && b.store) || a.reaches(b)))
+            })
+        })
     }
 
     /// After any past, with no further fault: a serving cluster of everybody, or an alarm.
@@ -47,31 +55,85 @@ impl World {
             world.take(Step::Land(0));
         }
         for i in 0..world.tasks.len() {
-            world.take(Step::Heal(i));
+            for ailment in AILMENTS.into_iter().filter(|a| self.tasks[i].ails(*a)) {
+                world.take(Step::Heal(i, ailment));
+            }
         }
-        // Alarms that were raised before may have been answered by now.
-        world.tasks.iter_mut().for_each(|task| task.alarmed = false);
+        let world = world.run_on()?;
+        if world.at_rest() {
+            return Ok(());
+        }
+        world
+            .is_excused()
+            .map_err(|why| format!("{why}: {}", world.story()))
+    }
+
+    /// Rounds in fair weather until everybody is a member of one cluster.
+    pub fn rested(self) -> Result<World, String> {
+        let world = self.run_on()?;
+        match world.at_rest() {
+            true => Ok(world),
+            false => Err(format!("not at rest: {}", world.story())),
+        }
+    }
+
+    /// Rounds without a fault until nothing is left to do, or patience is over.
+    fn run_on(mut self) -> Result<World, String> {
         for _ in 0..PATIENCE {
-            for i in 0..world.tasks.len() {
+            for i in 0..self.tasks.len() {
                 for _ in 0..2 {
-                    while world.tasks[i].intent.is_some() {
-                        world.take(Step::Act(i, How::Answered));
+                    while self.tasks[i].intent.is_some() {
+                        self.take(Step::Act(i, How::Answered));
                     }
-                    if !world.tasks[i].turned {
-                        world.take(Step::Round(i));
+                    if !self.tasks[i].turned {
+                        self.take(Step::Round(i));
                     }
                 }
             }
-            world.is_sound()?;
-            if world.at_rest() {
-                return Ok(());
+            self.is_sound()?;
+            if self.at_rest() {
+                break;
             }
-            world.take(Step::Tick);
+            self.take(Step::Tick);
         }
-        match world.tasks.iter().any(|task| task.alarmed) {
-            true => Ok(()),
-            false => Err(format!("no cluster and no alarm: {}", world.story())),
+        Ok(self)
+    }
+
+    /// Whoever is not where it should be calls for a person, and where nobody is served somebody
+    /// does; nobody says that a quorum is lost which could still be had.
+    fn is_excused(&self) -> Result<(), String> {
+        let served = self.served();
+        let calls = |task: &Task| !task.alarms.0.is_empty();
+        let in_place = |task: &Task| task.group == served && task.runs() && task.is_member();
+        let excused = match served {
+            Some(_) => self.tasks.iter().all(|task| in_place(task) || calls(task)),
+            None => self.tasks.iter().any(calls),
+        };
+        if !excused {
+            return Err("no cluster and no alarm".to_owned());
         }
+        for (g, group) in self.groups.iter().enumerate() {
+            let holders = self.tasks.iter().filter(|task| {
+                task.group == Some(g)
+                    && task
+                        .disk
+                        .peer_id
+                        .is_some_and(|id| group.voters.contains_key(&id))
+            });
+            let could = holders.count() * 2 > group.voters.len();
+            let said = self.tasks.iter().any(|task| {
+                task.group == Some(g)
+                    && task
+                        .alarms
+                        .0
+                        .iter()
+                        .any(|a| matches!(a, Alarm::QuorumLost { .. }))
+            });
+            if said && could {
+                return Err("a quorum was thrown away".to_owned());
+            }
+        }
+        Ok(())
     }
 
     /// Everybody is a member of one group that serves, and nothing is left to do.
@@ -90,7 +152,7 @@ impl World {
         for task in &self.tasks {
             let stamp = task.disk.stamp.as_ref();
             story += &format!(
-                "\n  task {} at {}: says {:?}, disk {}, group {:?}, up {}, collections {}, aside {}, steady {}, silence {:?} ({:?}), no commit {:?}",
+                "\n  task {} at {}: says {:?}, disk {}, group {:?}, up {}, collections {}, aside {}, steady {}, silence {:?} ({:?}), no commit {:?}, alarms {:?}",
                 task.name,
                 task.address,
                 task.state,
@@ -106,6 +168,7 @@ impl World {
                 task.memory.silence.lasted(),
                 task.memory.silence.hindrance(),
                 task.memory.no_commit,
+                task.alarms.0,
             );
         }
         for (number, claim) in &self.store.claims {

@@ -14,15 +14,23 @@ pub struct Bounds {
     pub ticks: u8,
     /// See [`World::ordered`].
     pub ordered: bool,
+    /// Begin where everybody is a member of generation 1, and not with empty tasks.
+    pub formed: bool,
     /// Every so many states, chosen by their hash, are run on in fair weather.
     pub rest_every: u64,
 }
 
 impl Bounds {
     fn beginning(&self) -> World {
+        let mut world = World::new(self.tasks, 0, Sabotage::None);
+        if self.formed {
+            world = world.rested().expect("empty tasks become a cluster");
+            world.ticks = 0;
+        }
         World {
             ordered: self.ordered,
-            ..World::new(self.tasks, self.faults, Sabotage::None)
+            budget: self.faults,
+            ..world
         }
     }
 }

@@ -7,7 +7,7 @@ use planner::observed::Observed;
 use planner::records::{FORMAT, Hello, State};
 use planner::view::{Child, Dns, Generation, Observation, Probe, Qdrant, Store};
 
-use crate::world::{DnsMode, SERVICE, Task, World, host, ip};
+use crate::world::{DnsMode, SERVICE, Sabotage, Task, World, host, ip};
 
 impl World {
     pub fn observe(&self, i: usize) -> Observation {
@@ -68,6 +68,9 @@ impl World {
             .collect();
         let mut members = files.members.clone();
         let own = members.remove(&task.id());
+        if self.sabotage == Sabotage::NoBeats {
+            members.values_mut().for_each(|member| member.beat = 0);
+        }
         Observed::Known(Store {
             identity: files.identity.clone(),
             generations,
@@ -97,6 +100,7 @@ impl World {
             aside: task.disk.aside,
             uri: task.uri(),
             leads: task.leads,
+            verified: task.memory.verified,
             peers: match group {
                 Some(group) if is_member => self.groups[group].voters.keys().copied().collect(),
                 _ => BTreeSet::new(),

@@ -1,10 +1,10 @@
 //! What can happen next, and what happens then.
 
-use planner::decision::Action;
+use planner::decision::{Action, Alarm};
 use planner::records::{FORMAT, Member, Stage, State};
 use planner::view::{Disk, Probe};
 
-use crate::world::{DnsMode, Intent, LOSS_TIMEOUT, STEADY, Sabotage, TICK, Task, World, ip};
+use crate::world::{DnsMode, Intent, LOSS_TIMEOUT, STEADY, Sabotage, Said, TICK, Task, World, ip};
 
 /// How a write into the store ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +33,8 @@ pub enum Fault {
     Cut,
     DnsFrozen,
     DnsFails,
+    /// DNS does not list it.
+    Unlisted,
     /// The living peer of this task is removed from Raft by somebody.
     Removed,
 }
@@ -52,11 +54,29 @@ pub enum Step {
     Hit(usize, Fault),
     /// Every file in the store is gone.
     EmptyStore,
-    /// The faults of this task end.
-    Heal(usize),
+    /// One of the things that ail this task ends.
+    Heal(usize, Ailment),
 }
 
-const FAULTS: [Fault; 9] = [
+/// What lasts until it is healed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ailment {
+    Asleep,
+    NoStore,
+    CutOff,
+    BadDns,
+    NotListed,
+}
+
+pub const AILMENTS: [Ailment; 5] = [
+    Ailment::Asleep,
+    Ailment::NoStore,
+    Ailment::CutOff,
+    Ailment::BadDns,
+    Ailment::NotListed,
+];
+
+const FAULTS: [Fault; 10] = [
     Fault::Crash { reuse: false },
     Fault::Crash { reuse: true },
     Fault::Restart,
@@ -66,6 +86,7 @@ const FAULTS: [Fault; 9] = [
     Fault::Cut,
     Fault::DnsFrozen,
     Fault::DnsFails,
+    Fault::Unlisted,
 ];
 
 impl World {
@@ -86,9 +107,8 @@ impl World {
                     None => {}
                 }
             }
-            if task.ails() {
-                steps.push(Step::Heal(i));
-            }
+            let ailing = AILMENTS.iter().filter(|ailment| task.ails(**ailment));
+            steps.extend(ailing.map(|ailment| Step::Heal(i, *ailment)));
             if faults {
                 let hits = FAULTS.iter().filter(|fault| self.possible(i, **fault));
                 steps.extend(hits.map(|fault| Step::Hit(i, *fault)));
@@ -125,6 +145,7 @@ impl World {
             Fault::Pause => task.awake(),
             Fault::StoreOut => task.store,
             Fault::Cut => !task.cut,
+            Fault::Unlisted => !task.unlisted,
             Fault::DnsFrozen | Fault::DnsFails => task.dns == DnsMode::Fresh,
             Fault::Removed => {
                 let voters = task.group.map_or(0, |g| self.groups[g].voters.len());
@@ -165,15 +186,7 @@ impl World {
                     ..Default::default()
                 };
             }
-            Step::Heal(i) => {
-                let registered = self.tasks[i].paused.take().is_some();
-                let task = &mut self.tasks[i];
-                task.turned &= !registered;
-                task.store = true;
-                task.cut = false;
-                task.dns = DnsMode::Fresh;
-                task.shaken();
-            }
+            Step::Heal(i, ailment) => self.heal(i, ailment),
         }
         self.elect();
     }
@@ -201,7 +214,11 @@ impl World {
         };
         task.generation.clone_from(&decision.generation);
         task.probe_commit = decision.probe_commit;
-        task.alarmed = !decision.alarms.is_empty();
+        // That nothing comes of it is what the search is to find, not to excuse.
+        decision
+            .alarms
+            .retain(|alarm| !matches!(alarm, Alarm::Adrift { .. }));
+        task.alarms = Said(decision.alarms);
         let proven = seen
             .peers
             .values()
@@ -262,7 +279,7 @@ impl World {
         self.ghosts.clear();
         for task in &mut self.tasks {
             task.turned = false;
-            task.listed = true;
+            task.listed = !task.unlisted;
             task.since = (task.since + 1).min(LOSS_TIMEOUT * 2);
             if let Some(ticks) = &mut task.paused {
                 *ticks = (*ticks + 1).min(LOSS_TIMEOUT * 2);
@@ -272,7 +289,10 @@ impl World {
 
     fn hit(&mut self, i: usize, fault: Fault) {
         let registry = self.registry();
-        self.tasks[i].shaken();
+        // Who sleeps has been seen before.
+        if fault != Fault::Pause {
+            self.tasks[i].shaken();
+        }
         match fault {
             Fault::Crash { reuse } => {
                 let address = reuse.then_some(self.tasks[i].address);
@@ -290,6 +310,7 @@ impl World {
                     listed: task.listed,
                     store: task.store,
                     cut: task.cut,
+                    unlisted: task.unlisted,
                     dns: task.dns.clone(),
                     group: task.group,
                     beat: task.beat,
@@ -304,6 +325,10 @@ impl World {
             Fault::Pause => self.tasks[i].paused = Some(0),
             Fault::StoreOut => self.tasks[i].store = false,
             Fault::Cut => self.tasks[i].cut = true,
+            Fault::Unlisted => {
+                self.tasks[i].unlisted = true;
+                self.tasks[i].listed = false;
+            }
             Fault::DnsFrozen => self.tasks[i].dns = DnsMode::Frozen(registry),
             Fault::DnsFails => self.tasks[i].dns = DnsMode::Fails,
             Fault::Removed => {
@@ -313,6 +338,21 @@ impl World {
                 }
             }
         }
+    }
+
+    fn heal(&mut self, i: usize, ailment: Ailment) {
+        let task = &mut self.tasks[i];
+        match ailment {
+            Ailment::Asleep => {
+                task.paused = None;
+                task.turned = false;
+            }
+            Ailment::NoStore => task.store = true,
+            Ailment::CutOff => task.cut = false,
+            Ailment::BadDns => task.dns = DnsMode::Fresh,
+            Ailment::NotListed => task.unlisted = false,
+        }
+        task.shaken();
     }
 
     /// A group that takes writes and has told so.
@@ -342,8 +382,14 @@ fn writes(action: &Action) -> bool {
 }
 
 impl Task {
-    fn ails(&self) -> bool {
-        !self.awake() || !self.store || self.cut || self.dns != DnsMode::Fresh
+    pub fn ails(&self, ailment: Ailment) -> bool {
+        match ailment {
+            Ailment::Asleep => !self.awake(),
+            Ailment::NoStore => !self.store,
+            Ailment::CutOff => self.cut,
+            Ailment::BadDns => self.dns != DnsMode::Fresh,
+            Ailment::NotListed => self.unlisted,
+        }
     }
 
     pub fn stop(&mut self) {

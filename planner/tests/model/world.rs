@@ -2,10 +2,11 @@
 //! searched exhaustively, and faithful where the rules depend on it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use planner::decision::Action;
+use planner::decision::{Action, Alarm};
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
 use planner::memory::Memory;
 use planner::records::{Claim, FORMAT, Formed, Identity, Member, Outcome, State};
@@ -33,6 +34,8 @@ pub enum Sabotage {
     NeverStuck,
     /// A superseded member does not stop.
     NoFence,
+    /// What others beat in the store is not looked at.
+    NoBeats,
     /// A single tick of silence is enough to call a generation lost.
     Impatient,
 }
@@ -71,6 +74,8 @@ pub struct Task {
     pub store: bool,
     /// Nobody reaches it and it reaches nobody, but for store and DNS.
     pub cut: bool,
+    /// DNS does not list it, and will not.
+    pub unlisted: bool,
     pub dns: DnsMode,
     pub disk: Disk,
     /// The Raft cluster that the peer on this disk belongs to.
@@ -89,7 +94,24 @@ pub struct Task {
     pub intent: Option<Intent>,
     /// Rounds since something last happened to it, up to [`STEADY`].
     pub steady: u8,
-    pub alarmed: bool,
+    pub alarms: Said,
+}
+
+/// The alarms of the last round. They follow from the rest of the state: two states that differ in
+/// them alone are one.
+#[derive(Clone, Debug, Default)]
+pub struct Said(pub Vec<Alarm>);
+
+impl PartialEq for Said {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Said {}
+
+impl Hash for Said {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -170,6 +192,7 @@ impl World {
             listed: false,
             store: true,
             cut: false,
+            unlisted: false,
             dns: DnsMode::Fresh,
             disk: Disk::EMPTY,
             group: None,
@@ -185,7 +208,7 @@ impl World {
             turned: false,
             intent: None,
             steady: 0,
-            alarmed: false,
+            alarms: Said::default(),
         }
     }
 
@@ -309,6 +332,11 @@ impl Task {
     /// Its Qdrant runs and is not asleep.
     pub fn runs(&self) -> bool {
         self.up && self.awake()
+    }
+
+    /// It is told the other's address by DNS, and the network lies open between them.
+    pub fn reaches(&self, other: &Task) -> bool {
+        !self.cut && !other.cut && other.listed && self.dns == DnsMode::Fresh
     }
 
     pub fn uri(&self) -> String {

@@ -6,7 +6,7 @@ use planner::decision::{Action, Alarm, Decision, Discard, NotReady, Phase, Reaso
 use planner::ids::PeerId;
 use planner::observed::Observed;
 use planner::records::{Formed, State};
-use planner::view::{Child, Dns};
+use planner::view::{Child, Dns, Probe, Store};
 
 use crate::scene::{
     LOSS_TIMEOUT, Scene, abandoned, acts, alarmed, believed, entry, formed, hello, id, probe,
@@ -371,19 +371,45 @@ fn data_starts_with_one_witness_and_waits_without_any() {
     let mut no_dns = scene.clone();
     no_dns.dns_fails();
     acts(&no_dns.round(), &Action::StartMember);
-    let mut no_store = scene.clone();
-    no_store.forget_store();
-    acts(&no_store.round(), &Action::StartMember);
-    no_store.seen.dns = Dns::NotConfigured;
-    acts(&no_store.round(), &Action::StartMember);
+    for emptied in [false, true] {
+        let mut no_store = scene.clone();
+        match emptied {
+            true => no_store.seen.store = Observed::Known(Store::default()),
+            false => no_store.forget_store(),
+        }
+        let mut no_dns_name = no_store.clone();
+        no_dns_name.seen.dns = Dns::NotConfigured;
+        acts(&no_dns_name.round(), &Action::StartMember);
+        let mut listed = no_store.clone();
+        listed.listed([2]);
+        waits(&listed.rounds(5), "10.0.0.2, which does not answer");
+        listed.at(2, Probe::Opaque("a stranger".to_owned()));
+        waits(&listed.round(), "10.0.0.2, which does not answer");
+        listed.at(2, probe(hello(2, State::Empty, None), None));
+        acts(&listed.round(), &Action::StartMember);
+        waits(&no_store.round(), "1 of 3 answers");
+        acts(&no_store.rounds(2), &Action::StartMember);
+    }
     scene.forget_store();
     scene.dns_fails();
     waits(&scene.wait(LOSS_TIMEOUT * 2), "nobody can say");
     let mut peer = scene.clone();
     peer.at(2, believed(2, formed(1, "one")));
     acts(&peer.round(), &Action::StartMember);
-    scene.seen.dns = Dns::Arrived([].into());
-    acts(&scene.round(), &Action::StartMember);
+}
+
+#[test]
+fn who_slept_as_well_is_no_witness() {
+    let mut scene = Scene::member();
+    scene.seen.child = Child::Stopped;
+    scene.forget_store();
+    scene.dns_fails();
+    let mut also_slept = believed(2, formed(1, "one"));
+    if let Probe::Task { hello, .. } = &mut also_slept {
+        hello.verified = false;
+    }
+    scene.at(2, also_slept);
+    waits(&scene.wait(LOSS_TIMEOUT * 2), "nobody can say");
 }
 
 #[test]

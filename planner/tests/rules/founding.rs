@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use planner::decision::{Action, Alarm, Discard, Phase, Reason};
 use planner::records::{Mode, Outcome, Stage, State};
-use planner::view::{Child, Dns, Probe};
+use planner::view::{Child, Disk, Dns, Probe};
 
 use crate::scene::{
-    CLAIM_TIMEOUT, LOSS_TIMEOUT, SETTLE, Scene, abandoned, acts, address, alarmed, believed,
+    CLAIM_TIMEOUT, LOSS_TIMEOUT, ROUND, SETTLE, Scene, abandoned, acts, address, alarmed, believed,
     claims, entry, formed, hello, id, probe, qdrant, record, running, task, unknown, waits,
 };
 
@@ -172,7 +172,60 @@ fn members_of_a_cluster_in_a_store_that_lost_its_records_are_waited_for() {
 fn snapshot_sets_without_a_formed_generation_are_not_founded_over() {
     let mut scene = Scene::empty();
     scene.store().sets = true;
-    waits(&scene.wait(LOSS_TIMEOUT * 2), "snapshot sets");
+    let decision = scene.wait(LOSS_TIMEOUT * 2);
+    waits(&decision, "see the alarm");
+    assert_eq!(decision.alarms, [Alarm::RestoreNeeded(None)]);
+}
+
+#[test]
+fn a_claim_that_may_not_be_formed_is_given_up_and_others_go_first() {
+    let mut scene = Scene::claimant();
+    scene.dns_fails();
+    scene.seen.child = Child::Resting("it ended".to_owned());
+    let decision = scene.wait(LOSS_TIMEOUT);
+    waits(&decision, "DNS must settle first");
+    assert!(decision.renew_lease);
+    let decision = scene.wait(LOSS_TIMEOUT + ROUND);
+    assert!(
+        matches!(decision.action, Action::Abandon { number: 1, .. }),
+        "{}",
+        decision.reason
+    );
+    assert!(alarmed(&decision, |a| matches!(a, Alarm::FoundingFails(_))));
+    // The claim is abandoned and the disk is free again; DNS is back.
+    scene.seen.disk = Disk::EMPTY;
+    scene.seen.child = Child::Stopped;
+    let there = entry("one", Some(abandoned()));
+    scene.store().generations.insert(1, there);
+    scene.listed([]);
+    let decision = scene.rounds(5);
+    waits(&decision, "others go first");
+    assert!(alarmed(&decision, |a| matches!(a, Alarm::FoundingFails(_))));
+    assert!(claims(&scene.wait(CLAIM_TIMEOUT)));
+}
+
+#[test]
+fn a_stranger_beside_a_claim_is_an_alarm_for_all() {
+    let stranger = || Probe::Opaque("it refuses our API key".to_owned());
+    let is = |a: &Alarm| matches!(a, Alarm::Unreadable(_));
+    let mut other = Scene::empty();
+    other.store().generations.insert(1, entry("one", None));
+    for mut scene in [Scene::claimant(), other] {
+        scene.at(2, stranger());
+        assert!(!alarmed(&scene.rounds(4), is));
+        assert!(alarmed(&scene.wait(CLAIM_TIMEOUT), is));
+    }
+}
+
+#[test]
+fn nothing_is_waited_for_in_silence() {
+    let mut scene = Scene::empty();
+    scene.dns_fails();
+    assert!(scene.wait(LOSS_TIMEOUT * 3 - ROUND * 2).alarms.is_empty());
+    let decision = scene.rounds(3);
+    assert!(alarmed(&decision, |a| matches!(a, Alarm::Adrift { .. })));
+    scene.listed([]);
+    assert!(claims(&scene.rounds(3)), "the alarm hinders nothing");
 }
 
 #[test]

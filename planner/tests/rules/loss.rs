@@ -2,12 +2,12 @@
 
 use planner::decision::{Action, Alarm, Discard, Phase};
 use planner::ids::PeerId;
-use planner::records::{Mode, Stage, State};
+use planner::records::{Formed, Mode, Stage, State};
 use planner::view::{Child, Probe};
 
 use crate::scene::{
-    LOSS_TIMEOUT, Scene, acts, address, alarmed, claims, formed, hello, id, probe, qdrant, record,
-    running, task, waits,
+    LOSS_TIMEOUT, Scene, acts, address, alarmed, believed, claims, formed, hello, id, probe,
+    qdrant, record, running, task, waits,
 };
 
 /// Rounds of five seconds that complete the count, the first of which only begins it.
@@ -153,7 +153,7 @@ fn snapshot_sets_call_a_person_and_nothing_is_claimed() {
     let decision = scene.rounds(COMPLETE * 3);
     acts(&decision, &Action::Wait);
     assert_eq!(decision.phase, Phase::Blocked);
-    assert_eq!(decision.alarms, [Alarm::RestoreNeeded(id(1, "one"))]);
+    assert_eq!(decision.alarms, [Alarm::RestoreNeeded(Some(id(1, "one")))]);
     // Left set after a take-over, it says nothing about a cluster of our own stack.
     scene.settings.adopt_fresh = true;
     acts(&scene.round(), &Action::Wait);
@@ -281,4 +281,42 @@ fn a_learner_of_a_lost_generation_gives_way() {
     let decision = scene.round();
     acts(&decision, &Action::Kill);
     assert_eq!(decision.state, State::Stuck);
+}
+
+#[test]
+fn a_join_that_has_brought_data_is_data() {
+    let mut scene = Scene::lost().disk(Stage::Joining, &formed(1, "one"));
+    assert_eq!(scene.round().state, State::Joining);
+    scene.seen.disk.collections = true;
+    for child in [Child::Stopped, Child::Resting("it ended".to_owned())] {
+        scene.seen.child = child;
+        assert_eq!(scene.round().state, State::HoldsData);
+    }
+}
+
+#[test]
+fn a_join_that_has_brought_nothing_goes_where_the_cluster_is() {
+    let other = Formed {
+        store_id: "elsewhere".into(),
+        ..formed(1, "uno")
+    };
+    let mut scene = Scene::empty().disk(Stage::Joining, &formed(1, "one"));
+    scene.seen.disk.joined = false;
+    scene.at(2, believed(2, other));
+    acts(&scene.round(), &Action::Discard(Discard::Dataless));
+    let mut in_it = scene.clone();
+    in_it.seen.disk.joined = true;
+    acts(&in_it.round(), &Action::StartMember);
+    scene.at(3, believed(3, formed(1, "one")));
+    assert!(!matches!(scene.round().action, Action::Discard(_)));
+}
+
+#[test]
+fn data_set_aside_beside_a_lost_join_is_an_alarm() {
+    let mut scene = Scene::lost().disk(Stage::Joining, &formed(1, "one"));
+    scene.seen.disk.joined = false;
+    scene.seen.disk.aside = true;
+    let decision = scene.wait(LOSS_TIMEOUT * 2);
+    waits(&decision, "nobody of it answers");
+    assert!(alarmed(&decision, |a| *a == Alarm::AsideKept));
 }

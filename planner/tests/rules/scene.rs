@@ -102,6 +102,7 @@ pub fn hello(n: u8, state: State, generation: Option<GenerationId>) -> Hello {
         aside: false,
         uri: format!("http://10.0.0.{n}:6335"),
         leads: false,
+        verified: state == State::Member,
         peers: BTreeSet::new(),
     }
 }

@@ -47,7 +47,7 @@ fn data_does_not_start_beside_a_generation_that_it_does_not_follow() {
         acts(&decision, &Action::Wait);
         assert!(alarmed(&decision, |a| matches!(a, Alarm::Contradiction(_))));
         follows.at(2, believed(2, formed(1, "one")));
-        acts(&follows.round(), &Action::StartMember);
+        acts(&follows.rounds(3), &Action::StartMember);
     }
 }
 

@@ -22,8 +22,10 @@ async fn removal_refuses_holders_only(lab: Lab) {
     assert_eq!(nodes[0].view().await.peers.len(), 2);
 }
 
-/// A live peer that is removed says that its consensus has stopped, and stays up.
-async fn removed_live_peer_reports_stopped(lab: Lab) {
+/// A live peer that is removed stays up. When it hears of its removal its consensus stops; the leader
+/// may forget it before that, and then it campaigns for ever (both seen on v1.19.0, the second under
+/// load). Either way it commits nothing any more.
+async fn removed_live_peer_stops_or_campaigns(lab: Lab) {
     let nodes = lab.cluster(3).await;
     let id = nodes[2].view().await.id;
     assert_eq!(nodes[2].get("/healthz").await.status, 200);
@@ -32,13 +34,16 @@ async fn removed_live_peer_reports_stopped(lab: Lab) {
         200
     );
     let view = nodes[2]
-        .until_view("stopped", 10, |v| v.thread.contains("stopped"))
+        .until_view("stopped or without a leader", 10, |v| {
+            v.thread.contains("stopped") || v.leader == Some(0)
+        })
         .await;
-    assert_eq!(view.thread, "\"stopped\"");
-    assert!(
-        view.peers.keys().all(|peer| *peer == id),
-        "forgets the others: {view:?}"
-    );
+    if view.thread.contains("stopped") {
+        assert!(
+            view.peers.keys().all(|peer| *peer == id),
+            "forgets the others: {view:?}"
+        );
+    }
     for node in &nodes[..2] {
         node.until_view("gone", 10, |v| !v.peers.contains_key(&id))
             .await;
@@ -47,7 +52,7 @@ async fn removed_live_peer_reports_stopped(lab: Lab) {
     let answer = nodes[2]
         .put("/cluster/metadata/keys/k?wait=true", json!(1))
         .await;
-    assert_eq!(answer.status, 500, "{answer:?}");
+    assert_ne!(answer.status, 200, "{answer:?}");
 }
 
 /// Force takes the last copy of a shard without a word.
@@ -85,7 +90,7 @@ async fn last_voter_can_be_removed(lab: Lab) {
 
 crate::behaviours!(
     removal_refuses_holders_only,
-    removed_live_peer_reports_stopped,
+    removed_live_peer_stops_or_campaigns,
     force_drops_the_last_copy,
     last_voter_can_be_removed,
 );
