@@ -22,3 +22,4 @@ pub mod round;
 pub mod serve;
 pub mod status;
 pub mod store;
+pub mod wakefulness;

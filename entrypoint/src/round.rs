@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use planner::decision::{Action, Decision};
 use planner::ids::{GenerationId, PeerId};
-use planner::memory::Memory;
+use planner::memory::{Memory, Passed};
 use planner::observed::Observed;
 use planner::records::{FORMAT, Member, State};
 use planner::settings::Settings;
@@ -25,6 +25,7 @@ use crate::observe::{Senses, Wanted};
 use crate::qdrant::Qdrant;
 use crate::record;
 use crate::status::{Board, Peer, Status};
+use crate::wakefulness::Wakefulness;
 
 /// A task between its rounds.
 pub struct Task {
@@ -43,6 +44,7 @@ pub struct Task {
     lease: u64,
     probe_commit: bool,
     last_round: Option<Instant>,
+    wakefulness: Wakefulness,
     /// When something last happened here: rounds slow down while nothing does.
     stirred: Instant,
     stop_budget: StopBudget,
@@ -110,6 +112,7 @@ impl Task {
             lease: 0,
             probe_commit: false,
             last_round: None,
+            wakefulness: Wakefulness::watch(),
             stirred: Instant::now(),
             stop_budget,
             journal: record::Journal::default(),
@@ -198,9 +201,12 @@ impl Task {
             .look(disk, &mut self.ledger, &mut self.qdrant, wanted)
             .await;
         let now = Instant::now();
-        let elapsed = self.last_round.map_or(Duration::ZERO, |last| now - last);
+        let passed = Passed {
+            time: self.last_round.map_or(Duration::ZERO, |last| now - last),
+            asleep: self.wakefulness.longest_sleep(),
+        };
         self.last_round = Some(now);
-        let decision = planner::decide(&self.settings, &mut self.memory, elapsed, &seen);
+        let decision = planner::decide(&self.settings, &mut self.memory, passed, &seen);
         self.state = decision.state;
         self.generation.clone_from(&decision.generation);
         self.probe_commit = decision.probe_commit;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::decision::{Action, Alarm, Decision, NotReady, Phase, Reason};
-use crate::memory::{Memory, count};
+use crate::memory::{Memory, Passed, count};
 use crate::records::{Stage, State};
 use crate::settings::Settings;
 use crate::view::Observation;
@@ -11,16 +11,15 @@ use crate::{claimant, joiner, member, newcomer};
 
 /// Decides one round.
 ///
-/// `elapsed` is the time since the observation of the round before by this task's own monotonic
-/// clock, zero for the first. The disk says which role we have: the stamp is written before
+/// `passed` is the time since the observation of the round before. The disk says which role we have: the stamp is written before
 /// Qdrant first touches a disk, so a disk without a stamp and with Qdrant's data is foreign.
 pub fn decide(
     settings: &Settings,
     memory: &mut Memory,
-    elapsed: Duration,
+    passed: Passed,
     seen: &Observation,
 ) -> Decision {
-    memory.observe(settings, elapsed, seen);
+    memory.observe(settings, passed, seen);
     let mut decision = by_role(settings, memory, seen);
     adrift(settings, memory, &mut decision);
     // Readiness stays for the life of the process, through restarts and fencing: ECS kills what

@@ -55,6 +55,15 @@ pub struct Memory {
     pub joins: u8,
 }
 
+/// The time between two observations, by this task's own monotonic clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// All of it; zero for the first observation.
+    pub time: Duration,
+    /// The longest part in which this process did not run.
+    pub asleep: Duration,
+}
+
 /// Why the peer of this disk must not run again in this process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -84,16 +93,20 @@ impl GaveUp {
 }
 
 impl Memory {
-    /// Takes in one observation, `elapsed` after the one before it.
-    pub fn observe(&mut self, settings: &Settings, elapsed: Duration, seen: &Observation) {
-        // A pause of the whole task must not count as silence of the others.
-        let step = (elapsed <= settings.gap).then_some(elapsed);
-        if elapsed > settings.loss_timeout / 2 {
+    /// Takes in one observation.
+    pub fn observe(&mut self, settings: &Settings, passed: Passed, seen: &Observation) {
+        // A pause of the whole task must not count as silence of the others, nor must a round that
+        // was held up so long that much of it was not seen.
+        let step = (passed.time <= settings.gap).then_some(passed.time);
+        // Whoever slept may have been given up by the others; whoever waited for a slow store was
+        // there for them.
+        let slept = passed.asleep > settings.loss_timeout / 2;
+        if slept {
             self.verified = false;
         }
         self.step = step.unwrap_or_default();
         // An answer proves what it proves however slowly it came; only a long sleep ends that.
-        let awake = (elapsed <= settings.loss_timeout / 2 || step.is_some()).then_some(elapsed);
+        let awake = (!slept).then_some(passed.time);
         self.dns.observe(settings, awake, &seen.dns);
         self.claim.observe(settings, step, &seen.store);
         self.silence.observe(settings, step, seen);

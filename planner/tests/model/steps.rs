@@ -1,6 +1,7 @@
 //! What can happen next, and what happens then.
 
 use planner::decision::{Action, Alarm};
+use planner::memory::Passed;
 use planner::records::{FORMAT, Member, Stage, State};
 use planner::view::{Disk, Probe};
 
@@ -198,9 +199,11 @@ impl World {
         let settings = self.settings(&self.tasks[i]);
         let sabotage = self.sabotage;
         let task = &mut self.tasks[i];
-        let elapsed = TICK * u32::from(task.since);
+        let time = TICK * u32::from(task.since);
+        // Who has no round in a tick sleeps.
+        let passed = Passed { time, asleep: time };
         task.since = 0;
-        let mut decision = planner::decide(&settings, &mut task.memory, elapsed, &seen);
+        let mut decision = planner::decide(&settings, &mut task.memory, passed, &seen);
         if sabotage == Sabotage::NoFence
             && matches!(decision.reason, planner::decision::Reason::Superseded(_))
         {

@@ -399,6 +399,17 @@ fn data_starts_with_one_witness_and_waits_without_any() {
 }
 
 #[test]
+fn a_round_that_a_slow_store_held_up_was_no_sleep() {
+    let mut scene = Scene::member();
+    scene.rounds(3);
+    scene.forget_store();
+    scene.dns_fails();
+    let decision = scene.held_up(LOSS_TIMEOUT * 2);
+    assert_eq!(decision.phase, Phase::Member);
+    acts(&decision, &Action::Wait);
+}
+
+#[test]
 fn who_slept_as_well_is_no_witness() {
     let mut scene = Scene::member();
     scene.seen.child = Child::Stopped;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use planner::decision::{Action, Alarm, Decision};
 use planner::ids::{GenerationId, PeerId, TaskId};
-use planner::memory::Memory;
+use planner::memory::{Memory, Passed};
 use planner::observed::Observed;
 use planner::records::{
     Claim, FORMAT, Formed, Hello, Identity, Member, Mode, Outcome, Stage, Stamp, State,
@@ -291,9 +291,22 @@ impl Scene {
         }
     }
 
-    /// One round, this long after the one before.
-    pub fn after(&mut self, elapsed: Duration) -> Decision {
-        planner::decide(&self.settings, &mut self.memory, elapsed, &self.seen)
+    /// One round, after a sleep of so long.
+    pub fn after(&mut self, asleep: Duration) -> Decision {
+        let passed = Passed {
+            time: asleep,
+            asleep,
+        };
+        planner::decide(&self.settings, &mut self.memory, passed, &self.seen)
+    }
+
+    /// One round, held up for so long by something that is slow.
+    pub fn held_up(&mut self, time: Duration) -> Decision {
+        let passed = Passed {
+            time,
+            asleep: Duration::ZERO,
+        };
+        planner::decide(&self.settings, &mut self.memory, passed, &self.seen)
     }
 
     /// One round in the usual rhythm.
