@@ -1,0 +1,78 @@
+//! How one shard is: which of its copies live, come, may return, or are lost.
+
+use std::collections::BTreeMap;
+
+use crate::heal::life::Life;
+use crate::heal::names::Zone;
+use crate::heal::view::{ClusterView, Shard};
+use crate::ids::PeerId;
+
+/// The holders of one shard, by how their copy is.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// Active, and the peer answers.
+    pub(crate) living: Vec<PeerId>,
+    /// Not Active, and the peer answers: Qdrant synchronises it.
+    pub(crate) coming: Vec<PeerId>,
+    /// The peer does not answer, and may return.
+    pub(crate) absent: Vec<PeerId>,
+    /// The peer is gone, or not even in the address book.
+    pub(crate) lost: Vec<PeerId>,
+}
+
+impl Health {
+    pub(crate) fn of(view: &ClusterView, shard: &Shard) -> Self {
+        let mut health = Self::default();
+        for (peer, copy) in &shard.copies {
+            let kind = match view.life(*peer) {
+                Some(Life::Alive) if copy.is_active() => &mut health.living,
+                Some(Life::Alive) => &mut health.coming,
+                Some(Life::Hung { .. } | Life::Unsure { .. }) => &mut health.absent,
+                Some(Life::Gone { .. }) | None => &mut health.lost,
+            };
+            kind.push(*peer);
+        }
+        health
+    }
+
+    /// Copies that need no replacement, at least not yet.
+    pub(crate) fn present(&self) -> usize {
+        self.living.len() + self.coming.len() + self.absent.len()
+    }
+
+    /// Every copy lives.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.living.is_empty()
+            && self.coming.is_empty()
+            && self.absent.is_empty()
+            && self.lost.is_empty()
+    }
+}
+
+/// How many peers live and stay.
+pub(crate) fn staying(view: &ClusterView) -> usize {
+    view.peers.values().filter(|peer| peer.stays()).count()
+}
+
+/// How many copies a shard should have, with so many peers to hold them.
+pub(crate) fn wanted_copies(factor: u32, staying: usize) -> usize {
+    usize::try_from(factor).unwrap_or(usize::MAX).min(staying)
+}
+
+/// How many copies of a shard each zone has, the one on `without` and the lost ones not counted.
+/// Peers without a known zone are one place of their own.
+pub(crate) fn crowd<'a>(
+    view: &'a ClusterView,
+    shard: &Shard,
+    without: Option<PeerId>,
+) -> BTreeMap<Option<&'a Zone>, u32> {
+    let mut crowd = BTreeMap::new();
+    for peer in shard.copies.keys().filter(|peer| Some(**peer) != without) {
+        if let Some(there) = view.peers.get(peer)
+            && !matches!(there.life, Life::Gone { .. })
+        {
+            *crowd.entry(there.zone.as_ref()).or_insert(0) += 1;
+        }
+    }
+    crowd
+}

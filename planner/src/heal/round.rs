@@ -1,0 +1,67 @@
+//! One round in the making: what is known, what was chosen, what is waited for.
+
+use crate::heal::action::{Action, Purpose};
+use crate::heal::facts::Facts;
+use crate::heal::guard;
+use crate::heal::memory::Memory;
+use crate::heal::names::ShardRef;
+use crate::heal::plan::Planned;
+use crate::heal::settings::Settings;
+use crate::heal::view::ClusterView;
+use crate::heal::waiting::Waiting;
+
+pub(crate) struct Round<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) memory: &'a Memory,
+    pub(crate) view: &'a ClusterView,
+    pub(crate) facts: Facts<'a>,
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) chosen: Option<Planned>,
+}
+
+impl Round<'_> {
+    /// Chooses this action when it can be done now; else says why not. True ends the round.
+    pub(crate) fn offer(&mut self, action: Action, purpose: Purpose) -> bool {
+        if let Some(failures) = self.memory.resting(&action) {
+            self.wait(Waiting::Resting {
+                action,
+                failures: failures.count,
+                left: failures.left,
+            });
+            return false;
+        }
+        match guard::grounds(self.settings, self.view, &action) {
+            Ok(()) => {
+                self.chosen = Some(Planned { action, purpose });
+                true
+            }
+            Err(why) => {
+                self.wait(Waiting::Refused { action, why });
+                false
+            }
+        }
+    }
+
+    pub(crate) fn wait(&mut self, why: Waiting) {
+        self.waiting.push(why);
+    }
+
+    /// Whether a transfer may begin in this round; if not, the one that is under way is named.
+    pub(crate) fn may_transfer(&mut self) -> bool {
+        let Some((name, transfer)) = self.facts.transfer else {
+            return true;
+        };
+        let why = Waiting::Transfer {
+            shard: ShardRef {
+                collection: name.clone(),
+                shard: transfer.shard,
+            },
+            from: transfer.from,
+            to: transfer.to,
+        };
+        if !self.waiting.contains(&why) {
+            self.wait(why);
+        }
+        false
+    }
+}
