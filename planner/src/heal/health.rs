@@ -16,7 +16,8 @@ pub(crate) struct Health {
     pub(crate) coming: Vec<PeerId>,
     /// The peer does not answer, and may return.
     pub(crate) absent: Vec<PeerId>,
-    /// The peer is gone, or not even in the address book.
+    /// The peer is gone, or not even in the address book; or it was told to leave, and what is
+    /// not Active there will not be waited for.
     pub(crate) lost: Vec<PeerId>,
 }
 
@@ -24,11 +25,12 @@ impl Health {
     pub(crate) fn of(view: &ClusterView, shard: &Shard) -> Self {
         let mut health = Self::default();
         for (peer, copy) in &shard.copies {
-            let kind = match view.life(*peer) {
-                Some(Life::Alive) if copy.is_active() => &mut health.living,
-                Some(Life::Alive) => &mut health.coming,
-                Some(Life::Hung { .. } | Life::Unsure { .. }) => &mut health.absent,
-                Some(Life::Gone { .. }) | None => &mut health.lost,
+            let there = view.peers.get(peer);
+            let kind = match there.map(|there| (&there.life, there.leaving)) {
+                Some((Life::Alive, _)) if copy.is_active() => &mut health.living,
+                Some((Life::Alive, false)) => &mut health.coming,
+                Some((Life::Hung { .. } | Life::Unsure { .. }, _)) => &mut health.absent,
+                Some((Life::Alive, true) | (Life::Gone { .. }, _)) | None => &mut health.lost,
             };
             kind.push(*peer);
         }

@@ -25,7 +25,9 @@ pub struct Memory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Current {
     action: Action,
+    /// Since it was asked for, or its transfer was last seen.
     age: Duration,
+    /// Its transfer was seen.
     seen: bool,
 }
 
@@ -71,6 +73,7 @@ impl Memory {
     ) -> Option<Current> {
         current.age = current.age.saturating_add(step);
         let late = current.age >= settings.appear_timeout;
+        let stalled = current.age >= settings.stall_timeout;
         match progress(view, &current.action) {
             Progress::Done => {
                 self.failures.remove(&current.action);
@@ -78,14 +81,15 @@ impl Memory {
             }
             Progress::Running => {
                 current.seen = true;
+                current.age = Duration::ZERO;
                 Some(current)
             }
             Progress::Unseen if current.seen || late => {
                 self.fail(settings, &current.action);
                 None
             }
-            // Whether it failed cannot be told, so it is neither counted nor waited for.
-            Progress::Unknown if late => None,
+            // Whether it failed cannot be told, so in the end it is neither counted nor waited for.
+            Progress::Unknown if late && (!current.seen || stalled) => None,
             Progress::Unseen | Progress::Unknown => Some(current),
         }
     }
@@ -115,6 +119,13 @@ impl Memory {
     pub fn unseen(&self) -> Option<(&Action, Duration)> {
         let current = self.current.as_ref().filter(|current| !current.seen)?;
         Some((&current.action, current.age))
+    }
+
+    /// Our transfer that was under way when it was last seen, and cannot be seen in this round.
+    pub fn hidden(&self) -> Option<(&Action, Duration)> {
+        let current = self.current.as_ref()?;
+        let hidden = current.seen && !current.age.is_zero();
+        hidden.then_some((&current.action, current.age))
     }
 
     /// Why this action rests; `None` when it does not.

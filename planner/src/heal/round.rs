@@ -48,16 +48,20 @@ impl Round<'_> {
 
     /// Whether a transfer may begin in this round; if not, the one that is under way is named.
     pub(crate) fn may_transfer(&mut self) -> bool {
-        let Some((name, transfer)) = self.facts.transfer else {
-            return true;
-        };
-        let why = Waiting::Transfer {
-            shard: ShardRef {
-                collection: name.clone(),
-                shard: transfer.shard,
+        let why = match (self.facts.transfer, self.memory.hidden()) {
+            (Some((name, transfer)), _) => Waiting::Transfer {
+                shard: ShardRef {
+                    collection: name.clone(),
+                    shard: transfer.shard,
+                },
+                from: transfer.from,
+                to: transfer.to,
             },
-            from: transfer.from,
-            to: transfer.to,
+            (None, Some((action, age))) => Waiting::Unseen {
+                action: action.clone(),
+                age,
+            },
+            (None, None) => return true,
         };
         if !self.waiting.contains(&why) {
             self.wait(why);

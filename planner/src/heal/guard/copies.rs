@@ -152,6 +152,10 @@ pub(super) fn shift(
     from: PeerId,
     to: PeerId,
 ) -> Result<(), Refusal> {
+    // It can wait until every collection was read, and with it every transfer under way.
+    if let Some((name, why)) = view.unknown() {
+        return Err(Refusal::Unread(name.cloned(), why.to_owned()));
+    }
     let there = transferable(view, shard, from, to)?;
     if there.copies.contains_key(&to) {
         return Err(Refusal::Target(to));

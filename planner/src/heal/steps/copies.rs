@@ -133,6 +133,10 @@ fn replicate(
 
 /// A copy that Qdrant has not made Active by itself is synchronised again.
 fn resync(round: &mut Round<'_>, short: &Short<'_>) -> bool {
+    if short.health.living.is_empty() {
+        // Nothing to synchronise from, and step 6 has said so.
+        return false;
+    }
     for to in &short.health.coming {
         let unwell = short
             .shard

@@ -1,6 +1,7 @@
 //! Step 5: peers that were told to leave.
 
 use crate::heal::action::{Action, Purpose};
+use crate::heal::guard::Refusal;
 use crate::heal::health::{Health, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
@@ -49,8 +50,15 @@ fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
         };
         return round.offer(action, Purpose::Leaving);
     }
+    if living.is_empty() {
+        // What is left of a lost shard is not thrown away.
+        round.wait(Waiting::Refused {
+            action: Action::Release { peer: from },
+            why: Refusal::LastCopy(name.clone()),
+        });
+    }
     if !living.contains(&from) || !round.may_transfer() {
-        // Not Active here: Qdrant recovers it, or step 6 makes another.
+        // Not Active here, so it does not count: step 6 makes another, then this one is dropped.
         return false;
     }
     let places = places(view, &round.facts, &name.collection, shard, Some(from));
