@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::heal::life::Life;
 use crate::heal::names::Zone;
+use crate::heal::settings::Settings;
 use crate::heal::view::{ClusterView, Shard};
 use crate::ids::PeerId;
 
@@ -48,6 +49,21 @@ impl Health {
             && self.coming.is_empty()
             && self.absent.is_empty()
             && self.lost.is_empty()
+    }
+}
+
+impl Health {
+    /// One copy lives, more are wanted, and nothing else comes, or may be expected to return soon.
+    pub(crate) fn is_single(&self, settings: &Settings, view: &ClusterView, wanted: usize) -> bool {
+        let soon = |peer: &&PeerId| match view.life(**peer) {
+            Some(Life::Hung { lasted } | Life::Unsure { lasted, .. }) => {
+                *lasted < settings.patience
+            }
+            _ => false,
+        };
+        self.living.len() == 1
+            && self.coming.is_empty()
+            && 1 + self.absent.iter().filter(soon).count() < wanted
     }
 }
 

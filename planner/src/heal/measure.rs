@@ -27,6 +27,8 @@ pub struct Measure {
     pub dead_copies: u64,
     /// Gone peers.
     pub gone: u64,
+    /// Shards with one living copy that should have more.
+    pub single: u64,
     /// Copies that are missing.
     pub missing: u64,
     /// Copies that are not Active on a living peer.
@@ -66,6 +68,7 @@ pub(crate) fn measured(settings: &Settings, view: &ClusterView, facts: &Facts<'_
         sum.doomed += count(transfers.filter(|t| doomed(settings, view, t)).count());
         for (id, shard) in &collection.shards {
             let health = Health::of(view, shard);
+            sum.single += u64::from(health.is_single(settings, view, wanted));
             sum.missing += count(wanted.saturating_sub(health.present()));
             sum.recovering += count(health.coming.len());
             sum.crowding += squares(crowd(view, shard, None).values());

@@ -4,25 +4,20 @@ use core::time::Duration;
 
 use crate::heal::action::{Action, Purpose};
 use crate::heal::health::{Health, wanted_copies};
-use crate::heal::life::Life;
 use crate::heal::names::{CollectionName, ShardRef};
 use crate::heal::placement::{places, sources};
 use crate::heal::round::Round;
 use crate::heal::view::{Collection, Shard};
 use crate::heal::waiting::Waiting;
-use crate::ids::PeerId;
 
 /// Step 4: one living copy, and nothing else that comes or returns soon. At once, whatever the
 /// zone.
 pub(crate) fn save_single(round: &mut Round<'_>) -> bool {
     each_short(round, |round, short| {
-        let single = short.health.living.len() == 1 && short.health.coming.is_empty();
-        if !single || short.wanted < 2 {
-            return false;
-        }
-        let returning = short.health.absent.iter();
-        let returning = returning.filter(|peer| returns_soon(round, **peer)).count();
-        if 1 + returning >= short.wanted {
+        if !short
+            .health
+            .is_single(round.settings, round.view, short.wanted)
+        {
             return false;
         }
         round.may_transfer() && replicate(round, short, &Purpose::OneLivingCopy, None)
@@ -164,16 +159,6 @@ fn resync(round: &mut Round<'_>, short: &Short<'_>) -> bool {
         }
     }
     false
-}
-
-/// Whether a peer that does not answer is still waited for.
-fn returns_soon(round: &Round<'_>, peer: PeerId) -> bool {
-    match round.view.life(peer) {
-        Some(Life::Hung { lasted } | Life::Unsure { lasted, .. }) => {
-            *lasted < round.settings.patience
-        }
-        _ => false,
-    }
 }
 
 /// How much longer a replacement task is waited for; `None` when none is to come.
