@@ -1,7 +1,7 @@
 //! The heal planner against a small model of a Qdrant cluster.
 //!
-//! `UPDATE_GOLDEN=1` rewrites the stories in `heal/scripts/*.out`; `MODEL_DEEP=1` runs ten times
-//! as many random schedules.
+//! `UPDATE_GOLDEN=1` rewrites the stories in `heal/scripts/*.out`, `MODEL_DEEP=1` runs ten times as
+//! many random schedules, `HEAL_SEED=n` runs one.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::heal::life::Life;
 use crate::heal::names::Zone;
 use crate::heal::settings::Settings;
-use crate::heal::view::{ClusterView, Shard};
+use crate::heal::view::{ClusterView, Peer, Shard};
 use crate::ids::PeerId;
 
 /// The holders of one shard, by how their copy is.
@@ -67,14 +67,17 @@ impl Health {
     }
 }
 
-/// How many peers live and stay.
-pub(crate) fn staying(view: &ClusterView) -> usize {
-    view.peers.values().filter(|peer| peer.stays()).count()
-}
-
 /// How many copies a shard should have, with so many peers to hold them.
 pub(crate) fn wanted_copies(factor: u32, staying: usize) -> usize {
     usize::try_from(factor).unwrap_or(usize::MAX).min(staying)
+}
+
+/// How many copies must be left on others before one on a peer that leaves is dropped: as many as
+/// are wanted once everybody answers again who may, and never none.
+pub(crate) fn kept_copies(factor: u32, view: &ClusterView) -> usize {
+    let may_stay = |peer: &&Peer| !peer.leaving && !matches!(peer.life, Life::Gone { .. });
+    let peers = view.peers.values().filter(may_stay).count();
+    wanted_copies(factor, peers).max(1)
 }
 
 /// How many copies of a shard each zone has, the one on `without` and the lost ones not counted.

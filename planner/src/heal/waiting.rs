@@ -88,7 +88,7 @@ pub enum Waiting {
         /// For so long at most.
         left: Duration,
     },
-    /// A copy is not Active on a peer that answers; Qdrant synchronises it.
+    /// A copy is not Active on a peer that answers: a transfer brings it, or Qdrant will begin one.
     Recovering {
         /// The shard.
         shard: ShardRef,
@@ -131,6 +131,7 @@ impl fmt::Display for Waiting {
                 write!(f, "peer {peer} is {life}")?;
                 match copies {
                     0 => Ok(()),
+                    1 => f.write_str("; one copy may return with it"),
                     copies => write!(f, "; {copies} copies may return with it"),
                 }
             }
@@ -164,7 +165,7 @@ impl fmt::Display for Waiting {
                 unwell,
             } => write!(
                 f,
-                "Qdrant synchronises {shard} on peer {peer}, for {} s so far",
+                "{shard} on peer {peer} is being made Active, for {} s so far",
                 unwell.as_secs()
             ),
         }

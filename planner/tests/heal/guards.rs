@@ -395,6 +395,8 @@ fn a_leaving_peer_keeps_what_others_do_not_have() {
         vec![
             (|v| unhold(v, 0, TWO), Refusal::StillWanted(shard(0))),
             (|v| hold(v, 0, TWO, false), Refusal::StillWanted(shard(0))),
+            // That nobody else answers does not make one copy enough.
+            (|v| live(v, TWO, unsure()), Refusal::StillWanted(shard(0))),
             (
                 |v| v.peers.get_mut(&FOUR).unwrap().leaving = false,
                 Refusal::Answers(FOUR),

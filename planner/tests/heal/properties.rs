@@ -225,8 +225,15 @@ fn healthy_peer() -> impl Strategy<Value = Peer> {
     })
 }
 
+fn cases() -> u32 {
+    match std::env::var_os("MODEL_DEEP") {
+        Some(_) => 100_000,
+        None => 4000,
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn each_action_lowers_the_measure_until_there_is_none(mut view in view(peer(life()))) {

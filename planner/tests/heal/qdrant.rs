@@ -310,10 +310,11 @@ impl Sim {
             return Err("400: cannot remove peer as there are shards on it".to_owned());
         }
         let others = self.peers.iter().filter(|(id, p)| **id != peer && p.voter);
-        assert!(
-            others.count() > 0,
-            "removed the last voter: every node is broken for good"
-        );
+        if others.count() == 0 {
+            return Err(
+                "400: the last voter, without which every node is broken for good".to_owned(),
+            );
+        }
         for collection in self.collections.values_mut() {
             for copies in collection.shards.values_mut() {
                 copies.remove(&peer);

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use planner::heal::life::Life;
 use planner::heal::names::ShardId;
 use planner::heal::sight::{Answer, Listing, Sighting};
 use planner::heal::view::{ClusterView, Collection, Copy, CopyState, Peer, Shard, Transfer};
 use planner::ids::PeerId;
 use planner::observed::Observed;
 
-use crate::sim::{Sim, SimCollection, SimPeer, Task};
+use crate::sim::{Sabotage, Sim, SimCollection, SimPeer, Task};
 
 impl Sim {
     pub fn sightings(&self) -> BTreeMap<PeerId, Sighting> {
@@ -52,7 +53,7 @@ impl Sim {
     pub fn view(&self, us: PeerId) -> ClusterView {
         let peers = self.peers.iter().map(|(peer, there)| {
             let seen = Peer {
-                life: self.sight.life(*peer),
+                life: self.seen_life(*peer),
                 zone: there.zone.clone(),
                 voter: there.voter,
                 uri: format!("http://10.0.0.{}:6335/", there.address),
@@ -61,7 +62,10 @@ impl Sim {
             };
             (*peer, seen)
         });
-        let collections = self.collections.iter().map(|(name, there)| {
+        let omitted = self.sabotage == Sabotage::UnreadOmitted;
+        let collections = self.collections.iter();
+        let collections = collections.filter(|(_, there)| there.readable || !omitted);
+        let collections = collections.map(|(name, there)| {
             let seen = match there.readable {
                 true => Observed::Known(self.seen(there)),
                 false => Observed::Unknown("timed out".to_owned()),
@@ -79,11 +83,24 @@ impl Sim {
         }
     }
 
+    fn seen_life(&self, peer: PeerId) -> Life {
+        match self.sight.life(peer) {
+            Life::Gone { witnesses, .. } if self.sabotage == Sabotage::Impatient => Life::Gone {
+                witnesses,
+                lasted: Duration::from_secs(24 * 60 * 60),
+            },
+            life => life,
+        }
+    }
+
     fn seen(&self, there: &SimCollection) -> Collection {
         let shards = there.shards.iter().map(|(id, copies)| {
             let copies = copies.iter().map(|(peer, copy)| {
                 let seen = Copy {
-                    state: CopyState::parse(copy.state),
+                    state: match self.sabotage {
+                        Sabotage::Rosy => CopyState::Active,
+                        _ => CopyState::parse(copy.state),
+                    },
                     bytes: there.bytes,
                     unwell: match copy.is_active() {
                         true => Duration::ZERO,
@@ -98,7 +115,9 @@ impl Sim {
             };
             (ShardId(id.0), shard)
         });
-        let transfers = there.transfers.iter().map(|transfer| Transfer {
+        let hidden = self.sabotage == Sabotage::TransfersHidden;
+        let transfers = there.transfers.iter().filter(|_| !hidden);
+        let transfers = transfers.map(|transfer| Transfer {
             shard: transfer.shard,
             from: transfer.from,
             to: transfer.to,

@@ -19,16 +19,17 @@ pub fn cluster(sim: &Sim) -> String {
             Task::Frozen => "frozen",
             Task::Dead => "dead",
         };
-        write!(text, "      peer {peer}  zone {zone}  {task:<6}").unwrap();
+        let mut line = format!("      peer {peer:<2} zone {zone}  {task}");
         for (marked, mark) in [
             (sim.leader == Some(*peer), " leader"),
             (!there.voter, " learner"),
             (there.leaving, " leaving"),
         ] {
-            text.push_str(if marked { mark } else { "" });
+            line.push_str(if marked { mark } else { "" });
         }
         let copies = held(sim, *peer);
-        writeln!(text, "  {}", copies.join(" ")).unwrap();
+        let line = format!("{line:<34}{}", copies.join(" "));
+        writeln!(text, "{}", line.trim_end()).unwrap();
     }
     for (name, there) in &sim.collections {
         for transfer in &there.transfers {
@@ -65,11 +66,11 @@ pub fn plan(plan: &Plan) -> String {
     for planned in &plan.actions {
         writeln!(text, "      do: {planned}").unwrap();
     }
-    if let Some((planned, why)) = &plan.withheld {
-        writeln!(text, "      would do: {planned}, but {why}").unwrap();
-    }
     for waiting in &plan.waiting_on {
         writeln!(text, "      {waiting}").unwrap();
+    }
+    if let Some((planned, _)) = &plan.withheld {
+        writeln!(text, "      would do: {planned}").unwrap();
     }
     let r = &plan.report;
     writeln!(

@@ -16,6 +16,22 @@ use planner::ids::PeerId;
 
 use crate::promises;
 
+/// A steward whose eyes were broken on purpose, to show that the promises would notice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sabotage {
+    /// All is in order.
+    #[default]
+    None,
+    /// Transfers under way are not seen.
+    TransfersHidden,
+    /// A collection that cannot be read counts as one that is not there.
+    UnreadOmitted,
+    /// Whoever is gone has been gone for a day.
+    Impatient,
+    /// Every copy counts as Active.
+    Rosy,
+}
+
 /// How a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
@@ -108,6 +124,7 @@ pub struct Sim {
     pub refuse: u32,
     /// The first promise that one of our actions broke.
     pub broken: Option<String>,
+    pub sabotage: Sabotage,
 }
 
 impl Sim {
@@ -136,6 +153,7 @@ impl Sim {
             last: None,
             refuse: 0,
             broken: None,
+            sabotage: Sabotage::None,
         }
     }
 
@@ -259,7 +277,14 @@ impl Sim {
             self.broken.get_or_insert(why);
         }
         let before = promises::copies(self);
-        self.request(action)?;
+        if let Err(why) = self.request(action) {
+            // Nothing happened since we looked, so Qdrant should have had no reason of its own.
+            if why.starts_with('4') {
+                let why = format!("Qdrant had to refuse: {action}: {why}");
+                self.broken.get_or_insert(why);
+            }
+            return Err(why);
+        }
         if let Err(why) = promises::nothing_lost(&before, &promises::copies(self), self) {
             self.broken.get_or_insert(why);
         }

@@ -1,7 +1,7 @@
 //! May a copy be made, moved or dropped; may a transfer be ended?
 
 use crate::heal::guard::{Refusal, open};
-use crate::heal::health::{Health, crowd, staying, wanted_copies};
+use crate::heal::health::{Health, crowd, kept_copies};
 use crate::heal::life::Life;
 use crate::heal::names::{CollectionName, ShardRef};
 use crate::heal::placement::room;
@@ -116,7 +116,7 @@ pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result
         Life::Gone { .. } => Ok(()),
         Life::Alive if listed.leaving => {
             let rest = health.living.iter().filter(|p| stays(view, **p)).count();
-            match rest >= wanted_copies(collection.factor, staying(view)) {
+            match rest >= kept_copies(collection.factor, view) {
                 true => Ok(()),
                 false => Err(Refusal::StillWanted(shard.clone())),
             }

@@ -2,7 +2,7 @@
 
 use crate::heal::action::{Action, Purpose};
 use crate::heal::guard::Refusal;
-use crate::heal::health::{Health, wanted_copies};
+use crate::heal::health::{Health, kept_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::placement::places;
@@ -43,7 +43,7 @@ fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
         .iter()
         .filter(|peer| seats.contains_key(peer))
         .count();
-    if rest >= wanted_copies(collection.factor, seats.len()) {
+    if rest >= kept_copies(collection.factor, view) {
         let action = Action::DropReplica {
             shard: name.clone(),
             peer: from,
