@@ -5,6 +5,7 @@
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
+    clippy::unwrap_in_result,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a cluster of known shape, in tests that may fail loudly"
@@ -14,6 +15,8 @@
 mod guards;
 #[path = "heal/lives.rs"]
 mod lives;
+#[path = "heal/memories.rs"]
+mod memories;
 #[path = "heal/promises.rs"]
 mod promises;
 #[path = "heal/properties.rs"]

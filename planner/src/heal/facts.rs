@@ -31,6 +31,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) transfer: Option<(&'a CollectionName, &'a Transfer)>,
     /// The size of every copy is known.
     pub(crate) sized: bool,
+    /// The most that any seat's disk has beyond its reserve.
+    pub(crate) room: u64,
 }
 
 impl<'a> Facts<'a> {
@@ -53,7 +55,14 @@ impl<'a> Facts<'a> {
             elsewhere: BTreeMap::new(),
             transfer: None,
             sized: true,
+            room: 0,
         };
+        let spare = |disk: Disk| disk.free.saturating_sub(disk.reserve);
+        let rooms = facts
+            .seats
+            .values()
+            .map(|seat| seat.disk.map_or(u64::MAX, spare));
+        facts.room = rooms.max().unwrap_or(0);
         for (name, collection) in view.known() {
             let spread = facts.spread.entry(name).or_default();
             let first = collection.transfers.first();

@@ -1,6 +1,6 @@
 //! The steward's decisions: what to do next so that dead peers leave, copies come back, zones hold.
 //!
-//! [`plan`] takes what the member beside the Raft leader observed and returns at most one action,
+//! [`plan()`] takes what the member beside the Raft leader observed and returns at most one action,
 //! the reasons for everything that was not done, and a report. It changes nothing itself, and the
 //! order of its steps is the order of urgency; see [`mod@plan`] for the list.
 //!

@@ -29,6 +29,10 @@ pub(crate) fn places(
     shard: &Shard,
     without: Option<PeerId>,
 ) -> Vec<Place> {
+    if facts.room < needed(shard) {
+        // Looking for one seat after the other would take long where all disks are full.
+        return Vec::new();
+    }
     let crowd = crowd(view, shard, without);
     let crowded = |seat: &Seat<'_>| {
         let there = crowd.get(&seat.zone).copied().unwrap_or(0);
@@ -67,12 +71,14 @@ pub(crate) fn sources(view: &ClusterView, living: &[PeerId], to: PeerId) -> Vec<
     sources
 }
 
-/// Whether a disk keeps its reserve with a copy of this shard: unpacking needs its size once more
-/// for a while. What was not measured does not stand in the way of a copy that is missing.
+/// Whether a disk keeps its reserve with a copy of this shard. What was not measured does not
+/// stand in the way of a copy that is missing.
 pub(crate) fn room(disk: Option<Disk>, shard: &Shard) -> bool {
+    disk.is_none_or(|disk| disk.free >= disk.reserve.saturating_add(needed(shard)))
+}
+
+/// The bytes that a copy of this shard needs: unpacking takes its size once more for a while.
+fn needed(shard: &Shard) -> u64 {
     let bytes = shard.copies.values().filter_map(|copy| copy.bytes).max();
-    disk.is_none_or(|disk| {
-        let needed = bytes.unwrap_or(0).saturating_mul(2);
-        disk.free >= disk.reserve.saturating_add(needed)
-    })
+    bytes.unwrap_or(0).saturating_mul(2)
 }

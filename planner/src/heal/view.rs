@@ -1,4 +1,4 @@
-//! What the steward observed in one round: the input of [`crate::heal::plan`].
+//! What the steward observed in one round: the input of [`crate::heal::plan()`].
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
