@@ -13,7 +13,8 @@
 //! 6. Other missing copies: replicate, into a zone without a copy first. A copy that Qdrant does
 //!    not bring back by itself is made again.
 //! 7. Zones: two copies of a shard in one, while another has two fewer: move one.
-//! 8. Balance: copies of each collection, then of all, then bytes.
+//! 8. Balance: copies of each collection, then of all, then bytes. Not while a replacement task
+//!    is to come.
 //! 9. Collections whose factor is too low: raise it.
 //!
 //! One change at a time: nothing is begun until the last one can be seen, and no transfer while

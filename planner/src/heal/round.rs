@@ -1,5 +1,7 @@
 //! One round in the making: what is known, what was chosen, what is waited for.
 
+use core::time::Duration;
+
 use crate::heal::action::{Action, Purpose};
 use crate::heal::facts::Facts;
 use crate::heal::guard;
@@ -67,5 +69,15 @@ impl Round<'_> {
             self.wait(why);
         }
         false
+    }
+    /// How much longer a replacement task is waited for; `None` when none is to come.
+    pub(crate) fn replacement_due(&self) -> Option<Duration> {
+        let here = self.facts.seats.len();
+        if self.view.wanted_tasks.is_some_and(|wanted| here >= wanted) {
+            return None;
+        }
+        let wait = self.settings.replacement_wait;
+        let left = wait.saturating_sub(self.memory.since_loss());
+        (!left.is_zero()).then_some(left)
     }
 }

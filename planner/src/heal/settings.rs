@@ -10,7 +10,7 @@ pub struct Settings {
     /// For so long after the end of its task a peer is kept for the sake of a last copy.
     pub lost_copy_timeout: Duration,
     /// For so long after a loss a missing copy waits for the replacement task, when the only other
-    /// place is a zone that has a copy already.
+    /// place is a zone that has a copy already; and balancing waits.
     pub replacement_wait: Duration,
     /// A peer that neither answers nor is gone stops counting for a shard with one living copy
     /// after so long.

@@ -88,6 +88,11 @@ pub enum Waiting {
         /// For so long at most.
         left: Duration,
     },
+    /// The load is uneven, and a replacement task is to come that takes its share.
+    BalanceLater {
+        /// For so long at most.
+        left: Duration,
+    },
     /// A copy is not Active on a peer that answers: a transfer brings it, or Qdrant will begin one.
     Recovering {
         /// The shard.
@@ -157,6 +162,11 @@ impl fmt::Display for Waiting {
             Self::Replacement { shard, left } => write!(
                 f,
                 "{shard} waits for the replacement task, {} s at most: every other place is in a zone that has a copy",
+                left.as_secs()
+            ),
+            Self::BalanceLater { left } => write!(
+                f,
+                "the load is evened out when the replacement task is here, in {} s at most",
                 left.as_secs()
             ),
             Self::Recovering {

@@ -180,6 +180,7 @@ pub fn resting(sim: &Sim) -> bool {
                 | Waiting::Peer { .. }
                 | Waiting::LastCopies { .. }
                 | Waiting::Replacement { .. }
+                | Waiting::BalanceLater { .. }
                 | Waiting::Recovering { .. }
         )
     };

@@ -14,6 +14,7 @@ use crate::heal::names::{CollectionName, ShardId, ShardRef, Zone};
 use crate::heal::placement::room;
 use crate::heal::round::Round;
 use crate::heal::view::{Collection, Copy, Shard};
+use crate::heal::waiting::Waiting;
 use crate::ids::PeerId;
 
 /// Not while anything about the collections is unknown: the counts would be wrong.
@@ -21,9 +22,8 @@ pub(crate) fn even_out(round: &mut Round<'_>) -> bool {
     if round.view.unknown().is_some() {
         return false;
     }
-    [Rule::Collection, Rule::Count, Rule::Bytes]
-        .into_iter()
-        .any(|rule| even_by(round, rule))
+    let rules = [Rule::Collection, Rule::Count, Rule::Bytes];
+    rules.into_iter().any(|rule| even_by(round, rule))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,11 @@ fn even_by(round: &mut Round<'_>, rule: Rule) -> bool {
         }
     }
     if offers.is_empty() || !round.may_transfer() {
+        return false;
+    }
+    if let Some(left) = round.replacement_due() {
+        // It would take its share by a second move of the same copies.
+        round.wait(Waiting::BalanceLater { left });
         return false;
     }
     // The greatest gain first; the sort is stable, so among equals names and ids decide.

@@ -39,7 +39,7 @@ pub(crate) fn restore_missing(round: &mut Round<'_>) -> bool {
             present,
             wanted: short.wanted,
         };
-        let patience = patience(round);
+        let patience = round.replacement_due();
         round.may_transfer() && replicate(round, short, &purpose, patience)
     }) || each_short(round, resync)
 }
@@ -159,15 +159,4 @@ fn resync(round: &mut Round<'_>, short: &Short<'_>) -> bool {
         }
     }
     false
-}
-
-/// How much longer a replacement task is waited for; `None` when none is to come.
-fn patience(round: &Round<'_>) -> Option<Duration> {
-    let here = round.facts.seats.len();
-    if round.view.wanted_tasks.is_some_and(|wanted| here >= wanted) {
-        return None;
-    }
-    let wait = round.settings.replacement_wait;
-    let left = wait.saturating_sub(round.memory.since_loss());
-    (!left.is_zero()).then_some(left)
 }
