@@ -1,0 +1,213 @@
+//! What the steward can do, and what for.
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use crate::heal::names::{CollectionName, ShardRef, Zone};
+use crate::ids::PeerId;
+
+/// One change. Each has a precondition in [`crate::heal::guard`] that is asked again when it is
+/// carried out, and each may be repeated: what is done already, Qdrant refuses without harm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// `abort_transfer`.
+    AbortTransfer {
+        /// The shard.
+        shard: ShardRef,
+        /// Where the data came from.
+        from: PeerId,
+        /// Where it went.
+        to: PeerId,
+    },
+    /// `drop_replica`: Qdrant forgets the copy on this peer. Qdrant itself refuses the last one.
+    DropReplica {
+        /// The shard.
+        shard: ShardRef,
+        /// The holder.
+        peer: PeerId,
+    },
+    /// Write down that these shards are lost: collection, shard, and the newest snapshot set that
+    /// holds it. Nothing in the cluster changes.
+    RecordLoss {
+        /// The gone peer that holds them.
+        peer: PeerId,
+        /// The shards.
+        shards: BTreeSet<ShardRef>,
+    },
+    /// Take a gone peer that holds nothing out of Raft. Never by force.
+    RemovePeer {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// Take a gone peer out of Raft although Qdrant lists copies on it: each of them is lost and
+    /// on record. The one removal that needs force, for Qdrant has no other way.
+    RemoveLostPeer {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// Take a learner that is gone out of the address book. It never voted.
+    RemoveGhost {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// Take a living peer that was told to leave, and holds nothing any more, out of Raft.
+    Release {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// `replicate_shard`: make a copy on another peer.
+    Replicate {
+        /// The shard.
+        shard: ShardRef,
+        /// Where an Active copy is.
+        from: PeerId,
+        /// Where the new one goes.
+        to: PeerId,
+    },
+    /// `move_shard`: make a copy on another peer, then drop the one here.
+    MoveReplica {
+        /// The shard.
+        shard: ShardRef,
+        /// Where the copy is.
+        from: PeerId,
+        /// Where it goes.
+        to: PeerId,
+    },
+    /// Set a collection's replication factor. Qdrant changes the number and nothing else.
+    RaiseFactor {
+        /// The collection.
+        collection: CollectionName,
+        /// The new factor.
+        factor: u32,
+    },
+}
+
+/// What an action is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The source of a transfer is gone.
+    SourceGone,
+    /// The target of a transfer is gone.
+    TargetGone,
+    /// Nothing has moved in a transfer for so long.
+    Stalled(Duration),
+    /// The peer is gone and the shard lives elsewhere.
+    HolderGone,
+    /// The peer is gone and nothing depends on it.
+    PeerGone,
+    /// The last copies have been gone for so long that they do not come back.
+    LossIsFinal,
+    /// Only one copy lives.
+    OneLivingCopy,
+    /// Fewer copies than wanted.
+    TooFew {
+        /// Copies that live, come, or may return.
+        present: usize,
+        /// Copies that there should be.
+        wanted: usize,
+    },
+    /// Qdrant has not made this copy Active for so long.
+    NotRecovering(Duration),
+    /// The peer was told to leave.
+    Leaving,
+    /// Two copies in one zone, fewer in the other.
+    Spread {
+        /// The crowded zone.
+        from: Zone,
+        /// The other.
+        to: Zone,
+    },
+    /// Copies of one collection are uneven between two peers.
+    EvenCollection(u32, u32),
+    /// All copies are uneven between two peers.
+    EvenCount(u32, u32),
+    /// Bytes are uneven between two peers.
+    EvenBytes(u64, u64),
+    /// The collection asks for fewer copies than this service wants.
+    FactorTooLow(u32),
+}
+
+impl Action {
+    /// Whether it begins a transfer, of which there is one at a time.
+    pub fn is_transfer(&self) -> bool {
+        matches!(self, Self::Replicate { .. } | Self::MoveReplica { .. })
+    }
+
+    /// Whether it takes something away that only a copy elsewhere can bring back.
+    pub fn is_destructive(&self) -> bool {
+        matches!(
+            self,
+            Self::DropReplica { .. }
+                | Self::RemovePeer { .. }
+                | Self::RemoveLostPeer { .. }
+                | Self::RemoveGhost { .. }
+                | Self::Release { .. }
+                | Self::MoveReplica { .. }
+        )
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AbortTransfer { shard, from, to } => {
+                write!(f, "abort the transfer of {shard} from peer {from} to {to}")
+            }
+            Self::DropReplica { shard, peer } => {
+                write!(f, "drop the copy of {shard} on peer {peer}")
+            }
+            Self::RecordLoss { peer, shards } => {
+                write!(f, "record that peer {peer} took the last copy with it:")?;
+                shards.iter().try_for_each(|shard| write!(f, " {shard}"))
+            }
+            Self::RemovePeer { peer } => write!(f, "remove peer {peer}"),
+            Self::RemoveLostPeer { peer } => {
+                write!(f, "remove peer {peer} and the lost copies listed on it")
+            }
+            Self::RemoveGhost { peer } => write!(f, "remove learner {peer}, which never voted"),
+            Self::Release { peer } => write!(f, "release peer {peer}"),
+            Self::Replicate { shard, from, to } => {
+                write!(f, "replicate {shard} from peer {from} to {to}")
+            }
+            Self::MoveReplica { shard, from, to } => {
+                write!(f, "move {shard} from peer {from} to {to}")
+            }
+            Self::RaiseFactor { collection, factor } => {
+                write!(f, "raise the factor of {collection} to {factor}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SourceGone => f.write_str("its source is gone"),
+            Self::TargetGone => f.write_str("its target is gone"),
+            Self::Stalled(lasted) => write!(f, "nothing has moved for {} s", lasted.as_secs()),
+            Self::HolderGone => f.write_str("the peer is gone and the shard lives elsewhere"),
+            Self::PeerGone => f.write_str("it is gone and holds nothing"),
+            Self::LossIsFinal => f.write_str("it does not come back"),
+            Self::OneLivingCopy => f.write_str("only one copy lives"),
+            Self::TooFew { present, wanted } => write!(f, "{present} of {wanted} copies"),
+            Self::NotRecovering(lasted) => {
+                write!(
+                    f,
+                    "the copy there has not become Active for {} s",
+                    lasted.as_secs()
+                )
+            }
+            Self::Leaving => f.write_str("the peer was told to leave"),
+            Self::Spread { from, to } => {
+                write!(f, "zone {from} has more copies of it than zone {to}")
+            }
+            Self::EvenCollection(from, to) => {
+                write!(f, "{from} copies of the collection there, {to} here")
+            }
+            Self::EvenCount(from, to) => write!(f, "{from} copies there, {to} here"),
+            Self::EvenBytes(from, to) => write!(f, "{from} bytes there, {to} here"),
+            Self::FactorTooLow(factor) => write!(f, "it is {factor}"),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! May a copy be made, moved or dropped; may a transfer be ended?
+
+use crate::heal::guard::{Refusal, open};
+use crate::heal::health::{Health, crowd, kept_copies};
+use crate::heal::life::Life;
+use crate::heal::names::{CollectionName, ShardRef};
+use crate::heal::placement::room;
+use crate::heal::settings::Settings;
+use crate::heal::view::{ClusterView, Collection, Shard, Transfer};
+use crate::ids::PeerId;
+
+/// May this transfer be ended? Only when one of its ends is gone, or nothing moves in it.
+///
+/// # Errors
+/// What speaks against it.
+pub fn may_abort(
+    settings: &Settings,
+    view: &ClusterView,
+    shard: &ShardRef,
+    from: PeerId,
+    to: PeerId,
+) -> Result<(), Refusal> {
+    open(view)?;
+    abort(settings, view, shard, from, to)
+}
+
+/// May the copy on this peer be dropped? The peer must be gone and the shard live elsewhere, or
+/// the peer must be leaving and all wanted copies be on others.
+///
+/// # Errors
+/// What speaks against it.
+pub fn may_drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result<(), Refusal> {
+    open(view)?;
+    drop(view, shard, peer)
+}
+
+/// May a copy be made on `to` from the one on `from`? A copy that is there already and is not
+/// Active may be made again when Qdrant has given it up.
+///
+/// # Errors
+/// What speaks against it.
+pub fn may_replicate(
+    settings: &Settings,
+    view: &ClusterView,
+    shard: &ShardRef,
+    from: PeerId,
+    to: PeerId,
+) -> Result<(), Refusal> {
+    open(view)?;
+    replicate(settings, view, shard, from, to)
+}
+
+/// May the copy on `from` move to `to`? Off a peer that leaves always; else only while the shard
+/// is whole and the zones are not more crowded for it.
+///
+/// # Errors
+/// What speaks against it.
+pub fn may_move(
+    view: &ClusterView,
+    shard: &ShardRef,
+    from: PeerId,
+    to: PeerId,
+) -> Result<(), Refusal> {
+    open(view)?;
+    shift(view, shard, from, to)
+}
+
+/// May the collection's factor be raised to this?
+///
+/// # Errors
+/// What speaks against it.
+pub fn may_raise_factor(
+    view: &ClusterView,
+    name: &CollectionName,
+    factor: u32,
+) -> Result<(), Refusal> {
+    open(view)?;
+    raise_factor(view, name, factor)
+}
+
+pub(super) fn abort(
+    settings: &Settings,
+    view: &ClusterView,
+    shard: &ShardRef,
+    from: PeerId,
+    to: PeerId,
+) -> Result<(), Refusal> {
+    let collection = readable(view, &shard.collection)?;
+    let transfer = collection
+        .transfers
+        .iter()
+        .find(|t| t.shard == shard.shard && t.from == from && t.to == to)
+        .ok_or(Refusal::NotThere)?;
+    match doomed(settings, view, transfer) {
+        true => Ok(()),
+        false => Err(Refusal::Healthy),
+    }
+}
+
+/// One end is gone, or nothing moves.
+pub(crate) fn doomed(settings: &Settings, view: &ClusterView, transfer: &Transfer) -> bool {
+    view.gone(transfer.from) || view.gone(transfer.to) || transfer.stalled >= settings.stall_timeout
+}
+
+pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result<(), Refusal> {
+    let collection = readable(view, &shard.collection)?;
+    let there = known_shard(collection, shard)?;
+    if !there.copies.contains_key(&peer) {
+        return Err(Refusal::NotThere);
+    }
+    no_transfer(collection, shard)?;
+    let listed = view.peers.get(&peer).ok_or(Refusal::NoSuchPeer(peer))?;
+    let health = Health::of(view, there);
+    match &listed.life {
+        Life::Gone { .. } if health.living.is_empty() => Err(Refusal::LastCopy(shard.clone())),
+        Life::Gone { .. } => Ok(()),
+        Life::Alive if listed.leaving => {
+            let rest = health.living.iter().filter(|p| stays(view, **p)).count();
+            match rest >= kept_copies(collection.factor, view) {
+                true => Ok(()),
+                false => Err(Refusal::StillWanted(shard.clone())),
+            }
+        }
+        _ => Err(not_gone(view, peer)),
+    }
+}
+
+pub(super) fn replicate(
+    settings: &Settings,
+    view: &ClusterView,
+    shard: &ShardRef,
+    from: PeerId,
+    to: PeerId,
+) -> Result<(), Refusal> {
+    let there = transferable(view, shard, from, to)?;
+    if let Some(copy) = there.copies.get(&to) {
+        // Making it again destroys what is there.
+        if copy.is_active() {
+            return Err(Refusal::Target(to));
+        }
+        let left = settings.resync_timeout.saturating_sub(copy.unwell);
+        if !left.is_zero() {
+            return Err(Refusal::TooSoon { left });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn shift(
+    view: &ClusterView,
+    shard: &ShardRef,
+    from: PeerId,
+    to: PeerId,
+) -> Result<(), Refusal> {
+    // It can wait until every collection was read, and with it every transfer under way.
+    if let Some((name, why)) = view.unknown() {
+        return Err(Refusal::Unread(name.cloned(), why.to_owned()));
+    }
+    let there = transferable(view, shard, from, to)?;
+    if there.copies.contains_key(&to) {
+        return Err(Refusal::Target(to));
+    }
+    if view.peers.get(&from).is_some_and(|peer| peer.leaving) {
+        return Ok(());
+    }
+    if !Health::of(view, there).is_whole() {
+        return Err(Refusal::NotWhole(shard.clone()));
+    }
+    let zone = |peer| view.peers.get(&peer).and_then(|p| p.zone.as_ref());
+    if zone(from) == zone(to) {
+        return Ok(());
+    }
+    if zone(from).is_none() || zone(to).is_none() {
+        return Err(Refusal::Crowds(None));
+    }
+    let crowd = crowd(view, there, None);
+    let of = |peer| crowd.get(&zone(peer)).copied().unwrap_or(0);
+    match of(from) > of(to) {
+        true => Ok(()),
+        false => Err(Refusal::Crowds(zone(to).cloned())),
+    }
+}
+
+pub(super) fn raise_factor(
+    view: &ClusterView,
+    name: &CollectionName,
+    factor: u32,
+) -> Result<(), Refusal> {
+    match readable(view, name)?.factor < factor {
+        true => Ok(()),
+        false => Err(Refusal::FactorReached),
+    }
+}
+
+/// What every transfer needs: a source that has it, a target that can take it, and no other
+/// transfer anywhere.
+fn transferable<'a>(
+    view: &'a ClusterView,
+    shard: &ShardRef,
+    from: PeerId,
+    to: PeerId,
+) -> Result<&'a Shard, Refusal> {
+    let collection = readable(view, &shard.collection)?;
+    let there = known_shard(collection, shard)?;
+    for (name, other) in view.known() {
+        if let Some(transfer) = other.transfers.first() {
+            return Err(under_way(name, transfer));
+        }
+    }
+    let source = there.copies.get(&from);
+    if !view.alive(from) || !source.is_some_and(|copy| copy.is_active()) {
+        return Err(Refusal::Source(from));
+    }
+    if !stays(view, to) || from == to {
+        return Err(Refusal::Target(to));
+    }
+    let disk = view.peers.get(&to).and_then(|peer| peer.disk);
+    match room(disk, there) {
+        true => Ok(there),
+        false => Err(Refusal::NoRoom(to)),
+    }
+}
+
+/// A collection that could be read and that nobody is resharding.
+pub(super) fn readable<'a>(
+    view: &'a ClusterView,
+    name: &CollectionName,
+) -> Result<&'a Collection, Refusal> {
+    match view.collection(name) {
+        Some(collection) if collection.resharding => Err(Refusal::Resharding(name.clone())),
+        Some(collection) => Ok(collection),
+        None => Err(match view.unknown() {
+            Some((None, why)) => Refusal::Unread(None, why.to_owned()),
+            _ => Refusal::Unread(Some(name.clone()), "it was not read".to_owned()),
+        }),
+    }
+}
+
+pub(super) fn known_shard<'a>(
+    collection: &'a Collection,
+    shard: &ShardRef,
+) -> Result<&'a Shard, Refusal> {
+    collection.shards.get(&shard.shard).ok_or(Refusal::NotThere)
+}
+
+fn no_transfer(collection: &Collection, shard: &ShardRef) -> Result<(), Refusal> {
+    let transfer = collection.transfers.iter().find(|t| t.shard == shard.shard);
+    transfer.map_or(Ok(()), |t| Err(under_way(&shard.collection, t)))
+}
+
+pub(super) fn under_way(name: &CollectionName, transfer: &Transfer) -> Refusal {
+    Refusal::Transfer {
+        shard: ShardRef {
+            collection: name.clone(),
+            shard: transfer.shard,
+        },
+        from: transfer.from,
+        to: transfer.to,
+    }
+}
+
+fn stays(view: &ClusterView, peer: PeerId) -> bool {
+    view.peers.get(&peer).is_some_and(|peer| peer.stays())
+}
+
+/// Why a peer that is not gone is not treated as such.
+pub(super) fn not_gone(view: &ClusterView, peer: PeerId) -> Refusal {
+    match view.life(peer) {
+        None => Refusal::NoSuchPeer(peer),
+        Some(Life::Hung { .. }) => Refusal::Hung(peer),
+        Some(Life::Unsure { why, .. }) => Refusal::Unsure(peer, why.clone()),
+        Some(Life::Alive | Life::Gone { .. }) => Refusal::Answers(peer),
+    }
+}

@@ -1,0 +1,215 @@
+//! May a peer be taken out of the cluster?
+
+use std::collections::BTreeSet;
+
+use crate::heal::guard::copies::{known_shard, not_gone, readable, under_way};
+use crate::heal::guard::{Refusal, open};
+use crate::heal::life::Life;
+use crate::heal::names::ShardRef;
+use crate::heal::settings::Settings;
+use crate::heal::view::{ClusterView, Peer};
+use crate::ids::PeerId;
+
+/// May this voter be removed, without force? It must be gone and hold nothing, and every
+/// collection must have been read to know that.
+///
+/// # Errors
+/// What speaks against it.
+pub fn may_remove(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+    open(view)?;
+    remove(view, peer)
+}
+
+/// May this gone learner be removed? As a voter, only that it never was one.
+///
+/// # Errors
+/// What speaks against it.
+pub fn may_remove_ghost(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+    open(view)?;
+    remove_ghost(view, peer)
+}
+
+/// May this living peer be removed because it was told to leave? It must hold nothing, and the
+/// voters that remain must be able to commit.
+///
+/// # Errors
+/// What speaks against it.
+pub fn may_release(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+    open(view)?;
+    release(view, peer)
+}
+
+/// May the loss of these shards be recorded? Every peer with an Active copy must have been gone
+/// for so long that it does not come back.
+///
+/// # Errors
+/// What speaks against it.
+pub fn may_record_loss(
+    settings: &Settings,
+    view: &ClusterView,
+    peer: PeerId,
+    shards: &BTreeSet<ShardRef>,
+) -> Result<(), Refusal> {
+    open(view)?;
+    record_loss(settings, view, peer, shards)
+}
+
+/// May this gone peer be removed with the copies that Qdrant lists on it? Each must be lost for
+/// good, as things are now, and on record.
+///
+/// # Errors
+/// What speaks against it.
+pub fn may_remove_lost(
+    settings: &Settings,
+    view: &ClusterView,
+    peer: PeerId,
+) -> Result<(), Refusal> {
+    open(view)?;
+    remove_lost(settings, view, peer)
+}
+
+pub(super) fn remove(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+    if !gone(view, peer)?.voter {
+        return Err(Refusal::WrongRole(peer));
+    }
+    holds_nothing(view, peer)?;
+    enough_voters(view, peer)
+}
+
+pub(super) fn remove_ghost(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+    if gone(view, peer)?.voter {
+        return Err(Refusal::WrongRole(peer));
+    }
+    holds_nothing(view, peer)
+}
+
+pub(super) fn release(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+    let there = view.peers.get(&peer).ok_or(Refusal::NoSuchPeer(peer))?;
+    if !there.leaving {
+        return Err(Refusal::NotLeaving(peer));
+    }
+    if there.life != Life::Alive {
+        return Err(not_gone(view, peer));
+    }
+    holds_nothing(view, peer)?;
+    enough_voters(view, peer)?;
+    let voters = || view.peers.iter().filter(|(id, p)| **id != peer && p.voter);
+    let alive = voters().filter(|(_, p)| p.life == Life::Alive).count();
+    match alive * 2 > voters().count() {
+        true => Ok(()),
+        false => Err(Refusal::Voters),
+    }
+}
+
+pub(super) fn record_loss(
+    settings: &Settings,
+    view: &ClusterView,
+    peer: PeerId,
+    shards: &BTreeSet<ShardRef>,
+) -> Result<(), Refusal> {
+    gone(view, peer)?;
+    shards
+        .iter()
+        .try_for_each(|shard| lost(settings, view, shard, peer))
+}
+
+pub(super) fn remove_lost(
+    settings: &Settings,
+    view: &ClusterView,
+    peer: PeerId,
+) -> Result<(), Refusal> {
+    gone(view, peer)?;
+    undisturbed(view, peer)?;
+    enough_voters(view, peer)?;
+    for shard in holdings(view, peer) {
+        lost(settings, view, &shard, peer)?;
+        if !view.losses.contains(&shard) {
+            return Err(Refusal::NotRecorded(shard));
+        }
+    }
+    Ok(())
+}
+
+/// The shard is lost for good: whoever has an Active copy has been gone for the whole time-out.
+/// So has `peer`, which holds a copy of whatever state.
+pub(crate) fn lost(
+    settings: &Settings,
+    view: &ClusterView,
+    shard: &ShardRef,
+    peer: PeerId,
+) -> Result<(), Refusal> {
+    let there = known_shard(readable(view, &shard.collection)?, shard)?;
+    if !there.copies.contains_key(&peer) {
+        return Err(Refusal::NotThere);
+    }
+    let active = there.copies.iter().filter(|(_, copy)| copy.is_active());
+    for holder in active.map(|(holder, _)| *holder).chain([peer]) {
+        match view.life(holder) {
+            Some(Life::Gone { lasted, .. }) => {
+                let left = settings.lost_copy_timeout.saturating_sub(*lasted);
+                if !left.is_zero() {
+                    return Err(Refusal::TooSoon { left });
+                }
+            }
+            // Out of the address book: it was removed, and its data with it.
+            None => {}
+            Some(Life::Alive) => return Err(Refusal::Answers(holder)),
+            Some(_) => return Err(Refusal::CopyMayReturn(shard.clone(), holder)),
+        }
+    }
+    Ok(())
+}
+
+/// The peer, when it is listed and gone.
+fn gone(view: &ClusterView, peer: PeerId) -> Result<&Peer, Refusal> {
+    match view.peers.get(&peer) {
+        Some(there) if peer != view.us && matches!(there.life, Life::Gone { .. }) => Ok(there),
+        _ => Err(not_gone(view, peer)),
+    }
+}
+
+fn holds_nothing(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+    undisturbed(view, peer)?;
+    match holdings(view, peer).count() {
+        0 => Ok(()),
+        copies => Err(Refusal::Holds(peer, copies)),
+    }
+}
+
+/// Everything was read, nothing is resharded (a removal aborts it), and no transfer has this peer
+/// at one of its ends.
+fn undisturbed(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+    if let Some((name, why)) = view.unknown() {
+        return Err(Refusal::Unread(name.cloned(), why.to_owned()));
+    }
+    for (name, collection) in view.known() {
+        if collection.resharding {
+            return Err(Refusal::Resharding(name.clone()));
+        }
+        let mut transfers = collection.transfers.iter();
+        if let Some(transfer) = transfers.find(|t| t.from == peer || t.to == peer) {
+            return Err(under_way(name, transfer));
+        }
+    }
+    Ok(())
+}
+
+fn holdings(view: &ClusterView, peer: PeerId) -> impl Iterator<Item = ShardRef> {
+    view.known().flat_map(move |(name, collection)| {
+        let held = collection.shards.iter();
+        let held = held.filter(move |(_, shard)| shard.copies.contains_key(&peer));
+        held.map(|(shard, _)| ShardRef {
+            collection: name.clone(),
+            shard: *shard,
+        })
+    })
+}
+
+/// Removing the last voter breaks every node for good, and Qdrant does not refuse it (facts: T5).
+fn enough_voters(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+    let mut others = view.peers.iter().filter(|(id, _)| **id != peer);
+    match others.any(|(_, p)| p.voter && p.life == Life::Alive) {
+        true => Ok(()),
+        false => Err(Refusal::Voters),
+    }
+}

@@ -1,0 +1,99 @@
+//! How one shard is: which of its copies live, come, may return, or are lost.
+
+use std::collections::BTreeMap;
+
+use crate::heal::life::Life;
+use crate::heal::names::Zone;
+use crate::heal::settings::Settings;
+use crate::heal::view::{ClusterView, Peer, Shard};
+use crate::ids::PeerId;
+
+/// The holders of one shard, by how their copy is.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// Active, and the peer answers.
+    pub(crate) living: Vec<PeerId>,
+    /// Not Active, and the peer answers: Qdrant synchronises it.
+    pub(crate) coming: Vec<PeerId>,
+    /// The peer does not answer, and may return.
+    pub(crate) absent: Vec<PeerId>,
+    /// The peer is gone, or not even in the address book; or it was told to leave, and what is
+    /// not Active there will not be waited for.
+    pub(crate) lost: Vec<PeerId>,
+}
+
+impl Health {
+    pub(crate) fn of(view: &ClusterView, shard: &Shard) -> Self {
+        let mut health = Self::default();
+        for (peer, copy) in &shard.copies {
+            let there = view.peers.get(peer);
+            let kind = match there.map(|there| (&there.life, there.leaving)) {
+                Some((Life::Alive, _)) if copy.is_active() => &mut health.living,
+                Some((Life::Alive, false)) => &mut health.coming,
+                Some((Life::Hung { .. } | Life::Unsure { .. }, _)) => &mut health.absent,
+                Some((Life::Alive, true) | (Life::Gone { .. }, _)) | None => &mut health.lost,
+            };
+            kind.push(*peer);
+        }
+        health
+    }
+
+    /// Copies that need no replacement, at least not yet.
+    pub(crate) fn present(&self) -> usize {
+        self.living.len() + self.coming.len() + self.absent.len()
+    }
+
+    /// Every copy lives.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.living.is_empty()
+            && self.coming.is_empty()
+            && self.absent.is_empty()
+            && self.lost.is_empty()
+    }
+}
+
+impl Health {
+    /// One copy lives, more are wanted, and nothing else comes, or may be expected to return soon.
+    pub(crate) fn is_single(&self, settings: &Settings, view: &ClusterView, wanted: usize) -> bool {
+        let soon = |peer: &&PeerId| match view.life(**peer) {
+            Some(Life::Hung { lasted } | Life::Unsure { lasted, .. }) => {
+                *lasted < settings.patience
+            }
+            _ => false,
+        };
+        self.living.len() == 1
+            && self.coming.is_empty()
+            && 1 + self.absent.iter().filter(soon).count() < wanted
+    }
+}
+
+/// How many copies a shard should have, with so many peers to hold them.
+pub(crate) fn wanted_copies(factor: u32, staying: usize) -> usize {
+    usize::try_from(factor).unwrap_or(usize::MAX).min(staying)
+}
+
+/// How many copies must be left on others before one on a peer that leaves is dropped: as many as
+/// are wanted once everybody answers again who may, and never none.
+pub(crate) fn kept_copies(factor: u32, view: &ClusterView) -> usize {
+    let may_stay = |peer: &&Peer| !peer.leaving && !matches!(peer.life, Life::Gone { .. });
+    let peers = view.peers.values().filter(may_stay).count();
+    wanted_copies(factor, peers).max(1)
+}
+
+/// How many copies of a shard each zone has, the one on `without` and the lost ones not counted.
+/// Peers without a known zone are one place of their own.
+pub(crate) fn crowd<'a>(
+    view: &'a ClusterView,
+    shard: &Shard,
+    without: Option<PeerId>,
+) -> BTreeMap<Option<&'a Zone>, u32> {
+    let mut crowd = BTreeMap::new();
+    for peer in shard.copies.keys().filter(|peer| Some(**peer) != without) {
+        if let Some(there) = view.peers.get(peer)
+            && !matches!(there.life, Life::Gone { .. })
+        {
+            *crowd.entry(there.zone.as_ref()).or_insert(0) += 1;
+        }
+    }
+    crowd
+}

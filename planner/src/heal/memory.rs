@@ -1,0 +1,141 @@
+//! What the steward remembers between two rounds: what it has asked for, what failed, and how long
+//! a peer has been missing.
+//!
+//! A new steward begins with an empty one: transfers under way it sees, and a pause too short
+//! after a failure costs one more try.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::heal::action::Action;
+use crate::heal::follow::{Progress, progress};
+use crate::heal::settings::Settings;
+use crate::heal::view::ClusterView;
+
+/// Everything remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    current: Option<Current>,
+    failures: BTreeMap<Action, Failures>,
+    alive: usize,
+    since_loss: Duration,
+}
+
+/// The action that was asked for last and has not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Current {
+    action: Action,
+    /// Since it was asked for, or its transfer was last seen.
+    age: Duration,
+    /// Its transfer was seen.
+    seen: bool,
+}
+
+/// How often an action has failed, and how long it rests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Failures without a success between.
+    pub count: u32,
+    /// What is left of the pause.
+    pub left: Duration,
+    idle: Duration,
+}
+
+impl Memory {
+    /// Takes in one round, `step` after the one before it.
+    pub fn observe(&mut self, settings: &Settings, step: Duration, view: &ClusterView) {
+        let alive = view.peers.values().filter(|peer| peer.stays()).count();
+        self.since_loss = match alive < self.alive {
+            true => Duration::ZERO,
+            false => self.since_loss.saturating_add(step),
+        };
+        self.alive = alive;
+        for failures in self.failures.values_mut() {
+            if failures.left.is_zero() {
+                failures.idle = failures.idle.saturating_add(step);
+            }
+            failures.left = failures.left.saturating_sub(step);
+        }
+        // What was not tried for so long is not needed any more, or is tried as if for the first time.
+        self.failures
+            .retain(|_, failures| failures.idle < settings.backoff_longest);
+        if let Some(current) = self.current.take() {
+            self.current = self.follow(settings, step, view, current);
+        }
+    }
+
+    fn follow(
+        &mut self,
+        settings: &Settings,
+        step: Duration,
+        view: &ClusterView,
+        mut current: Current,
+    ) -> Option<Current> {
+        current.age = current.age.saturating_add(step);
+        let late = current.age >= settings.appear_timeout;
+        let stalled = current.age >= settings.stall_timeout;
+        match progress(view, &current.action) {
+            Progress::Done => {
+                self.failures.remove(&current.action);
+                None
+            }
+            Progress::Running => {
+                current.seen = true;
+                current.age = Duration::ZERO;
+                Some(current)
+            }
+            Progress::Unseen if current.seen || late => {
+                self.fail(settings, &current.action);
+                None
+            }
+            // Whether it failed cannot be told, so in the end it is neither counted nor waited for.
+            Progress::Unknown if late && (!current.seen || stalled) => None,
+            Progress::Unseen | Progress::Unknown => Some(current),
+        }
+    }
+
+    /// This action was asked for, and Qdrant has not refused.
+    pub fn begin(&mut self, action: Action) {
+        self.current = Some(Current {
+            action,
+            age: Duration::ZERO,
+            seen: false,
+        });
+    }
+
+    /// This action was refused, or its end is not known: it rests, twice as long each time.
+    pub fn fail(&mut self, settings: &Settings, action: &Action) {
+        let failures = self.failures.entry(action.clone()).or_default();
+        let doublings = failures.count.min(16);
+        failures.count = failures.count.saturating_add(1);
+        failures.idle = Duration::ZERO;
+        failures.left = settings
+            .backoff_first
+            .saturating_mul(1 << doublings)
+            .min(settings.backoff_longest);
+    }
+
+    /// What was asked for and cannot be seen in the view yet. Until then nothing else is begun.
+    pub fn unseen(&self) -> Option<(&Action, Duration)> {
+        let current = self.current.as_ref().filter(|current| !current.seen)?;
+        Some((&current.action, current.age))
+    }
+
+    /// Our transfer that was under way when it was last seen, and cannot be seen in this round.
+    pub fn hidden(&self) -> Option<(&Action, Duration)> {
+        let current = self.current.as_ref()?;
+        let hidden = current.seen && !current.age.is_zero();
+        hidden.then_some((&current.action, current.age))
+    }
+
+    /// Why this action rests; `None` when it does not.
+    pub fn resting(&self, action: &Action) -> Option<Failures> {
+        let failures = self.failures.get(action)?;
+        (!failures.left.is_zero()).then_some(*failures)
+    }
+
+    /// How long ago a peer was last lost.
+    pub fn since_loss(&self) -> Duration {
+        self.since_loss
+    }
+}

@@ -1,0 +1,54 @@
+//! The numbers that the steward uses.
+
+use core::time::Duration;
+
+/// How patient the steward is, and what it calls even.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A peer that does not answer for so long is gone, when a second witness says so.
+    pub gone_timeout: Duration,
+    /// For so long after the end of its task a peer is kept for the sake of a last copy.
+    pub lost_copy_timeout: Duration,
+    /// For so long after a loss a missing copy waits for the replacement task, when the only other
+    /// place is a zone that has a copy already; and balancing waits.
+    pub replacement_wait: Duration,
+    /// A peer that neither answers nor is gone stops counting for a shard with one living copy
+    /// after so long.
+    pub patience: Duration,
+    /// A transfer in which nothing has moved for so long is stuck.
+    pub stall_timeout: Duration,
+    /// A copy on a living peer that has not become Active in so long is synchronised again. Qdrant
+    /// does that by itself within seconds, so this is for what it has given up.
+    pub resync_timeout: Duration,
+    /// What was asked of Qdrant must show within so long, else the request was lost.
+    pub appear_timeout: Duration,
+    /// The pause after the first failure of an action; it doubles with each further one.
+    pub backoff_first: Duration,
+    /// The longest pause after failures.
+    pub backoff_longest: Duration,
+    /// Two peers' sizes are out of balance when the larger is so many percent of the smaller …
+    pub balance_percent: u64,
+    /// … and they are this many bytes apart.
+    pub balance_bytes: u64,
+    /// Collections with a lower factor are raised to it; `None` leaves them as they are.
+    pub wanted_factor: Option<u32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            gone_timeout: Duration::from_secs(20),
+            lost_copy_timeout: Duration::from_secs(15 * 60),
+            replacement_wait: Duration::from_secs(3 * 60),
+            patience: Duration::from_secs(2 * 60),
+            stall_timeout: Duration::from_secs(10 * 60),
+            resync_timeout: Duration::from_secs(5 * 60),
+            appear_timeout: Duration::from_secs(60),
+            backoff_first: Duration::from_secs(10),
+            backoff_longest: Duration::from_secs(10 * 60),
+            balance_percent: 200,
+            balance_bytes: 1 << 30,
+            wanted_factor: None,
+        }
+    }
+}

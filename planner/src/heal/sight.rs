@@ -1,0 +1,213 @@
+//! From what each round saw of the peers to whether they live. Every member keeps this memory all
+//! the time, so that a new steward begins with counts that already run.
+//!
+//! Durations are sums of the time between our own rounds; a round after a gap resets them.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::heal::life::{Doubt, Life, Witness};
+use crate::heal::settings::Settings;
+use crate::ids::PeerId;
+use crate::observed::Observed;
+use crate::settings::DNS_ANSWERS;
+
+/// What one round saw of one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Its Qdrant, asked at its address. Only an answer that names this peer id is one.
+    pub qdrant: Answer,
+    /// Its PID 1. Only an answer that names this peer id is one: a task that joined anew under
+    /// another id is not this peer any more.
+    pub pid1: Answer,
+    /// The number of its task's last beat in the store; `Known(None)` when it has no record.
+    pub beat: Observed<Option<u64>>,
+    /// What this round's DNS answer says of its address.
+    pub dns: Observed<Listing>,
+    /// At its address another task, or another peer id of ours, has answered.
+    pub address_taken: Observed<bool>,
+    /// A member that says that this peer answers it.
+    pub heard_by: Option<PeerId>,
+}
+
+/// How a question to a peer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It answered.
+    Answers,
+    /// Nothing answered.
+    Silent,
+    /// We could not ask, or cannot read the answer; for people.
+    Unclear(String),
+}
+
+/// What a DNS answer says of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// It is there. No sign of life: the records of the dead stay for a while.
+    Listed,
+    /// It is not there.
+    Absent {
+        /// The answer was shorter than Cloud Map's limit, hence not cut off.
+        whole: bool,
+    },
+}
+
+/// The counts for every peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    peers: BTreeMap<PeerId, Counts>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Counts {
+    quiet: Duration,
+    silent: Duration,
+    gone: Duration,
+    beat: Option<u64>,
+    still: Duration,
+    absent: usize,
+    absent_whole: bool,
+    life: Life,
+}
+
+impl Counts {
+    /// Every count begins when a peer is first seen, so that a new process is patient from there.
+    fn new() -> Self {
+        Self {
+            quiet: Duration::ZERO,
+            silent: Duration::ZERO,
+            gone: Duration::ZERO,
+            beat: None,
+            still: Duration::ZERO,
+            absent: 0,
+            absent_whole: false,
+            life: Life::Alive,
+        }
+    }
+}
+
+impl Sight {
+    /// Takes in one round. `step` is the time since the last one, `None` when this task slept
+    /// between them: then every count begins again, for the silence was ours.
+    pub fn observe(
+        &mut self,
+        settings: &Settings,
+        step: Option<Duration>,
+        seen: &BTreeMap<PeerId, Sighting>,
+    ) {
+        self.peers.retain(|peer, _| seen.contains_key(peer));
+        for (peer, sighting) in seen {
+            let known = step.and_then(|step| Some((step, self.peers.get(peer)?)));
+            let mut counts = known.map_or_else(Counts::new, |(_, counts)| counts.clone());
+            let step = known.map_or(Duration::ZERO, |(step, _)| step);
+            counts.take_in(settings, step, sighting);
+            self.peers.insert(*peer, counts);
+        }
+    }
+
+    /// What is known of this peer's life; never asked for means unsure.
+    pub fn life(&self, peer: PeerId) -> Life {
+        self.peers.get(&peer).map_or(
+            Life::Unsure {
+                why: Doubt::TooSoon,
+                lasted: Duration::ZERO,
+            },
+            |counts| counts.life.clone(),
+        )
+    }
+}
+
+impl Counts {
+    fn take_in(&mut self, settings: &Settings, step: Duration, seen: &Sighting) {
+        match &seen.beat {
+            Observed::Known(beat) if *beat == self.beat => self.still += step,
+            Observed::Known(beat) => {
+                self.beat = *beat;
+                self.still = Duration::ZERO;
+            }
+            Observed::Unknown(_) => self.still = Duration::ZERO,
+        }
+        match &seen.dns {
+            Observed::Known(Listing::Absent { whole }) => {
+                self.absent = (self.absent + 1).min(DNS_ANSWERS);
+                self.absent_whole |= whole;
+            }
+            Observed::Known(Listing::Listed) => {
+                self.absent = 0;
+                self.absent_whole = false;
+            }
+            // No answer says nothing; and it is no witness in this round.
+            Observed::Unknown(_) => {}
+        }
+        self.life = self.judge(settings, step, seen);
+    }
+
+    fn judge(&mut self, settings: &Settings, step: Duration, seen: &Sighting) -> Life {
+        if seen.qdrant == Answer::Answers {
+            (self.quiet, self.silent, self.gone) = Default::default();
+            return Life::Alive;
+        }
+        self.quiet += step;
+        let lasted = self.quiet;
+        if seen.pid1 == Answer::Answers {
+            (self.silent, self.gone) = Default::default();
+            return Life::Hung { lasted };
+        }
+        match self.doubt(settings, step, seen) {
+            Err(why) => {
+                self.gone = Duration::ZERO;
+                Life::Unsure { why, lasted }
+            }
+            Ok(witnesses) => {
+                if matches!(self.life, Life::Gone { .. }) {
+                    self.gone += step;
+                }
+                let lasted = self.gone;
+                Life::Gone { witnesses, lasted }
+            }
+        }
+    }
+
+    /// The witnesses of its end, or what keeps us from believing in it.
+    fn doubt(
+        &mut self,
+        settings: &Settings,
+        step: Duration,
+        seen: &Sighting,
+    ) -> Result<BTreeSet<Witness>, Doubt> {
+        for answer in [&seen.qdrant, &seen.pid1] {
+            if let Answer::Unclear(why) = answer {
+                self.silent = Duration::ZERO;
+                return Err(Doubt::CouldNotAsk(why.clone()));
+            }
+        }
+        self.silent += step;
+        if let Some(peer) = seen.heard_by {
+            return Err(Doubt::HeardBy(peer));
+        }
+        if self.silent < settings.gone_timeout {
+            return Err(Doubt::TooSoon);
+        }
+        let beats = matches!(seen.beat, Observed::Known(Some(_)));
+        let taken = seen.address_taken == Observed::Known(true);
+        if beats && self.still < settings.gone_timeout {
+            return Err(Doubt::Beats);
+        }
+        let absent = matches!(seen.dns, Observed::Known(Listing::Absent { .. }))
+            && self.absent >= DNS_ANSWERS
+            && self.absent_whole;
+        let witnesses: BTreeSet<Witness> = [
+            (beats, Witness::BeatStopped),
+            (absent, Witness::NotInDns),
+            (taken, Witness::AddressTaken),
+        ]
+        .into_iter()
+        .filter_map(|(says, witness)| says.then_some(witness))
+        .collect();
+        match witnesses.is_empty() {
+            true => Err(Doubt::NoWitness),
+            false => Ok(witnesses),
+        }
+    }
+}

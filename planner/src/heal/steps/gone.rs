@@ -1,0 +1,99 @@
+//! Step 3: gone peers.
+
+use core::time::Duration;
+
+use crate::heal::action::{Action, Purpose};
+use crate::heal::guard::{Refusal, lost};
+use crate::heal::life::Life;
+use crate::heal::names::ShardRef;
+use crate::heal::round::Round;
+use crate::heal::view::Peer;
+use crate::heal::waiting::Waiting;
+use crate::ids::PeerId;
+
+pub(crate) fn clear_away(round: &mut Round<'_>) -> bool {
+    let view = round.view;
+    let gone = || {
+        let peers = view.peers.iter();
+        peers.filter(|(_, there)| matches!(there.life, Life::Gone { .. }))
+    };
+    // Voters first: each one that is gone weighs on the quorum.
+    let voters = gone().filter(|(_, there)| there.voter);
+    let learners = gone().filter(|(_, there)| !there.voter);
+    voters
+        .chain(learners)
+        .any(|(peer, there)| clear_one(round, *peer, there))
+}
+
+fn clear_one(round: &mut Round<'_>, peer: PeerId, there: &Peer) -> bool {
+    let held = round
+        .facts
+        .elsewhere
+        .get(&peer)
+        .cloned()
+        .unwrap_or_default();
+    let (last, spare): (Vec<ShardRef>, Vec<ShardRef>) =
+        held.into_iter().partition(|shard| is_last(round, shard));
+    for shard in &spare {
+        let action = Action::DropReplica {
+            shard: shard.clone(),
+            peer,
+        };
+        if round.offer(action, Purpose::HolderGone) {
+            return true;
+        }
+    }
+    match (spare.is_empty(), last.is_empty(), there.voter) {
+        (true, true, true) => round.offer(Action::RemovePeer { peer }, Purpose::PeerGone),
+        (true, true, false) => round.offer(Action::RemoveGhost { peer }, Purpose::PeerGone),
+        (_, false, _) => give_up(round, peer, last, spare.is_empty()),
+        // What could not be dropped has said why.
+        (false, true, _) => false,
+    }
+}
+
+/// Whether no peer that answers has an Active copy.
+fn is_last(round: &Round<'_>, shard: &ShardRef) -> bool {
+    let copies = round.view.shard(shard).map(|there| &there.copies);
+    let mut copies = copies.into_iter().flatten();
+    !copies.any(|(peer, copy)| copy.is_active() && round.view.alive(*peer))
+}
+
+/// Last copies protect their peer only while they can come back. Then their loss is recorded, and
+/// the peer is removed: else dead voters would pile up until the quorum is lost.
+fn give_up(round: &mut Round<'_>, peer: PeerId, last: Vec<ShardRef>, alone: bool) -> bool {
+    let mut longest = Duration::ZERO;
+    let mut refused = Vec::new();
+    for shard in &last {
+        match lost(round.settings, round.view, shard, peer) {
+            Ok(()) => {}
+            Err(Refusal::TooSoon { left }) => longest = longest.max(left),
+            Err(why) => refused.push(why),
+        }
+    }
+    if !longest.is_zero() {
+        round.wait(Waiting::LastCopies {
+            peer,
+            shards: last.clone(),
+            left: longest,
+        });
+    }
+    let lost = last.iter().filter(|shard| {
+        !round.view.losses.contains(*shard) && lost(round.settings, round.view, shard, peer).is_ok()
+    });
+    let shards = lost.cloned().collect::<std::collections::BTreeSet<_>>();
+    if !shards.is_empty() {
+        let action = Action::RecordLoss { peer, shards };
+        if round.offer(action, Purpose::LossIsFinal) {
+            return true;
+        }
+    }
+    let action = Action::RemoveLostPeer { peer };
+    match refused.pop() {
+        Some(why) => {
+            round.wait(Waiting::Refused { action, why });
+            false
+        }
+        None => longest.is_zero() && alone && round.offer(action, Purpose::LossIsFinal),
+    }
+}

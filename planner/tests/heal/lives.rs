@@ -1,0 +1,203 @@
+//! When a peer is gone, and when it only seems so.
+
+use std::time::Duration;
+
+use planner::heal::life::{Doubt, Life, Witness};
+use planner::heal::settings::Settings;
+use planner::heal::sight::{Answer, Listing, Sight, Sighting};
+use planner::ids::PeerId;
+use planner::observed::Observed;
+
+const PEER: PeerId = PeerId(7);
+const ROUND: Duration = Duration::from_secs(5);
+
+/// A dead task, as everybody sees it once DNS has noticed.
+fn dead() -> Sighting {
+    Sighting {
+        qdrant: Answer::Silent,
+        pid1: Answer::Silent,
+        beat: Observed::Known(Some(3)),
+        dns: Observed::Known(Listing::Absent { whole: true }),
+        address_taken: Observed::Known(false),
+        heard_by: None,
+    }
+}
+
+fn unknown<T>() -> Observed<T> {
+    Observed::Unknown("no answer".to_owned())
+}
+
+/// After `rounds` of the same sighting.
+fn after(rounds: u32, seen: &Sighting) -> (Sight, Life) {
+    let mut sight = Sight::default();
+    for _ in 0..=rounds {
+        sight.observe(
+            &Settings::default(),
+            Some(ROUND),
+            &[(PEER, seen.clone())].into(),
+        );
+    }
+    let life = sight.life(PEER);
+    (sight, life)
+}
+
+fn doubt(life: &Life) -> &Doubt {
+    match life {
+        Life::Unsure { why, .. } => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn gone_needs_the_time_out_and_a_witness() {
+    assert_eq!(doubt(&after(3, &dead()).1), &Doubt::TooSoon);
+    let (_, life) = after(4, &dead());
+    let witnesses = [Witness::BeatStopped, Witness::NotInDns].into();
+    let lasted = Duration::ZERO;
+    assert_eq!(life, Life::Gone { witnesses, lasted });
+    let (_, life) = after(10, &dead());
+    assert!(matches!(life, Life::Gone { lasted, .. } if lasted == ROUND * 6));
+}
+
+#[test]
+fn each_witness_is_enough_and_none_is_not() {
+    let none = Sighting {
+        beat: unknown(),
+        dns: unknown(),
+        address_taken: unknown(),
+        ..dead()
+    };
+    assert_eq!(doubt(&after(100, &none).1), &Doubt::NoWitness);
+    for (seen, witness) in [
+        (
+            Sighting {
+                beat: Observed::Known(Some(3)),
+                ..none.clone()
+            },
+            Witness::BeatStopped,
+        ),
+        (
+            Sighting {
+                dns: Observed::Known(Listing::Absent { whole: true }),
+                ..none.clone()
+            },
+            Witness::NotInDns,
+        ),
+        (
+            Sighting {
+                address_taken: Observed::Known(true),
+                ..none.clone()
+            },
+            Witness::AddressTaken,
+        ),
+    ] {
+        let (_, life) = after(10, &seen);
+        assert!(
+            matches!(&life, Life::Gone { witnesses, .. } if *witnesses == [witness].into()),
+            "{life:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_witness() {
+    let only = |dns, beat| Sighting {
+        dns: Observed::Known(dns),
+        beat,
+        ..dead()
+    };
+    // A cut answer may hide it; a listed address says nothing; no record is no stopped beat.
+    for seen in [
+        only(Listing::Absent { whole: false }, unknown()),
+        only(Listing::Listed, unknown()),
+        only(Listing::Listed, Observed::Known(None)),
+    ] {
+        assert_eq!(doubt(&after(100, &seen).1), &Doubt::NoWitness, "{seen:?}");
+    }
+}
+
+#[test]
+fn a_witness_speaks_in_this_round_or_not_at_all() {
+    let absent = Sighting {
+        beat: unknown(),
+        ..dead()
+    };
+    let (mut sight, life) = after(10, &absent);
+    assert!(matches!(life, Life::Gone { .. }));
+    let silent = Sighting {
+        dns: unknown(),
+        ..absent.clone()
+    };
+    let mut see = |seen: &Sighting| {
+        sight.observe(
+            &Settings::default(),
+            Some(ROUND),
+            &[(PEER, seen.clone())].into(),
+        );
+        sight.life(PEER)
+    };
+    assert_eq!(doubt(&see(&silent)), &Doubt::NoWitness);
+    // How long it has been proven begins anew: a last copy is at stake.
+    assert!(matches!(see(&absent), Life::Gone { lasted, .. } if lasted.is_zero()));
+}
+
+#[test]
+fn one_sign_of_life_outweighs_all_witnesses() {
+    let heard = Sighting {
+        heard_by: Some(PeerId(2)),
+        ..dead()
+    };
+    assert_eq!(doubt(&after(100, &heard).1), &Doubt::HeardBy(PeerId(2)));
+    let hung = Sighting {
+        pid1: Answer::Answers,
+        ..dead()
+    };
+    assert!(matches!(after(100, &hung).1, Life::Hung { .. }));
+    let unclear = Sighting {
+        pid1: Answer::Unclear("401".to_owned()),
+        ..dead()
+    };
+    let why = Doubt::CouldNotAsk("401".to_owned());
+    assert_eq!(doubt(&after(100, &unclear).1), &why);
+
+    let mut sight = Sight::default();
+    for beat in 0..100 {
+        let seen = Sighting {
+            beat: Observed::Known(Some(beat)),
+            ..dead()
+        };
+        sight.observe(&Settings::default(), Some(ROUND), &[(PEER, seen)].into());
+    }
+    assert_eq!(doubt(&sight.life(PEER)), &Doubt::Beats);
+}
+
+#[test]
+fn our_own_sleep_is_not_their_silence() {
+    let (mut sight, life) = after(100, &dead());
+    assert!(matches!(life, Life::Gone { .. }));
+    sight.observe(&Settings::default(), None, &[(PEER, dead())].into());
+    assert_eq!(doubt(&sight.life(PEER)), &Doubt::TooSoon);
+}
+
+#[test]
+fn one_answer_ends_the_silence() {
+    let (mut sight, _) = after(100, &dead());
+    let alive = Sighting {
+        qdrant: Answer::Answers,
+        ..dead()
+    };
+    let mut see = |seen: Sighting| {
+        sight.observe(&Settings::default(), Some(ROUND), &[(PEER, seen)].into());
+        sight.life(PEER)
+    };
+    assert_eq!(see(alive), Life::Alive);
+    assert_eq!(doubt(&see(dead())), &Doubt::TooSoon);
+}
+
+#[test]
+fn nobody_is_known_before_the_first_round() {
+    assert_eq!(doubt(&Sight::default().life(PEER)), &Doubt::TooSoon);
+    // A peer that was never seen gets the whole time-out from its first round on, so that a
+    // process that has just begun removes nobody.
+    assert_eq!(doubt(&after(0, &dead()).1), &Doubt::TooSoon);
+}
