@@ -174,6 +174,7 @@ async fn idle(plan: &Plan, tasks: usize) -> Result<Idle> {
     let world = World::build(plan, setup).await?;
     world.ecs.scale(tasks);
     world.rest(tasks).await.map_err(broken)?;
+    world.observer.stop();
     let pids: Vec<i32> = world
         .ecs
         .running()

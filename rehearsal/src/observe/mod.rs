@@ -26,7 +26,7 @@ use crate::verdict::Judge;
 pub struct Observer {
     latest: watch::Receiver<Arc<Sample>>,
     story: Arc<Mutex<Story>>,
-    _looks: AbortOnDropHandle<()>,
+    looks: AbortOnDropHandle<()>,
 }
 
 impl Observer {
@@ -64,8 +64,14 @@ impl Observer {
         Ok(Self {
             latest,
             story,
-            _looks: AbortOnDropHandle::new(looks),
+            looks: AbortOnDropHandle::new(looks),
         })
+    }
+
+    /// Ends the looks, for measurements that they would disturb: twenty a second cost more than a
+    /// task at rest does by itself.
+    pub fn stop(&self) {
+        self.looks.abort();
     }
 
     /// A receiver of samples.
