@@ -152,6 +152,7 @@ mod tests {
             lost_log_lines: 0,
             plan: serde_json::Value::Null,
             hears: Default::default(),
+            whole: false,
             child: serde_json::Value::Null,
             decision: serde_json::Value::Null,
         };

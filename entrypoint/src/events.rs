@@ -29,7 +29,7 @@ events! {
     JOINED = "peer.joined": "Qdrant on this task votes in the cluster.";
     DISCARDED = "disk.discarded": "Qdrant's files on this disk were removed: they were never served, or held no collection.";
     FREED_LATE = "disk.freed_late": "A freeing of the disk that was interrupted earlier was finished.";
-    SET_ASIDE = "disk.set_aside": "Qdrant's files on this disk were renamed aside because a newer generation took over.";
+    SET_ASIDE = "disk.set_aside": "Qdrant's files on this disk were renamed aside because a newer generation took over, or the cluster is whole without this peer.";
     READY = "ready": "The load balancer may send traffic to this task.";
     QDRANT_STARTED = "qdrant.started": "Qdrant was started.";
     QDRANT_EXITED = "qdrant.exited": "Qdrant has ended by itself; how, and when it is started again.";
