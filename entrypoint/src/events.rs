@@ -41,6 +41,8 @@ events! {
     PEER_GONE = "peer.gone": "The steward has proof that a peer is gone: its silence and a second witness.";
     PEER_BACK = "peer.back": "A peer that was gone answers again before it was removed.";
     PEER_REMOVED = "peer.removed": "A gone peer was taken out of Raft.";
+    PAUSED = "steward.paused": "An operator has asked for no changes, until when and why.";
+    RESUMED = "steward.resumed": "An operator has ended the pause.";
     HEAL_PLAN = "heal.plan": "The steward's plan has changed: what is next, and why everything else waits.";
     HEAL_ACTION = "heal.action": "The steward has asked Qdrant for a change.";
     HEAL_REFUSED = "heal.refused": "A second look, just before a change, spoke against it.";

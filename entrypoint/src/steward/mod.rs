@@ -8,6 +8,7 @@
 mod clocks;
 mod hands;
 mod page;
+pub mod pause;
 pub mod survey;
 pub mod watch;
 
