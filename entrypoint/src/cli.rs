@@ -38,6 +38,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print what the steward of this cluster would do next, and why everything else waits.
+    Plan {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Check the configuration, print what is in effect, and exit.
     CheckConfig {
         /// Print the reference of all variables instead.
@@ -118,6 +124,7 @@ fn command(runtime: &tokio::runtime::Runtime, command: Command) -> u8 {
         },
         Command::Health => runtime.block_on(query::health(&config)),
         Command::Status { json } => runtime.block_on(query::status(&config, json)),
+        Command::Plan { json } => runtime.block_on(query::plan(&config, json)),
         Command::CheckConfig { .. } => {
             print!("{}", render_check(&config));
             0

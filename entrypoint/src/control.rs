@@ -1,4 +1,4 @@
-//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`. Reads the board, changes
+//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/plan`, `/v1/hello`. Reads the board, changes
 //! nothing.
 
 use std::net::SocketAddr;
@@ -50,6 +50,7 @@ fn router(board: watch::Receiver<Board>, keys: Vec<Secret>, patience: Duration) 
     let private = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/hello", get(hello))
+        .route("/v1/plan", get(plan))
         .layer(middleware::from_fn_with_state(shared.clone(), authorize));
     Router::new()
         .route("/livez", get(livez))
@@ -107,6 +108,10 @@ async fn status(State(shared): State<Shared>) -> Response {
     Json(&shared.board.borrow().status).into_response()
 }
 
+async fn plan(State(shared): State<Shared>) -> Response {
+    Json(&shared.board.borrow().status.plan).into_response()
+}
+
 async fn hello(State(shared): State<Shared>) -> Response {
     Json(shared.board.borrow().hello()).into_response()
 }
@@ -145,6 +150,8 @@ mod tests {
             verified: false,
             alarms: Vec::new(),
             lost_log_lines: 0,
+            plan: serde_json::Value::Null,
+            hears: Default::default(),
             child: serde_json::Value::Null,
             decision: serde_json::Value::Null,
         };

@@ -38,6 +38,13 @@ events! {
     JOIN_FAILED = "join.failed": "Qdrant could not join and is tried again; the disk is kept.";
     STORE_LOST = "store.lost": "The store cannot be read or written.";
     STORE_BACK = "store.back": "The store answers again.";
+    PEER_GONE = "peer.gone": "The steward has proof that a peer is gone: its silence and a second witness.";
+    PEER_BACK = "peer.back": "A peer that was gone answers again before it was removed.";
+    PEER_REMOVED = "peer.removed": "A gone peer was taken out of Raft.";
+    HEAL_PLAN = "heal.plan": "The steward's plan has changed: what is next, and why everything else waits.";
+    HEAL_ACTION = "heal.action": "The steward has asked Qdrant for a change.";
+    HEAL_REFUSED = "heal.refused": "A second look, just before a change, spoke against it.";
+    HEAL_FAILED = "heal.failed": "Qdrant refused a change of the steward, or did not answer; it is tried again after a pause.";
     STOPPING = "stopping": "A signal asked the task to stop.";
     STOPPED = "stopped": "The task ends, with this exit code.";
 }

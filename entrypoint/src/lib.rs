@@ -21,5 +21,6 @@ pub mod record;
 pub mod round;
 pub mod serve;
 pub mod status;
+pub mod steward;
 pub mod store;
 pub mod wakefulness;

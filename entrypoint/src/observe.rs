@@ -203,7 +203,7 @@ fn addresses_in(store: &Store) -> BTreeSet<IpAddr> {
 }
 
 /// The address in `http://10.0.0.1:6335/`.
-fn host_of(uri: &str) -> Option<IpAddr> {
+pub(crate) fn host_of(uri: &str) -> Option<IpAddr> {
     let rest = uri.split_once("://")?.1;
     let authority = rest.split('/').next()?;
     authority.parse::<SocketAddr>().map(|at| at.ip()).ok()

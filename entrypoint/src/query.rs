@@ -65,6 +65,60 @@ pub async fn status(config: &Config, json: bool) -> u8 {
     }
 }
 
+/// `entrypoint plan`: the steward's plan, as lines or as the body of `/v1/plan`. Exit code 0, or 1
+/// when it cannot be had.
+pub async fn plan(config: &Config, json: bool) -> u8 {
+    let asked = async {
+        let answer = get(config, "/v1/plan").await?;
+        let answer = answer.error_for_status().context("read the plan")?;
+        answer
+            .json::<serde_json::Value>()
+            .await
+            .context("read the plan")
+    };
+    match asked.await {
+        Ok(plan) => {
+            print!(
+                "{}",
+                if json {
+                    format!("{plan}\n")
+                } else {
+                    lines(&plan)
+                }
+            );
+            0
+        }
+        Err(error) => {
+            eprintln!("entrypoint: {error:#}");
+            1
+        }
+    }
+}
+
+/// One line for each leaf: its path and its value.
+fn lines(value: &serde_json::Value) -> String {
+    fn walk(path: &str, value: &serde_json::Value, text: &mut String) {
+        let below = |name: &str| match path {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        };
+        match value {
+            serde_json::Value::Object(fields) => fields
+                .iter()
+                .for_each(|(name, value)| walk(&below(name), value, text)),
+            serde_json::Value::Array(all) => {
+                all.iter().for_each(|value| walk(path, value, text));
+            }
+            serde_json::Value::Null => {}
+            serde_json::Value::String(said) => text.push_str(&format!("{path:<28} {said}\n")),
+            other => text.push_str(&format!("{path:<28} {other}\n")),
+        }
+    }
+    let mut text = String::new();
+    walk("", value, &mut text);
+    text
+}
+
 async fn fetch(config: &Config) -> anyhow::Result<(String, Status)> {
     let answer = get(config, "/v1/status").await?;
     let answer = answer.error_for_status().context("read the status")?;

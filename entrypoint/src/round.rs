@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use planner::decision::{Action, Decision};
+use planner::decision::{Action, Decision, Phase};
 use planner::ids::{GenerationId, PeerId};
 use planner::memory::{Memory, Passed};
 use planner::observed::Observed;
@@ -13,6 +13,7 @@ use planner::settings::Settings;
 use planner::view::{Child as ChildView, Disk as DiskView, Observation};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::act::Hands;
 use crate::child::StopBudget;
@@ -25,6 +26,7 @@ use crate::observe::{Senses, Wanted};
 use crate::qdrant::Qdrant;
 use crate::record;
 use crate::status::{Board, Peer, Status};
+use crate::steward::{self, Look, Post, Steward, Watch};
 use crate::wakefulness::Wakefulness;
 
 /// A task between its rounds.
@@ -49,6 +51,9 @@ pub struct Task {
     stirred: Instant,
     stop_budget: StopBudget,
     journal: record::Journal,
+    watch: Watch,
+    posts: watch::Sender<Option<Post>>,
+    _steward: AbortOnDropHandle<()>,
 }
 
 impl Task {
@@ -90,6 +95,8 @@ impl Task {
             verified: false,
             alarms: Vec::new(),
             lost_log_lines: 0,
+            plan: serde_json::Value::Null,
+            hears: Default::default(),
             child: qdrant.describe(),
             decision: serde_json::Value::Null,
         };
@@ -97,6 +104,14 @@ impl Task {
             status,
             turned: Instant::now(),
         });
+        let healing = heal_settings(&config);
+        let steward = Steward::new(
+            qdrant.client().clone(),
+            healing.clone(),
+            config.heal,
+            board.clone(),
+        );
+        let (posts, posted) = watch::channel(None);
         let task = Self {
             config,
             identity,
@@ -116,6 +131,9 @@ impl Task {
             stirred: Instant::now(),
             stop_budget,
             journal: record::Journal::default(),
+            watch: Watch::new(healing),
+            posts,
+            _steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
         };
         (task, reader)
     }
@@ -191,9 +209,10 @@ impl Task {
         }
         self.beat(&disk).await;
         let stamp = disk.stamp.clone();
+        let wanted_settled = self.settled();
         let wanted = Wanted {
             stage: stamp.as_ref().map(|stamp| (stamp.stage, &stamp.generation)),
-            settled: self.settled(),
+            settled: wanted_settled,
             probe_commit: self.probe_commit,
         };
         let seen = self
@@ -210,6 +229,7 @@ impl Task {
         self.state = decision.state;
         self.generation.clone_from(&decision.generation);
         self.probe_commit = decision.probe_commit;
+        self.look_after_peers(&seen, &decision, passed, !wanted_settled);
         // Said before it is done, so that nobody takes us for empty while we act.
         let record = record::decision(&seen, &decision);
         self.publish(&seen, &decision, &record);
@@ -218,6 +238,41 @@ impl Task {
         }
         self.renew(&seen, decision.renew_lease).await;
         Ok(self.act(&decision.action, &seen).await)
+    }
+
+    /// Counts on who lives, in every member; hands over to the steward where Qdrant leads.
+    fn look_after_peers(
+        &mut self,
+        seen: &Observation,
+        decision: &Decision,
+        passed: Passed,
+        beats: bool,
+    ) {
+        let (ChildView::Running(Observed::Known(qdrant)), Some(listed), Some(generation)) =
+            (&seen.child, self.qdrant.last(), &decision.generation)
+        else {
+            self.posts.send_replace(None);
+            return;
+        };
+        let peers = self.watch.look(Look {
+            step: (passed.time <= self.settings.gap).then_some(passed.time),
+            generation,
+            listed,
+            seen,
+            beats,
+        });
+        let well = decision.phase == Phase::Member
+            && decision.state == State::Member
+            && self.memory.verified
+            && qdrant.leads
+            && qdrant.commits != Some(false)
+            && matches!(&qdrant.proof, Observed::Known(Some(proof)) if proof.generation == *generation);
+        let ourselves = steward::watch::ourselves(self.identity.zone.as_deref(), self.qdrant.uri());
+        self.posts.send_replace(well.then_some(Post {
+            ourselves,
+            peers,
+            wanted_tasks: usize::try_from(self.config.cluster_size).unwrap_or(usize::MAX),
+        }));
     }
 
     async fn act(&mut self, action: &Action, seen: &Observation) -> bool {
@@ -274,6 +329,7 @@ impl Task {
     fn publish(&mut self, seen: &Observation, decision: &Decision, record: &serde_json::Value) {
         let info = self.qdrant.last();
         let child = self.qdrant.describe();
+        let hears = self.watch.hears();
         let troubles: Vec<_> = self.journal.store_troubles().collect();
         self.board.send_modify(|board| {
             board.turned = Instant::now();
@@ -321,6 +377,7 @@ impl Task {
                 Err(why) => why.to_string(),
             };
             status.alarms = decision.alarms.iter().map(ToString::to_string).collect();
+            status.hears = hears;
             status.alarms.extend(troubles);
             status.lost_log_lines = crate::log::lost_lines();
             status.child = child;
@@ -367,6 +424,16 @@ impl Task {
                 code
             }
         }
+    }
+}
+
+/// The healing planner's numbers from ours; what nobody needs to set stays at its default.
+fn heal_settings(config: &Config) -> planner::heal::settings::Settings {
+    planner::heal::settings::Settings {
+        gone_timeout: config.gone_timeout,
+        lost_copy_timeout: config.lost_copy_timeout,
+        replacement_wait: config.replacement_wait,
+        ..Default::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the task says of itself on `/v1/status`, `/v1/hello`, `/readyz` and `/livez`: written by
 //! the round, read by the control port.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,12 @@ pub struct Status {
     pub lost_log_lines: usize,
     /// Our Qdrant process.
     pub child: serde_json::Value,
+    /// The steward's plan, while this task's Qdrant leads.
+    #[serde(default)]
+    pub plan: serde_json::Value,
+    /// The peers that answered this task in its last look.
+    #[serde(default)]
+    pub hears: BTreeSet<PeerId>,
     /// The last decision record.
     pub decision: serde_json::Value,
 }
@@ -112,6 +119,10 @@ impl Board {
             leads: status.state == State::Member && status.role.as_deref() == Some("Leader"),
             verified: status.verified,
             peers,
+            peer_id: status.peer_id,
+            serves: status.is_voter.is_some(),
+            zone: status.zone.clone(),
+            hears: status.hears.clone(),
         }
     }
 }

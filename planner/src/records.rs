@@ -180,6 +180,18 @@ pub struct Hello {
     /// The peers that its Qdrant lists; empty unless a member.
     #[serde(default)]
     pub peers: BTreeSet<PeerId>,
+    /// The peer on its disk.
+    #[serde(default)]
+    pub peer_id: Option<PeerId>,
+    /// Its Qdrant answered it in its last look.
+    #[serde(default)]
+    pub serves: bool,
+    /// Its Availability Zone.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// The peers that answered it in its last look.
+    #[serde(default)]
+    pub hears: BTreeSet<PeerId>,
 }
 
 /// How far the Qdrant on this disk has come in its generation.

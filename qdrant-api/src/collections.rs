@@ -24,6 +24,10 @@ pub struct CollectionCluster {
     /// Transfers under way.
     #[serde(rename = "shard_transfers")]
     pub transfers: Vec<ShardTransfer>,
+    /// Changes of the number of shards that are under way; Qdrant leaves the list out when it does
+    /// not offer them.
+    #[serde(default, rename = "resharding_operations")]
+    pub reshardings: Option<Vec<Value>>,
 }
 
 /// A replica on the node that answers.
@@ -190,6 +194,21 @@ pub enum Distance {
 }
 
 impl CollectionCluster {
+    /// Whether the number of its shards is being changed.
+    pub fn is_resharding(&self) -> bool {
+        self.reshardings.iter().flatten().next().is_some()
+            || self
+                .transfers
+                .iter()
+                .any(|transfer| transfer.to_shard_id.is_some())
+            || self.replicas().any(|replica| {
+                matches!(
+                    replica.state,
+                    ReplicaState::Resharding | ReplicaState::ReshardingScaleDown
+                )
+            })
+    }
+
     /// All replicas of all shards, those of the answering node first.
     pub fn replicas(&self) -> impl Iterator<Item = Replica<'_>> {
         let local = self.local_shards.iter().map(|shard| Replica {

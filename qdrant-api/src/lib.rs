@@ -18,6 +18,7 @@ mod lenient;
 mod metadata;
 mod points;
 mod request;
+mod shards;
 mod url;
 
 #[cfg(test)]
@@ -35,4 +36,5 @@ pub use points::{
     Page, Payload, Point, PointId, ReadConsistency, Record, UpdateResult, UpdateStatus,
     WriteOrdering,
 };
+pub use shards::Route;
 pub use url::{BaseUrl, InvalidBaseUrl};

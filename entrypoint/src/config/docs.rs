@@ -28,6 +28,7 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::Process, "Programs and ports"),
     (Group::Identity, "Identity"),
     (Group::Timing, "Timing"),
+    (Group::Healing, "Healing"),
     (Group::Stopping, "Stopping and restarting"),
     (Group::Logs, "Logs"),
     (Group::Ecs, "Given by ECS"),

@@ -28,7 +28,9 @@ pub use self::{
     env::{Env, ProcessEnv},
     error::{ConfigError, Printable},
     qdrant::QdrantSettings,
-    types::{AdoptStore, DnsName, DnsType, LogFormat, LogLevel, Name, Secret, StoreUrl, Word},
+    types::{
+        AdoptStore, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret, StoreUrl, Word,
+    },
 };
 
 /// The whole configuration of one task. What each field means stands in `docs/configuration.md` under
@@ -83,6 +85,14 @@ pub struct Config {
     pub loss_timeout: Duration,
     /// Limit of one question to a Qdrant or another task.
     pub probe_timeout: Duration,
+    /// Whether the steward acts.
+    pub heal: Heal,
+    /// Silence after which a peer is gone, when a second witness says so.
+    pub gone_timeout: Duration,
+    /// How long a gone peer is kept for the sake of a last copy.
+    pub lost_copy_timeout: Duration,
+    /// How long a missing copy waits for the replacement task.
+    pub replacement_wait: Duration,
     /// Time from SIGTERM to the kill by ECS.
     pub stop_timeout: Duration,
     /// Qdrant is killed this long before that.
@@ -169,6 +179,10 @@ impl Config {
             claim_timeout: r.read(&vars::CLAIM_TIMEOUT),
             loss_timeout: r.read(&vars::LOSS_TIMEOUT),
             probe_timeout: r.read(&vars::PROBE_TIMEOUT),
+            heal: r.read(&vars::HEAL),
+            gone_timeout: r.read(&vars::GONE_TIMEOUT),
+            lost_copy_timeout: r.read(&vars::LOST_COPY_TIMEOUT),
+            replacement_wait: r.read(&vars::REPLACEMENT_WAIT),
             stop_timeout: r.read(&vars::STOP_TIMEOUT),
             stop_margin: r.read(&vars::STOP_MARGIN),
             stop_linger: r.read_or(&vars::STOP_LINGER, linger),

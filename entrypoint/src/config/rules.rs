@@ -92,6 +92,8 @@ pub(super) static RULES: &[Rule] = &[
                 (&vars::CLAIM_TIMEOUT, config.claim_timeout),
                 (&vars::LOSS_TIMEOUT, config.loss_timeout),
                 (&vars::PROBE_TIMEOUT, config.probe_timeout),
+                (&vars::GONE_TIMEOUT, config.gone_timeout),
+                (&vars::LOST_COPY_TIMEOUT, config.lost_copy_timeout),
                 (&vars::STOP_TIMEOUT, config.stop_timeout),
                 (&vars::RESTART_MIN, config.restart_min),
                 (&vars::RESTART_MAX, config.restart_max),
@@ -138,6 +140,34 @@ pub(super) static RULES: &[Rule] = &[
                         format!("lengthen it, or shorten {}", vars::BEAT.name),
                     );
                 }
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_GONE_TIMEOUT` is longer than three times `ENTRYPOINT_BEAT`, and \
+               `ENTRYPOINT_LOST_COPY_TIMEOUT` at least as long.",
+        uses: &[
+            vars::BEAT.name,
+            vars::GONE_TIMEOUT.name,
+            vars::LOST_COPY_TIMEOUT.name,
+        ],
+        check: |config, findings| {
+            let three = config.beat.saturating_mul(3);
+            if config.gone_timeout <= three {
+                findings.reject(
+                    &vars::GONE_TIMEOUT,
+                    config,
+                    format!("not longer than three beats ({})", show(three)),
+                    format!("lengthen it, or shorten {}", vars::BEAT.name),
+                );
+            }
+            if config.lost_copy_timeout < config.gone_timeout {
+                findings.reject(
+                    &vars::LOST_COPY_TIMEOUT,
+                    config,
+                    format!("shorter than {}", vars::GONE_TIMEOUT.name),
+                    "lengthen it: what it ends cannot be undone",
+                );
             }
         },
     },

@@ -148,6 +148,15 @@ pub enum AdoptStore {
     Fresh,
 }
 
+/// What the steward does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heal {
+    /// It plans and acts.
+    Act,
+    /// It plans and says what it would do.
+    DryRun,
+}
+
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {

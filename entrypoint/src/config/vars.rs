@@ -9,7 +9,9 @@ use std::{
 
 use super::{
     parse::Value,
-    types::{AdoptStore, DnsName, DnsType, LogFormat, LogLevel, Name, Secret, StoreUrl, Word},
+    types::{
+        AdoptStore, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret, StoreUrl, Word,
+    },
 };
 
 /// What begins the name of every variable of ours.
@@ -27,6 +29,7 @@ pub(super) enum Group {
     Process,
     Identity,
     Timing,
+    Healing,
     Stopping,
     Logs,
     Ecs,
@@ -204,6 +207,19 @@ variables! {
         "How long every member must have been silent before the whole cluster counts as lost.");
     PROBE_TIMEOUT: Duration = var("ENTRYPOINT_PROBE_TIMEOUT", Group::Timing, || ms(1_000),
         "How long one question to a Qdrant or to another task may take.");
+
+    HEAL: Heal = var("ENTRYPOINT_HEAL", Group::Healing, || Heal::Act,
+        "What the task beside Raft's leader does for the cluster: bring copies back, take dead peers \
+         out, keep zones apart. With dry-run it says what it would do and changes nothing.");
+    GONE_TIMEOUT: Duration = var("ENTRYPOINT_GONE_TIMEOUT", Group::Healing, || ms(20_000),
+        "How long a peer must have been silent before it counts as gone. A second witness must say \
+         so too: its beat in the store, DNS, or another task at its address.");
+    LOST_COPY_TIMEOUT: Duration = var("ENTRYPOINT_LOST_COPY_TIMEOUT", Group::Healing, || ms(900_000),
+        "How long a gone peer with the last copy of a shard is kept for. Then the loss is recorded \
+         and the peer removed.");
+    REPLACEMENT_WAIT: Duration = var("ENTRYPOINT_REPLACEMENT_WAIT", Group::Healing, || ms(180_000),
+        "How long a missing copy waits for the replacement task before it goes into a zone that has \
+         one already.");
 
     STOP_TIMEOUT: Duration = var("ENTRYPOINT_STOP_TIMEOUT", Group::Stopping, || ms(30_000),
         "The time from SIGTERM until ECS kills the task: the same value as stopTimeout in the task \

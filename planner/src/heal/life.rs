@@ -34,6 +34,13 @@ pub enum Life {
     },
 }
 
+impl Life {
+    /// Proven, not supposed.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone { .. })
+    }
+}
+
 /// A second witness of a peer's end, read in this round. The silence itself is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Witness {

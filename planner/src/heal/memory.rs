@@ -128,6 +128,11 @@ impl Memory {
         hidden.then_some((&current.action, current.age))
     }
 
+    /// Something that was asked for has not come to its end.
+    pub fn is_busy(&self) -> bool {
+        self.current.is_some()
+    }
+
     /// Why this action rests; `None` when it does not.
     pub fn resting(&self, action: &Action) -> Option<Failures> {
         let failures = self.failures.get(action)?;

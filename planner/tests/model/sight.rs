@@ -105,6 +105,10 @@ impl World {
                 Some(group) if is_member => self.groups[group].voters.keys().copied().collect(),
                 _ => BTreeSet::new(),
             },
+            peer_id: task.disk.peer_id,
+            serves: task.up,
+            zone: None,
+            hears: BTreeSet::new(),
         };
         Probe::Task {
             hello: Box::new(hello),

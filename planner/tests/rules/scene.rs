@@ -104,6 +104,10 @@ pub fn hello(n: u8, state: State, generation: Option<GenerationId>) -> Hello {
         leads: false,
         verified: state == State::Member,
         peers: BTreeSet::new(),
+        peer_id: None,
+        serves: false,
+        zone: None,
+        hears: BTreeSet::new(),
     }
 }
 

@@ -1,0 +1,91 @@
+//! Carries out one action of a plan, through our own Qdrant. Whether it may be done was asked just
+//! now; Qdrant's own refusals are errors.
+
+use std::collections::BTreeSet;
+
+use planner::heal::action::Action;
+use planner::heal::names::{ShardId, ShardRef};
+use planner::heal::view::ClusterView;
+use planner::ids::PeerId;
+use qdrant_api::{Client, Route};
+
+use super::survey::{LOSSES_KEY, Loss};
+
+/// How long Qdrant waits until a change is applied here.
+const APPLY_SECS: u64 = 10;
+
+/// Why an action was not carried out, as far as that is known.
+#[derive(Debug, thiserror::Error)]
+pub enum HandError {
+    /// Qdrant refused, or did not answer in time: then it may still come.
+    #[error(transparent)]
+    Qdrant(#[from] Box<qdrant_api::Error>),
+    /// A record could not be written as JSON.
+    #[error("write a record as JSON")]
+    Encode(#[from] serde_json::Error),
+}
+
+/// Asks Qdrant for this change; `view` is what the permission was given upon.
+pub async fn carry_out(
+    client: &Client,
+    action: &Action,
+    view: &ClusterView,
+) -> Result<(), HandError> {
+    let done = match action {
+        Action::AbortTransfer { shard, from, to } => {
+            let route = route(shard.shard, *from, *to);
+            client
+                .abort_transfer(&shard.collection.0, route, APPLY_SECS)
+                .await
+        }
+        Action::DropReplica { shard, peer } => {
+            client
+                .drop_replica(&shard.collection.0, shard.shard.0, peer.0, APPLY_SECS)
+                .await
+        }
+        Action::RecordLoss { shards, .. } => {
+            // A shard that lives again, as after a restore, is lost no more.
+            let still = view.losses.iter().filter(|shard| !lives(view, shard));
+            let all: BTreeSet<Loss> = still.chain(shards).map(Loss::of).collect();
+            let value = serde_json::to_value(all)?;
+            client.put_metadata_key(LOSSES_KEY, &value, true).await
+        }
+        Action::RemovePeer { peer } | Action::RemoveGhost { peer } | Action::Release { peer } => {
+            client.remove_peer(peer.0, false, APPLY_SECS).await
+        }
+        // Each copy on it is lost for good and on record; Qdrant has no other way.
+        Action::RemoveLostPeer { peer } => client.remove_peer(peer.0, true, APPLY_SECS).await,
+        Action::Replicate { shard, from, to } => {
+            let route = route(shard.shard, *from, *to);
+            client
+                .replicate_shard(&shard.collection.0, route, APPLY_SECS)
+                .await
+        }
+        Action::MoveReplica { shard, from, to } => {
+            let route = route(shard.shard, *from, *to);
+            client
+                .move_shard(&shard.collection.0, route, APPLY_SECS)
+                .await
+        }
+        Action::RaiseFactor { collection, factor } => {
+            client
+                .set_replication_factor(&collection.0, *factor, APPLY_SECS)
+                .await
+        }
+    };
+    Ok(done.map_err(Box::new)?)
+}
+
+fn lives(view: &ClusterView, shard: &ShardRef) -> bool {
+    let copies = view.shard(shard).map(|there| &there.copies);
+    let mut copies = copies.into_iter().flatten();
+    copies.any(|(peer, copy)| copy.is_active() && view.alive(*peer))
+}
+
+fn route(shard: ShardId, from: PeerId, to: PeerId) -> Route {
+    Route {
+        shard_id: shard.0,
+        from: from.0,
+        to: to.0,
+    }
+}

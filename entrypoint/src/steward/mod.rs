@@ -1,0 +1,239 @@
+//! The steward: beside the Raft leader, one change at a time, it brings copies back, takes dead
+//! peers out and keeps copies of a shard in different zones. What to do is decided by
+//! `planner::heal`; here it is looked, asked for, and said.
+//!
+//! It runs beside the rounds, so that no transfer and no slow consensus holds up a fence. A stale
+//! leader does no harm: every change goes through Qdrant's consensus, after a probe write.
+
+mod clocks;
+mod hands;
+mod page;
+pub mod survey;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use planner::heal::life::Life;
+use planner::heal::memory::Memory;
+use planner::heal::settings::Settings;
+use planner::heal::view::{ClusterView, Peer};
+use planner::heal::{self, Plan, Planned, guard};
+use planner::ids::PeerId;
+use planner::observed::Observed;
+use planner::records::{FORMAT, PROBE_KEY};
+use qdrant_api::Client;
+use tokio::sync::watch as channel;
+
+use self::clocks::Clocks;
+use crate::config::Heal;
+use crate::events;
+use crate::log::chain;
+use crate::status::Board;
+
+pub use self::watch::{Look, Watch};
+
+/// The pause between two rounds while something is under way.
+const BUSY: Duration = Duration::from_millis(200);
+/// Longer than an election; a probe that takes longer says nothing of now.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a member's round hands over when its Qdrant leads and all is well with it.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// Ourselves.
+    pub ourselves: Peer,
+    /// The other peers.
+    pub peers: BTreeMap<PeerId, Peer>,
+    /// How many tasks the service is meant to have.
+    pub wanted_tasks: usize,
+}
+
+/// The steward of one task; idle while another task's Qdrant leads.
+pub struct Steward {
+    client: Client,
+    settings: Settings,
+    mode: Heal,
+    board: channel::Sender<Board>,
+    memory: Memory,
+    clocks: Clocks,
+    last: Option<Instant>,
+    gone: Vec<PeerId>,
+    said: String,
+}
+
+impl Steward {
+    /// A steward that has seen nothing yet. `client` asks our own Qdrant.
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        mode: Heal,
+        board: channel::Sender<Board>,
+    ) -> Self {
+        Self {
+            client,
+            settings,
+            mode,
+            board,
+            memory: Memory::default(),
+            clocks: Clocks::default(),
+            last: None,
+            gone: Vec::new(),
+            said: String::new(),
+        }
+    }
+
+    /// Works through what the rounds post until they end.
+    pub async fn run(mut self, mut posts: channel::Receiver<Option<Post>>) {
+        loop {
+            let post = posts.borrow_and_update().clone();
+            let busy = match &post {
+                Some(post) => self.round(post, &posts).await,
+                None => {
+                    self.rest();
+                    false
+                }
+            };
+            let changed = match busy {
+                // A new post does not hurry it, but an end does.
+                true => tokio::time::timeout(BUSY, ended(&mut posts)).await,
+                false => Ok(posts.changed().await.is_err()),
+            };
+            if changed == Ok(true) {
+                return;
+            }
+        }
+    }
+
+    /// Somebody else is the steward: nothing of what we remember holds when our turn comes.
+    fn rest(&mut self) {
+        if self.last.take().is_some() {
+            self.memory = Memory::default();
+            self.clocks = Clocks::default();
+            self.gone.clear();
+            self.said.clear();
+            self.show(page::idle());
+        }
+    }
+
+    /// One round; gives whether something is under way.
+    async fn round(&mut self, post: &Post, posts: &channel::Receiver<Option<Post>>) -> bool {
+        let now = Instant::now();
+        let step = self.last.map_or(Duration::ZERO, |last| now - last);
+        self.last = Some(now);
+        self.clocks.begin(step);
+        let mut view = match survey::survey(&self.client, post, &mut self.clocks).await {
+            Ok(view) => view,
+            Err(error) => {
+                self.show(page::blind(&chain(&error)));
+                return false;
+            }
+        };
+        self.tell_of_peers(&view);
+        self.memory.observe(&self.settings, step, &view);
+        let mut plan = heal::plan(&self.settings, &self.memory, &view);
+        if plan.withheld.is_some() && self.mode == Heal::Act {
+            // Only a write proves that consensus works, and only now is it worth one.
+            view.commits = self.probe().await;
+            plan = heal::plan(&self.settings, &self.memory, &view);
+        }
+        self.say(&plan);
+        let Some(planned) = plan.actions.first() else {
+            return self.memory.is_busy();
+        };
+        self.act(planned, posts).await;
+        true
+    }
+
+    async fn probe(&self) -> Observed<bool> {
+        let value = serde_json::json!({ "format": FORMAT });
+        let client = self.client.with_timeout(PROBE_TIMEOUT);
+        match client.put_metadata_key(PROBE_KEY, &value, true).await {
+            Ok(()) => Observed::Known(true),
+            Err(error) => Observed::Unknown(chain(&error)),
+        }
+    }
+
+    /// Looks once more, asks the precondition, and does it.
+    async fn act(&mut self, planned: &Planned, posts: &channel::Receiver<Option<Post>>) {
+        let action = &planned.action;
+        let Some(post) = posts.borrow().clone() else {
+            return;
+        };
+        self.clocks.begin(Duration::ZERO);
+        let fresh = survey::survey(&self.client, &post, &mut self.clocks).await;
+        let mut view = match fresh {
+            Ok(view) => view,
+            Err(error) => {
+                tracing::info!(event = events::HEAL_REFUSED, "{action}: {}", chain(&error));
+                return;
+            }
+        };
+        // The probe of this round stands; it was answered a moment ago.
+        view.commits = Observed::Known(true);
+        if let Err(why) = guard::may(&self.settings, &view, action) {
+            tracing::info!(event = events::HEAL_REFUSED, "{action}: {why}");
+            return;
+        }
+        match hands::carry_out(&self.client, action, &view).await {
+            Ok(()) => {
+                tracing::info!(event = events::HEAL_ACTION, "{planned}");
+                self.memory.begin(action.clone());
+            }
+            Err(error) => {
+                tracing::warn!(event = events::HEAL_FAILED, "{action}: {}", chain(&error));
+                self.memory.fail(&self.settings, action);
+            }
+        }
+    }
+
+    fn tell_of_peers(&mut self, view: &ClusterView) {
+        let gone = view.peers.iter().filter(|(_, peer)| peer.life.is_gone());
+        for (peer, there) in gone {
+            if !self.gone.contains(peer) {
+                tracing::warn!(
+                    event = events::PEER_GONE,
+                    peer = peer.0,
+                    uri = there.uri,
+                    "{}",
+                    there.life
+                );
+                self.gone.push(*peer);
+            }
+        }
+        self.gone.retain(|peer| {
+            let back = matches!(view.life(*peer), Some(Life::Alive));
+            if back {
+                tracing::info!(event = events::PEER_BACK, peer = peer.0, "it answers again");
+            }
+            if !view.peers.contains_key(peer) {
+                tracing::info!(
+                    event = events::PEER_REMOVED,
+                    peer = peer.0,
+                    "it is out of Raft"
+                );
+            }
+            !back && view.peers.contains_key(peer)
+        });
+    }
+
+    fn say(&mut self, plan: &Plan) {
+        let page = page::of(plan, self.mode);
+        let said = page::gist(plan);
+        if said != self.said {
+            tracing::info!(event = events::HEAL_PLAN, plan = page.to_string(), "{said}");
+            self.said = said;
+        }
+        self.show(page);
+    }
+
+    fn show(&self, page: serde_json::Value) {
+        self.board.send_modify(|board| board.status.plan = page);
+    }
+}
+
+/// Waits until the rounds have ended; says so.
+async fn ended(posts: &mut channel::Receiver<Option<Post>>) -> bool {
+    while posts.changed().await.is_ok() {}
+    true
+}
