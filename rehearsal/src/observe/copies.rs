@@ -141,8 +141,12 @@ async fn collections(
 ) -> Option<BTreeMap<String, Collection>> {
     let list = ask::qdrant(client, host, "/collections", key).await?;
     let names = list.get("collections")?.as_array()?.iter();
-    let names: Vec<&str> = names.filter_map(|each| each.get("name")?.as_str()).collect();
-    let paths = names.iter().map(|name| format!("/collections/{name}/cluster"));
+    let names: Vec<&str> = names
+        .filter_map(|each| each.get("name")?.as_str())
+        .collect();
+    let paths = names
+        .iter()
+        .map(|name| format!("/collections/{name}/cluster"));
     let answers = join_all(paths.map(async |path| ask::qdrant(client, host, &path, key).await));
     let mut found = BTreeMap::new();
     for (name, answer) in names.iter().zip(answers.await) {
@@ -158,7 +162,11 @@ fn collection(result: &Value) -> Option<Collection> {
     let me = result.get("peer_id")?.as_u64()?;
     for (list, own) in [("local_shards", true), ("remote_shards", false)] {
         for row in result.get(list)?.as_array()? {
-            let peer = if own { me } else { row.get("peer_id")?.as_u64()? };
+            let peer = if own {
+                me
+            } else {
+                row.get("peer_id")?.as_u64()?
+            };
             let copy = Copy {
                 state: row.get("state")?.as_str()?.to_owned(),
                 points: row.get("points_count").and_then(Value::as_u64),
@@ -206,7 +214,12 @@ mod tests {
 
     #[test]
     fn an_answer_with_a_part_missing_is_no_answer() {
-        for part in ["peer_id", "local_shards", "remote_shards", "shard_transfers"] {
+        for part in [
+            "peer_id",
+            "local_shards",
+            "remote_shards",
+            "shard_transfers",
+        ] {
             let mut answer = json!({
                 "peer_id": 7, "local_shards": [], "remote_shards": [], "shard_transfers": [],
             });

@@ -159,12 +159,16 @@ fn over_tasks(
     loads: &BTreeMap<u64, usize>,
 ) -> Result<(), String> {
     for (zone, peers) in zones {
-        let here = peers.iter().map(|peer| loads.get(peer).copied().unwrap_or(0));
+        let here = peers
+            .iter()
+            .map(|peer| loads.get(peer).copied().unwrap_or(0));
         let (few, many) = (here.clone().min(), here.max());
         if let (Some(few), Some(many)) = (few, many)
             && few + 2 <= many
         {
-            return Err(format!("in zone {zone} one task has {many} copies, one {few}"));
+            return Err(format!(
+                "in zone {zone} one task has {many} copies, one {few}"
+            ));
         }
     }
     Ok(())

@@ -126,10 +126,16 @@ fn two_copies_in_one_zone_are_a_crowd_where_another_zone_has_room() {
     let why = spread(&crowded, &wanted(2, 3)).unwrap_err();
     assert!(why.contains("2 copies in zone a, 0 in c"), "{why}");
     // Two zones, three copies: two and one is as even as can be, three and none is not.
-    assert_eq!(spread(&look("aaabbb", &[(0, &[1, 2, 4])]), &wanted(1, 3)), Ok(()));
+    assert_eq!(
+        spread(&look("aaabbb", &[(0, &[1, 2, 4])]), &wanted(1, 3)),
+        Ok(())
+    );
     assert!(spread(&look("aaabbb", &[(0, &[1, 2, 3])]), &wanted(1, 3)).is_err());
     // A zone whose only task has a copy already can take no more.
-    assert_eq!(spread(&look("aaab", &[(0, &[1, 2, 3, 4])]), &wanted(1, 4)), Ok(()));
+    assert_eq!(
+        spread(&look("aaab", &[(0, &[1, 2, 3, 4])]), &wanted(1, 4)),
+        Ok(())
+    );
 }
 
 #[test]
