@@ -48,6 +48,8 @@ pub struct Setup {
     pub generations: usize,
     /// Whether the store must be able to be slow, hang or refuse.
     pub breakable_store: bool,
+    /// Whether healing is what it is about: copies are watched, and the steward's times are short.
+    pub heals: bool,
     /// Environment of every task beside the usual.
     pub env: Vec<(&'static str, String)>,
 }
@@ -61,6 +63,7 @@ impl Setup {
             allowed: Allowed::default(),
             generations: 1,
             breakable_store: false,
+            heals: false,
             env: Vec::new(),
         }
     }

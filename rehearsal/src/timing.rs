@@ -23,6 +23,15 @@ pub const ENTRYPOINT: &[(&str, &str)] = &[
     ("ENTRYPOINT_RESTART_MAX", "1s"),
 ];
 
+/// What the entrypoints of healing scenarios are told besides. As with the defaults, a peer is gone
+/// after many beats, a last copy is waited for much longer, and a replacement task has time to
+/// start and to join.
+pub const HEAL: &[(&str, &str)] = &[
+    ("ENTRYPOINT_GONE_TIMEOUT", "3s"),
+    ("ENTRYPOINT_LOST_COPY_TIMEOUT", "30s"),
+    ("ENTRYPOINT_REPLACEMENT_WAIT", "10s"),
+];
+
 /// The defaults of `docs/configuration.md` for those that decide what a task costs at rest.
 pub const PRODUCTION: &[(&str, &str)] = &[
     ("ENTRYPOINT_ROUND", "100ms"),
@@ -56,3 +65,10 @@ pub const STILL: Duration = Duration::from_millis(500);
 pub const WATCH: Duration = Duration::from_secs(6);
 /// After a process died: how long its own child may still be seen.
 pub const ORPHAN: Duration = Duration::from_secs(2);
+/// `ENTRYPOINT_GONE_TIMEOUT` above.
+pub const GONE: Duration = Duration::from_secs(3);
+/// How long a cluster may take to be healed after the last fault: proof of death, the replacement,
+/// and a transfer for each copy, each of which waits ten seconds for a dead address (facts: T9).
+pub const HEALED: Duration = Duration::from_secs(90);
+/// Between two looks at the copies of all shards.
+pub const LOOK_AT_COPIES: Duration = Duration::from_millis(100);

@@ -85,6 +85,17 @@ pub async fn raft(client: &reqwest::Client, host: &str, api_key: &str) -> Option
     })
 }
 
+/// The `result` of a GET at the Qdrant at `host`; `None` when it does not answer with 200.
+pub async fn qdrant(
+    client: &reqwest::Client,
+    host: &str,
+    path: &str,
+    api_key: &str,
+) -> Option<Value> {
+    let answer = get::<Value>(client, format!("http://{host}:{REST}{path}"), api_key).await?;
+    answer.get("result").cloned()
+}
+
 /// Whether Qdrant's own `/readyz` says 200.
 pub async fn qdrant_ready(client: &reqwest::Client, host: &str) -> bool {
     let answer = client

@@ -2,9 +2,11 @@
 //! Owns: the loop of looks, milestones and spans. Must not: change anything, or judge.
 
 pub mod ask;
+pub mod copies;
 pub mod logs;
 pub mod sample;
 pub mod story;
+pub mod watcher;
 
 use std::sync::{Arc, Mutex};
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::observe::story::Story;
 use crate::world::World;
+use crate::world::heal::HealFigures;
 
 /// Figures of one case; times in seconds.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -23,6 +24,9 @@ pub struct Figures {
     pub exits: BTreeMap<usize, String>,
     /// Generations with a formed record.
     pub formed: Vec<u64>,
+    /// What healing took, in cases about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healing: Option<HealFigures>,
     /// How long the case took.
     pub took_s: f64,
     /// How many samples were judged.
@@ -73,6 +77,7 @@ pub fn figures(world: &World, story: &Story) -> Figures {
         replacements: launched.iter().filter_map(replacement).collect(),
         exits: exits.collect(),
         formed: world.efs.all_formed(),
+        healing: world.healing.figures(),
         took_s: story.end,
         samples: story.looks,
         launched_s: launched,

@@ -4,22 +4,33 @@
 mod address_reuse;
 mod all_restart;
 mod cold_start;
+mod collections_uneven;
+mod dead_during_transfer;
 mod dns_empty;
 mod dns_lag;
 mod dns_stale;
 mod first_light;
 mod founder_dies;
 mod founder_sleeps;
+mod healing;
 mod key_rotated;
+mod kill_any;
+mod kill_first;
+mod kill_leader;
+mod kill_two;
 mod one;
 mod replace_two;
+mod scale_6_9;
+mod slow_peer;
 mod stagger;
+mod steward_dies_mid_plan;
 mod stop_all;
 mod store_emptied;
 mod store_hangs;
 mod store_of_another_service;
 mod store_read_only;
 mod store_slow;
+mod zone_loss;
 
 use crate::scenario::Scenario;
 
@@ -85,6 +96,16 @@ pub const ALL: &[&Scenario] = &[
     &all_restart::SCENARIO,
     &stop_all::SCENARIO,
     &one::SCENARIO,
+    &kill_first::SCENARIO,
+    &kill_leader::SCENARIO,
+    &kill_any::SCENARIO,
+    &kill_two::SCENARIO,
+    &zone_loss::SCENARIO,
+    &steward_dies_mid_plan::SCENARIO,
+    &dead_during_transfer::SCENARIO,
+    &slow_peer::SCENARIO,
+    &scale_6_9::SCENARIO,
+    &collections_uneven::SCENARIO,
 ];
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Everything a scenario can touch: the scheduler, names, the store, the clock of a wait.
 //! Owns: putting a world together, waiting on conditions. Must not: contain a scenario.
 
+pub mod heal;
 pub mod load;
+pub mod points;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -46,6 +48,8 @@ pub struct Plan {
     pub quiet: bool,
     /// Keep the folders with disks and logs.
     pub keep: bool,
+    /// How many tasks `kill-any` kills.
+    pub times: usize,
 }
 
 /// One world.
@@ -68,6 +72,10 @@ pub struct World {
     pub network: Arc<Network>,
     /// Whether the stand-in is under the entrypoints.
     pub standin: bool,
+    /// How many tasks `kill-any` kills.
+    pub times: usize,
+    /// What healing scenarios have beside all that.
+    pub healing: heal::Healing,
     client: reqwest::Client,
     _server: Server,
     // Last, so that disks vanish after everything that writes to them.
@@ -138,6 +146,13 @@ impl World {
         ] {
             env.insert(name.into(), value);
         }
+        if setup.heals {
+            env.extend(
+                timing::HEAL
+                    .iter()
+                    .map(|(name, value)| ((*name).into(), (*value).into())),
+            );
+        }
         env.extend(
             setup
                 .env
@@ -159,6 +174,8 @@ impl World {
         let ecs = Ecs::start(definition, network.clone(), names, timeline.clone()).await?;
         let ecs = Arc::new(ecs);
         let observer = Observer::start(ecs.clone(), timeline.clone(), judge.clone())?;
+        let watched = (ecs.clone(), timeline.clone(), judge.clone());
+        let healing = heal::Healing::start(setup.heals.then_some(watched), plan.seed)?;
         let client = ask::client().context("build a client")?;
         let _server = server;
         Ok(Self {
@@ -171,6 +188,8 @@ impl World {
             observer,
             network,
             standin: plan.qdrant.standin,
+            times: plan.times,
+            healing,
             client,
             _server,
             folder,
@@ -203,6 +222,7 @@ impl World {
     /// # Errors
     /// When its Qdrant still lives after a moment.
     pub async fn kill(&self, task: &Arc<Task>, why: &str) -> Result<(), Failure> {
+        self.healing.harm(task);
         self.fault(&[task], format!("kill -9: {why}"));
         let below = task.below();
         task.kill();

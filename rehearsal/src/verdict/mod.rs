@@ -1,6 +1,11 @@
 //! The invariants, checked on every sample and at rest.
 //! Owns: what counts as broken. Must not: ask, wait or print anything but violations.
 
+pub mod copies;
+pub mod healed;
+#[cfg(test)]
+mod healed_tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 

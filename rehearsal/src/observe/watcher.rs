@@ -1,0 +1,138 @@
+//! Watches the copies of every shard all the time, in scenarios that are about healing.
+//! Owns: the loop of looks at copies. Must not: change anything, or decide what is broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::ask;
+use super::copies::{self, Look};
+use crate::ecs::Ecs;
+use crate::lock;
+use crate::timeline::{Kind, Timeline};
+use crate::timing;
+use crate::verdict::Judge;
+use crate::verdict::copies::Watch;
+
+/// What a scenario has done to tasks, and what that did.
+#[derive(Debug, Default)]
+pub struct Harm {
+    /// Tasks that were killed, or paused and are not healed yet.
+    pub tasks: BTreeSet<usize>,
+    /// Copies on living tasks that Qdrant itself took out of service, over all views.
+    pub deactivated: usize,
+}
+
+/// The watcher of one run.
+pub struct Watcher {
+    latest: watch::Receiver<Arc<Look>>,
+    harm: Arc<Mutex<Harm>>,
+    _looks: AbortOnDropHandle<()>,
+}
+
+impl Watcher {
+    /// Starts looking; what must never happen goes to `judge`.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn start(ecs: Arc<Ecs>, timeline: Arc<Timeline>, judge: Arc<Judge>) -> Result<Self> {
+        let client = ask::client().context("build the watcher's client")?;
+        let (publish, latest) = watch::channel(Arc::new(Look::default()));
+        let harm = Arc::new(Mutex::new(Harm::default()));
+        let shared = harm.clone();
+        let looks = tokio::spawn(async move {
+            let (mut watch, mut told) = (Watch::default(), Told::default());
+            let mut tick = tokio::time::interval(timing::LOOK_AT_COPIES);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                let look = copies::look(&client, timeline.now(), &ecs.tasks()).await;
+                // Harm is noted before it is done, so what it does is never seen first.
+                let harmed = lock(&shared).tasks.clone();
+                for failure in watch.look(&look, &harmed) {
+                    judge.fail(failure, &[], &timeline);
+                }
+                lock(&shared).deactivated = watch.deactivated;
+                told.tell(&look, &timeline);
+                if publish.send(Arc::new(look)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self {
+            latest,
+            harm,
+            _looks: AbortOnDropHandle::new(looks),
+        })
+    }
+
+    /// A receiver of looks.
+    pub fn looks(&self) -> watch::Receiver<Arc<Look>> {
+        self.latest.clone()
+    }
+
+    /// The newest look.
+    pub fn latest(&self) -> Arc<Look> {
+        self.latest.borrow().clone()
+    }
+
+    /// Notes that a task is about to be harmed.
+    pub fn harm(&self, task: usize) {
+        lock(&self.harm).tasks.insert(task);
+    }
+
+    /// What was harmed is healed: from now on the copies of these tasks count again.
+    pub fn healed(&self) {
+        lock(&self.harm).tasks.clear();
+    }
+
+    /// Copies on living tasks that Qdrant took out of service, over all views.
+    pub fn deactivated(&self) -> usize {
+        lock(&self.harm).deactivated
+    }
+}
+
+/// What the timeline was told about copies.
+#[derive(Debug, Default)]
+struct Told {
+    lines: BTreeMap<String, String>,
+}
+
+impl Told {
+    /// Tells what has changed, shard by shard, in the words of the newest view.
+    fn tell(&mut self, look: &Look, timeline: &Timeline) {
+        let Some(collections) = look.newest().and_then(|view| view.collections.as_ref()) else {
+            return;
+        };
+        let name = |peer: &u64| match look.task_of(*peer) {
+            Some(task) => format!("t{task}"),
+            None => "dead".to_owned(),
+        };
+        let mut lines = BTreeMap::new();
+        for (collection, there) in collections {
+            for (shard, copies) in &there.shards {
+                let mut words: Vec<String> = copies
+                    .iter()
+                    .map(|(peer, copy)| match copy.active() {
+                        true => name(peer),
+                        false => format!("{} {}", name(peer), copy.state),
+                    })
+                    .collect();
+                words.sort();
+                for t in there.transfers.iter().filter(|t| t.shard == *shard) {
+                    words.push(format!("{} → {}", name(&t.from), name(&t.to)));
+                }
+                lines.insert(format!("{collection}/{shard}"), words.join(", "));
+            }
+        }
+        for (shard, line) in &lines {
+            if self.lines.get(shard) != Some(line) {
+                timeline.push(Kind::Cluster, &[], format!("{shard}: {line}"));
+            }
+        }
+        self.lines = lines;
+    }
+}

@@ -1,0 +1,82 @@
+//! What every scenario about healing begins and ends with.
+//! Owns: the usual collection, load and audit. Must not: contain a scenario.
+
+use super::prelude::*;
+pub(super) use crate::verdict::healed::Wanted;
+pub(super) use crate::world::points::Points;
+
+/// The usual collection.
+pub(super) const COLLECTION: &str = "points";
+/// Two shards in three copies: on six tasks in three zones, one copy for each task.
+pub(super) const USUAL: Wanted = Wanted {
+    shards: 2,
+    copies: 3,
+};
+/// Points before the first fault.
+const FIRST: usize = 500;
+/// Writes between two faults, so that each one meets a cluster at work.
+const BETWEEN: u64 = 30;
+
+/// The usual world of such a scenario.
+pub(super) fn setup(setup: &mut Setup) {
+    setup.at_least = 4;
+    setup.heals = true;
+    // A death is what these scenarios are about.
+    setup.allowed.events = vec!["peer.gone"];
+}
+
+/// Forms a cluster with the usual collection, its copies in their zones, and starts the load.
+pub(super) async fn begin(world: &World) -> Result<Points, Failure> {
+    begin_with(world, USUAL).await
+}
+
+/// The same with another collection.
+pub(super) async fn begin_with(world: &World, wanted: Wanted) -> Result<Points, Failure> {
+    form(world).await?;
+    let since = world.timeline.now();
+    world.create(&world.leader()?, COLLECTION, wanted).await?;
+    let points = Points::start(world, COLLECTION, FIRST).await?;
+    let fault = "the collection was created";
+    world.healed(fault, since, world.size()).await?;
+    points.more(world, BETWEEN).await?;
+    Ok(points)
+}
+
+/// Kills one task and waits until that is healed.
+pub(super) async fn kill_and_heal(
+    world: &World,
+    points: &Points,
+    task: &Arc<Task>,
+    why: &str,
+) -> Result<(), Failure> {
+    let since = world.timeline.now();
+    world.kill(task, why).await?;
+    world.healed(why, since, world.size()).await?;
+    points.more(world, BETWEEN).await
+}
+
+/// Kills several at once and waits until that is healed.
+pub(super) async fn kill_all_and_heal(
+    world: &World,
+    tasks: &[Arc<Task>],
+    why: &str,
+) -> Result<(), Failure> {
+    let since = world.timeline.now();
+    world.kill_all(tasks, why).await?;
+    world.healed(why, since, world.size()).await
+}
+
+/// The running tasks that neither lead nor are one of these.
+pub(super) fn followers(world: &World, but: &[&Arc<Task>]) -> Result<Vec<Arc<Task>>, Failure> {
+    let leader = world.leader()?.number;
+    let mut tasks = world.ecs.running();
+    tasks.retain(|task| {
+        task.number != leader && but.iter().all(|other| other.number != task.number)
+    });
+    Ok(tasks)
+}
+
+/// The end of every such scenario: nothing that was acknowledged is lost.
+pub(super) async fn end(world: &World, points: Points) -> Result<(), Failure> {
+    points.audit(world).await.map(drop)
+}

@@ -1,0 +1,29 @@
+//! Proves that a whole zone can be lost: every task of one zone dies at once, no shard loses more
+//! than one copy, and the replacements get them back.
+
+use super::healing::{begin, end, kill_all_and_heal, setup};
+use super::prelude::*;
+
+/// See the head of this file.
+pub const SCENARIO: Scenario = Scenario {
+    name: "zone-loss",
+    about: "every task of one zone dies at once under load",
+    cases: &[Case {
+        name: "",
+        setup: |wider| {
+            setup(wider);
+            // With fewer, one of three zones may be half of the voters.
+            wider.at_least = 5;
+        },
+        run: |world| Box::pin(run(world)),
+    }],
+};
+
+async fn run(world: &World) -> Result<(), Failure> {
+    let points = begin(world).await?;
+    let zone = world.any(&world.ecs.running())?.zone.clone();
+    let mut tasks = world.ecs.running();
+    tasks.retain(|task| task.zone == zone);
+    kill_all_and_heal(world, &tasks, "a zone was lost").await?;
+    end(world, points).await
+}

@@ -1,0 +1,241 @@
+//! What our actions must never do to copies, judged on every look.
+//! Owns: what was seen last and what a scenario harmed. Must not: ask, or judge rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Failure;
+use crate::observe::copies::{Collection, Holder, Look, Transfer};
+
+/// The task that says so, the collection, the shard.
+type Place = (usize, String, u32);
+
+/// Judges one look after the other.
+///
+/// Every task's own view is followed by itself: it moves along the log and never back, while the
+/// views of two tasks at one moment may be apart.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// The peer of each task that ever answered.
+    peers: BTreeMap<usize, u64>,
+    /// Peers whose task is harmed now.
+    harmed: BTreeSet<u64>,
+    /// Active copies by place.
+    active: BTreeMap<Place, BTreeSet<u64>>,
+    /// Listed copies by place, whatever their state.
+    listed: BTreeMap<Place, BTreeSet<u64>>,
+    /// Moves on their way, as last seen.
+    moves: BTreeMap<Place, BTreeSet<Transfer>>,
+    /// Transfers that we began, by task, as last seen.
+    ours: BTreeMap<usize, BTreeSet<(String, Transfer)>>,
+    /// Copies on living tasks that Qdrant itself took out of service because a write failed there.
+    pub deactivated: usize,
+}
+
+impl Watch {
+    /// Judges a look; `harmed` are the tasks that the scenario has killed or paused, until that
+    /// is healed.
+    pub fn look(&mut self, look: &Look, harmed: &BTreeSet<usize>) -> Vec<Failure> {
+        let answered = look.holders.iter();
+        let answered = answered.filter_map(|holder| Some((holder.task, holder.peer()?)));
+        self.peers.extend(answered);
+        let peers = harmed.iter().filter_map(|task| self.peers.get(task));
+        self.harmed = peers.copied().collect();
+        let mut failures = Vec::new();
+        for holder in look.live() {
+            let Some(collections) = &holder.collections else {
+                continue;
+            };
+            failures.extend(self.one_at_a_time(holder, collections));
+            for (name, collection) in collections {
+                failures.extend(self.never_fewer(holder.task, name, collection));
+            }
+        }
+        failures
+    }
+
+    /// An Active copy on an unharmed task stays, unless it was moved. One that turns Dead missed a
+    /// write: that is Qdrant's doing and counted. One that is overwritten or vanishes is ours.
+    fn never_fewer(&mut self, task: usize, name: &str, now: &Collection) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        for (shard, copies) in &now.shards {
+            let place = (task, name.to_owned(), *shard);
+            let active: BTreeSet<u64> = copies
+                .iter()
+                .filter_map(|(peer, copy)| copy.active().then_some(*peer))
+                .collect();
+            let before = self.active.insert(place.clone(), active.clone());
+            let moves = self.moves.get(&place).cloned().unwrap_or_default();
+            for peer in before.iter().flatten() {
+                if active.contains(peer) || self.harmed.contains(peer) {
+                    continue;
+                }
+                let state = copies.get(peer).map(|copy| copy.state.as_str());
+                if state == Some("Dead") {
+                    self.deactivated += 1;
+                    continue;
+                }
+                let moved = |t: &Transfer| t.from == *peer && active.contains(&t.to);
+                // A move may be over between two looks: then another copy has come.
+                let came = |peer: &u64| before.as_ref().is_some_and(|b| !b.contains(peer));
+                if state.is_none() && (moves.iter().any(moved) || active.iter().any(came)) {
+                    continue;
+                }
+                let became = state.unwrap_or("dropped");
+                let detail = format!(
+                    "the copy of {name}/{shard} on peer {peer} was Active and is {became}, \
+                     Active were {before:?} and are {active:?}, as t{task} says"
+                );
+                failures.push(Failure::new("no action of ours takes a copy", detail));
+            }
+            let mine = now.transfers.iter().filter(|t| t.shard == *shard);
+            let now_moving = mine.filter(|t| !t.keeps).cloned().collect();
+            self.moves.insert(place, now_moving);
+        }
+        failures
+    }
+
+    /// At most one transfer that we began. Qdrant's own recoveries go to copies that were listed
+    /// before. Two at once count when two looks in a row show both: the collections are asked one
+    /// after the other.
+    fn one_at_a_time(
+        &mut self,
+        holder: &Holder,
+        collections: &BTreeMap<String, Collection>,
+    ) -> Option<Failure> {
+        let before = self.ours.get(&holder.task).cloned().unwrap_or_default();
+        let mut ours = BTreeSet::new();
+        for (name, collection) in collections {
+            for transfer in &collection.transfers {
+                let key = (name.clone(), transfer.clone());
+                let place = (holder.task, name.clone(), transfer.shard);
+                let listed = self.listed.get(&place);
+                let fresh = listed.is_some_and(|listed| !listed.contains(&transfer.to));
+                if fresh || before.contains(&key) {
+                    ours.insert(key);
+                }
+            }
+            for (shard, copies) in &collection.shards {
+                let place = (holder.task, name.clone(), *shard);
+                self.listed.insert(place, copies.keys().copied().collect());
+            }
+        }
+        let both: Vec<_> = ours.intersection(&before).collect();
+        let failure = (both.len() > 1).then(|| {
+            let name = |(name, t): &&(String, Transfer)| {
+                format!("{name}/{} from {} to {}", t.shard, t.from, t.to)
+            };
+            let names: Vec<String> = both.iter().map(name).collect();
+            let detail = format!("t{} sees {}", holder.task, names.join(" and "));
+            Failure::new("one transfer at a time", detail)
+        });
+        self.ours.insert(holder.task, ours);
+        failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::copies::Copy;
+    use crate::observe::sample::Raft;
+
+    /// One task's view of shard 0 of `c`: peers with their states, and transfers.
+    fn look(copies: &[(u64, &str)], transfers: &[(u64, u64, bool)]) -> Look {
+        let copy = |state: &str| Copy {
+            state: state.into(),
+            points: None,
+        };
+        let transfer = |(from, to, keeps): &(u64, u64, bool)| Transfer {
+            shard: 0,
+            from: *from,
+            to: *to,
+            keeps: *keeps,
+        };
+        let copies = copies.iter().map(|(peer, state)| (*peer, copy(state)));
+        let collection = Collection {
+            shards: [(0, copies.collect())].into(),
+            transfers: transfers.iter().map(transfer).collect(),
+        };
+        let holder = |task: usize| Holder {
+            task,
+            raft: Some(Raft {
+                peer_id: task as u64,
+                ..Raft::default()
+            }),
+            collections: (task == 1).then(|| [("c".to_owned(), collection.clone())].into()),
+            ..Holder::default()
+        };
+        Look {
+            at: 0.0,
+            holders: (1..=3).map(holder).collect(),
+        }
+    }
+
+    fn judge(looks: &[Look], harmed: &[usize]) -> Vec<String> {
+        let (mut watch, harmed) = (Watch::default(), harmed.iter().copied().collect());
+        let failures = looks.iter().flat_map(|look| watch.look(look, &harmed));
+        failures.map(|failure| failure.invariant).collect()
+    }
+
+    const A: &str = "Active";
+    const TAKEN: &str = "no action of ours takes a copy";
+
+    #[test]
+    fn a_dropped_copy_of_a_living_task_is_found_out() {
+        let before = look(&[(1, A), (2, A), (3, A)], &[]);
+        let after = look(&[(1, A), (2, A)], &[]);
+        assert_eq!(judge(&[before.clone(), after.clone()], &[]), [TAKEN]);
+        assert_eq!(judge(&[before.clone(), after], &[3]), [""; 0]);
+        let overwritten = look(&[(1, A), (2, A), (3, "Recovery")], &[(1, 3, true)]);
+        assert_eq!(judge(&[before, overwritten], &[]), [TAKEN]);
+    }
+
+    #[test]
+    fn a_copy_that_missed_a_write_is_counted_and_no_failure() {
+        let mut watch = Watch::default();
+        for state in [A, "Dead", "Recovery", A] {
+            let look = look(&[(1, A), (2, state)], &[]);
+            assert_eq!(watch.look(&look, &BTreeSet::new()), []);
+        }
+        assert_eq!(watch.deactivated, 1);
+    }
+
+    #[test]
+    fn a_moved_copy_is_none_the_fewer() {
+        let before = look(&[(1, A), (2, A)], &[]);
+        let moving = look(&[(1, A), (2, A), (3, "Recovery")], &[(2, 3, false)]);
+        let after = look(&[(1, A), (3, A)], &[]);
+        let slow = [before.clone(), moving.clone(), after.clone()];
+        assert_eq!(judge(&slow, &[]), [""; 0]);
+        assert_eq!(judge(&[before, after], &[]), [""; 0]);
+        // The source went before the target was whole.
+        let early = look(&[(1, A), (3, "Recovery")], &[]);
+        assert_eq!(judge(&[moving, early], &[]), [TAKEN]);
+    }
+
+    #[test]
+    fn two_transfers_of_ours_at_once_are_one_too_many() {
+        let before = look(&[(1, A)], &[]);
+        let copies = [(1, A), (2, "Recovery"), (3, "Recovery")];
+        let both = look(&copies, &[(1, 2, true), (1, 3, true)]);
+        let all = [before.clone(), both.clone(), both.clone()];
+        assert_eq!(judge(&all, &[]), ["one transfer at a time"]);
+        // Seen once only, one may have begun when the other was over.
+        assert_eq!(judge(&[before, both.clone()], &[]), [""; 0]);
+        // Qdrant's own recoveries are not ours.
+        let dead = look(&[(1, A), (2, "Dead"), (3, "Dead")], &[]);
+        assert_eq!(judge(&[dead, both.clone(), both], &[]), [""; 0]);
+    }
+
+    #[test]
+    fn harm_is_forgiven_when_it_is_healed() {
+        let whole = look(&[(1, A), (2, A), (3, A)], &[]);
+        let mut watch = Watch::default();
+        let fewer = look(&[(1, A), (2, A)], &[]);
+        for (harmed, failures) in [(vec![3], 0), (vec![], 1)] {
+            let harmed = harmed.into_iter().collect();
+            assert_eq!(watch.look(&whole, &harmed), []);
+            assert_eq!(watch.look(&fewer, &harmed).len(), failures);
+        }
+    }
+}

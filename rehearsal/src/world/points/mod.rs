@@ -1,0 +1,171 @@
+//! Points that are written all the time and must be there in the end: through every task that is
+//! ready, at a bounded rate, whatever dies meanwhile.
+//! Owns: writers, a reader, and the audit at the end. Must not: judge anything but points.
+
+pub mod ledger;
+pub mod rest;
+mod workers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::ledger::Write;
+use self::workers::Shared;
+use super::World;
+use crate::lock;
+use crate::timing;
+use crate::verdict::{Failure, healed};
+
+/// Writes in one second, of all writers together.
+const RATE: u32 = 60;
+/// Writers; each has one write under way.
+const WRITERS: usize = 4;
+/// Points of one write while a collection is filled.
+const BATCH: usize = 100;
+/// How long the last writes may take, and the copies to become equal.
+const SETTLE: Duration = Duration::from_secs(40);
+
+/// What writers and reader have seen.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Tally {
+    /// Acknowledged writes.
+    pub acknowledged: u64,
+    /// Writes that failed and were repeated.
+    pub repeated: u64,
+    /// The longest time without any acknowledged write, in seconds.
+    pub longest_silence_s: f64,
+    /// Reads at consistency 1 through a task that nobody had harmed.
+    pub reads: u64,
+    /// … that got no answer or a refusal.
+    pub failed_reads: u64,
+    /// … that did not find what was acknowledged before they began.
+    pub stale_reads: u64,
+    /// What the first of them said.
+    pub complaints: Vec<String>,
+}
+
+/// Running writers and a reader of one collection; they end when this is dropped.
+pub struct Points {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    writers: Vec<AbortOnDropHandle<()>>,
+    reader: AbortOnDropHandle<()>,
+}
+
+impl Points {
+    /// Fills a collection with some points and starts writers and a reader.
+    ///
+    /// # Errors
+    /// When the first points are refused for too long.
+    pub async fn start(world: &World, collection: &str, first: usize) -> Result<Self, Failure> {
+        let shared = Shared::new(world, collection).context("build a client")?;
+        let shared = Arc::new(shared);
+        let mut left = first;
+        while left > 0 {
+            let writes: Vec<Write> = {
+                let mut ledger = lock(&shared.ledger);
+                (0..left.min(BATCH)).map(|_| ledger.begin()).collect()
+            };
+            left -= writes.len();
+            let filled = shared.write(&writes);
+            if tokio::time::timeout(SETTLE, filled).await.is_err() {
+                return Err(Failure::new("points can be written", shared.complaint()));
+            }
+        }
+        let stop = CancellationToken::new();
+        let pause = Duration::from_secs(1) / RATE;
+        let writers = (0..WRITERS).map(|_| {
+            let (shared, stop) = (shared.clone(), stop.clone());
+            AbortOnDropHandle::new(tokio::spawn(workers::writer(shared, stop, pause)))
+        });
+        let writers = writers.collect();
+        let reader = tokio::spawn(workers::reader(shared.clone()));
+        let reader = AbortOnDropHandle::new(reader);
+        Ok(Self {
+            shared,
+            stop,
+            writers,
+            reader,
+        })
+    }
+
+    /// Ends the writers when all of their writes are acknowledged, waits until the copies of every
+    /// shard are equal, and reads everything through every live task.
+    ///
+    /// # Errors
+    /// A write that is never acknowledged, copies that stay different, a point that is missing.
+    pub async fn audit(self, world: &World) -> Result<Tally, Failure> {
+        self.stop.cancel();
+        let limit = Instant::now() + SETTLE;
+        for writer in self.writers {
+            let left = limit.saturating_duration_since(Instant::now());
+            if tokio::time::timeout(left, writer).await.is_err() {
+                let open = lock(&self.shared.ledger).open();
+                let why = self.shared.complaint();
+                let detail = format!("{open} writes are not, the last because: {why}");
+                return Err(Failure::new(
+                    "every write is acknowledged in the end",
+                    detail,
+                ));
+            }
+        }
+        drop(self.reader);
+        let wanted = world.healing.wanted();
+        let what = "equal copies at rest";
+        world
+            .until_copies(what, SETTLE, |look| healed::equal(look, &wanted))
+            .await?;
+        let mut first: Option<(String, BTreeMap<u64, u64>)> = None;
+        for task in world.ecs.running() {
+            let name = task.name();
+            let found = self.shared.all(&task).await;
+            let found = found.map_err(|error| {
+                let detail = format!("{name}: {:#}", anyhow::Error::from(error));
+                Failure::new("every task serves every point", detail)
+            })?;
+            let difference = lock(&self.shared.ledger).compare(&found);
+            if !difference.is_none() {
+                let detail = format!("{name}: {difference}");
+                return Err(Failure::new("no acknowledged point is lost", detail));
+            }
+            match &first {
+                None => first = Some((name, found)),
+                Some((_, same)) if *same == found => {}
+                Some((other, _)) => {
+                    let detail = format!("{other} and {name} find different points");
+                    return Err(Failure::new("every task serves the same points", detail));
+                }
+            }
+        }
+        let tally = self.shared.tally();
+        world.step(format!(
+            "{} points read through every task; {} writes repeated, {:.2} s the longest silence; \
+             {} reads meanwhile, {} failed, {} stale",
+            lock(&self.shared.ledger).len(),
+            tally.repeated,
+            tally.longest_silence_s,
+            tally.reads,
+            tally.failed_reads,
+            tally.stale_reads,
+        ));
+        world.healing.tally(&self.shared.collection, tally.clone());
+        Ok(tally)
+    }
+
+    /// Waits until so many writes more than now are acknowledged.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub async fn more(&self, world: &World, writes: u64) -> Result<(), Failure> {
+        let enough = self.shared.tally().acknowledged + writes;
+        let what = format!("{writes} more acknowledged writes");
+        let done = || (self.shared.tally().acknowledged >= enough).then_some(());
+        world.aim(&what, timing::REST, done).await
+    }
+}

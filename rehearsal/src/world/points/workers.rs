@@ -1,0 +1,182 @@
+//! The writers and the reader.
+//! Owns: their loops, and the choice of the task that is asked. Must not: judge what they see.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::{Ledger, Write};
+use super::rest::{Rest, RestError};
+use super::{Tally, WRITERS};
+use crate::ecs::Ecs;
+use crate::ecs::task::Task;
+use crate::lock;
+use crate::observe::sample::Sample;
+use crate::world::World;
+
+/// Pause after a failed write, and while no task is ready.
+const AGAIN: Duration = Duration::from_millis(50);
+/// Pause between two reads.
+const READ: Duration = Duration::from_millis(50);
+/// So many complaints are kept.
+const KEPT: usize = 20;
+
+/// What writers and reader share.
+pub(super) struct Shared {
+    pub(super) collection: String,
+    pub(super) ledger: Mutex<Ledger>,
+    rest: Rest,
+    ecs: Arc<Ecs>,
+    samples: watch::Receiver<Arc<Sample>>,
+    tally: Mutex<(Tally, Instant)>,
+    last_complaint: Mutex<String>,
+    turn: AtomicUsize,
+}
+
+impl Shared {
+    pub(super) fn new(world: &World, collection: &str) -> reqwest::Result<Self> {
+        Ok(Self {
+            collection: collection.to_owned(),
+            ledger: Mutex::default(),
+            rest: Rest::new()?,
+            ecs: world.ecs.clone(),
+            samples: world.observer.samples(),
+            tally: Mutex::new((Tally::default(), Instant::now())),
+            last_complaint: Mutex::default(),
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        lock(&self.tally).0.clone()
+    }
+
+    pub(super) fn complaint(&self) -> String {
+        lock(&self.last_complaint).clone()
+    }
+
+    /// Every point, through this task.
+    pub(super) async fn all(
+        &self,
+        task: &Task,
+    ) -> Result<std::collections::BTreeMap<u64, u64>, RestError> {
+        self.rest.all(task, &self.collection).await
+    }
+
+    /// The tasks in turn, as a load balancer would choose: those that call themselves ready.
+    fn next(&self) -> Option<Arc<Task>> {
+        let sample = self.samples.borrow().clone();
+        let ready = sample.running().filter(|view| view.ready() && !view.paused);
+        let ready: Vec<Arc<Task>> = ready
+            .filter_map(|view| self.ecs.task(&view.id))
+            .filter(|task| usable(task))
+            .collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let at = turn.checked_rem(ready.len())?;
+        ready.get(at).cloned()
+    }
+
+    /// Writes until it is acknowledged, through one task after the other.
+    pub(super) async fn write(&self, writes: &[Write]) {
+        let mut at_once = true;
+        loop {
+            let done = match self.next() {
+                Some(task) => {
+                    let done = self.rest.upsert(&task, &self.collection, writes).await;
+                    done.map_err(|error| (task.name(), error))
+                }
+                None => {
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            };
+            match done {
+                Ok(()) => break,
+                Err((task, error)) => {
+                    at_once = false;
+                    *lock(&self.last_complaint) = format!("{task}: {:#}", chain(error));
+                    lock(&self.tally).0.repeated += 1;
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+        {
+            let mut ledger = lock(&self.ledger);
+            for write in writes {
+                ledger.acknowledge(*write, at_once);
+            }
+        }
+        let mut tally = lock(&self.tally);
+        let silence = tally.1.elapsed().as_secs_f64();
+        tally.1 = Instant::now();
+        tally.0.acknowledged += 1;
+        tally.0.longest_silence_s = tally.0.longest_silence_s.max(silence);
+    }
+
+    /// Reads one acknowledged point through the next task.
+    async fn read(&self) {
+        let place = rand::rng().random_range(0..u64::MAX);
+        let Some((task, wanted)) = self.next().zip(lock(&self.ledger).pick(place)) else {
+            return;
+        };
+        let found = self.rest.version(&task, &self.collection, wanted.id).await;
+        if !usable(&task) {
+            // It was killed or stopped meanwhile: that says nothing.
+            return;
+        }
+        let said = match found {
+            // What came to be acknowledged while we read may be there.
+            Ok(Some(version)) if version >= wanted.version => None,
+            Ok(found) => {
+                lock(&self.tally).0.stale_reads += 1;
+                let Write { id, version } = wanted;
+                Some(format!("point {id} in version {found:?}, not {version}"))
+            }
+            Err(error) => {
+                lock(&self.tally).0.failed_reads += 1;
+                Some(format!("{:#}", chain(error)))
+            }
+        };
+        let mut tally = lock(&self.tally);
+        tally.0.reads += 1;
+        if let Some(said) = said
+            && tally.0.complaints.len() < KEPT
+        {
+            tally.0.complaints.push(format!("{}: {said}", task.name()));
+        }
+    }
+}
+
+fn chain(error: RestError) -> anyhow::Error {
+    error.into()
+}
+
+fn usable(task: &Task) -> bool {
+    task.running() && !task.paused()
+}
+
+/// Writes until it is told to stop, and then ends what it has begun.
+pub(super) async fn writer(shared: Arc<Shared>, stop: CancellationToken, pause: Duration) {
+    // Each writer takes its share of the rate.
+    let mut tick = tokio::time::interval(pause * WRITERS as u32);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while !stop.is_cancelled() {
+        tick.tick().await;
+        let write = lock(&shared.ledger).begin();
+        shared.write(&[write]).await;
+    }
+}
+
+/// Reads for ever.
+pub(super) async fn reader(shared: Arc<Shared>) {
+    let mut tick = tokio::time::interval(READ);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        shared.read().await;
+    }
+}
