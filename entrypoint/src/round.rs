@@ -163,8 +163,11 @@ impl Task {
         if self.board.borrow().status.alarms.first() != Some(&alarm) {
             tracing::error!(event = events::ALARM, "{alarm}");
         }
+        self.posts.send_replace(None);
+        self.watch.blind();
         self.board.send_modify(|board| {
             board.turned = Instant::now();
+            board.status.hears.clear();
             board.status.reason = "this task's own disk cannot be read".to_owned();
             board.status.alarms = vec![alarm];
         });
@@ -253,6 +256,7 @@ impl Task {
             (&seen.child, self.qdrant.last(), &decision.generation)
         else {
             self.posts.send_replace(None);
+            self.watch.blind();
             return;
         };
         let peers = self.watch.look(Look {
@@ -273,6 +277,8 @@ impl Task {
             ourselves,
             peers,
             wanted_tasks: usize::try_from(self.config.cluster_size).unwrap_or(usize::MAX),
+            at: Instant::now(),
+            fresh_for: self.settings.gap,
         }));
     }
 
@@ -389,6 +395,7 @@ impl Task {
     /// Ends in order: keep serving for `linger`, then ask Qdrant, then SIGKILL at the margin. Returns
     /// the exit code of the task: that of Qdrant, 0 when it was not running.
     pub async fn stop(&mut self, began: Instant) -> i32 {
+        self.posts.send_replace(None);
         let budget = self.stop_budget;
         self.board.send_modify(|board| {
             board.status.phase = "stopping".to_owned();

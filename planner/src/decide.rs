@@ -33,7 +33,9 @@ pub fn decide(
 /// Whatever is waited for, it is not waited for in silence.
 fn adrift(settings: &Settings, memory: &mut Memory, decision: &mut Decision) {
     let limit = settings.loss_timeout * 3;
-    memory.adrift = match decision.state == State::Member {
+    // A Qdrant that hangs under us is a member that does not work.
+    let works = decision.state == State::Member && decision.reason != Reason::QdrantStarting;
+    memory.adrift = match works {
         true => Duration::ZERO,
         false => count(memory.adrift, memory.step, limit),
     };

@@ -34,8 +34,9 @@ impl Client {
     /// Begins to make a copy of a shard on another peer; the source keeps its own.
     ///
     /// # Errors
-    /// [`Error`]; 400 for a peer that is not there or holds the shard already, 422 for a shard that
-    /// does not exist or a route to itself, 500 without a quorum.
+    /// [`Error`]; 400 for a peer that is not there, 422 for a shard that does not exist or a route to
+    /// itself, 500 without a quorum. A peer that holds the shard already is no error: its copy is made
+    /// anew.
     pub async fn replicate_shard(
         &self,
         collection: &str,
@@ -61,7 +62,8 @@ impl Client {
         self.change_shards(collection, &body, timeout_secs).await
     }
 
-    /// Ends a transfer that is under way; the half copy at its target is dropped.
+    /// Ends a transfer that is under way. The half copy at the target of a move is dropped; that of a
+    /// replication stays listed as Dead.
     ///
     /// # Errors
     /// [`Error`]; 404 when there is no such transfer.

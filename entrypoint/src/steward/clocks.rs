@@ -9,46 +9,70 @@ use planner::ids::PeerId;
 type CopyKey = (CollectionName, ShardId, PeerId);
 type TransferKey = (CollectionName, ShardId, PeerId, PeerId);
 
-/// The clocks of one steward; a new one begins at zero.
-#[derive(Debug, Default)]
+/// The clocks as they stood after one survey; at first all at zero.
+#[derive(Clone, Debug, Default)]
 pub struct Clocks {
-    step: Duration,
     unwell: BTreeMap<CopyKey, Duration>,
-    before: BTreeMap<CopyKey, Duration>,
     stalled: BTreeMap<TransferKey, (String, Duration)>,
-    stalled_before: BTreeMap<TransferKey, (String, Duration)>,
+}
+
+/// The clocks while a survey goes on, `step` after the one before. What it does not name is
+/// forgotten; a survey that fails leaves the old ones as they were.
+#[derive(Debug)]
+pub struct Running<'a> {
+    before: &'a Clocks,
+    step: Duration,
+    now: Clocks,
 }
 
 impl Clocks {
-    /// A new survey begins, `step` after the last one. What it does not name is forgotten.
-    pub fn begin(&mut self, step: Duration) {
-        self.step = step;
-        self.before = std::mem::take(&mut self.unwell);
-        self.stalled_before = std::mem::take(&mut self.stalled);
+    /// Lets them run for one survey.
+    pub fn run(&self, step: Duration) -> Running<'_> {
+        Running {
+            before: self,
+            step,
+            now: Clocks::default(),
+        }
     }
+}
 
+impl Running<'_> {
     /// For how long this copy has not been Active.
     pub fn unwell(&mut self, key: CopyKey, active: bool) -> Duration {
         if active {
             return Duration::ZERO;
         }
-        let lasted = self
-            .before
-            .get(&key)
-            .map_or(Duration::ZERO, |before| before.saturating_add(self.step));
-        self.unwell.insert(key, lasted);
+        let before = self.before.unwell.get(&key);
+        let lasted = before.map_or(Duration::ZERO, |before| before.saturating_add(self.step));
+        self.now.unwell.insert(key, lasted);
         lasted
     }
 
-    /// For how long Qdrant has said the same of this transfer.
-    pub fn stalled(&mut self, key: TransferKey, says: String) -> Duration {
-        let lasted = match self.stalled_before.get(&key) {
-            Some((before, lasted)) if *before == says => lasted.saturating_add(self.step),
+    /// For how long this transfer has made no progress. Qdrant tells it to source and target only;
+    /// where it says nothing, nothing is known, and nothing counts as stalled.
+    pub fn stalled(&mut self, key: TransferKey, comment: Option<&str>) -> Duration {
+        let Some(done) = comment.and_then(progress) else {
+            return Duration::ZERO;
+        };
+        let lasted = match self.before.stalled.get(&key) {
+            Some((before, lasted)) if before == done => lasted.saturating_add(self.step),
             _ => Duration::ZERO,
         };
-        self.stalled.insert(key, (says, lasted));
+        self.now.stalled.insert(key, (done.to_owned(), lasted));
         lasted
     }
+
+    /// The clocks after this survey.
+    pub fn end(self) -> Clocks {
+        self.now
+    }
+}
+
+/// The part of a comment that moves with the data: `Transferring records (120/5000), started 3s ago`
+/// says `120/5000`. The times beside it always move.
+fn progress(comment: &str) -> Option<&str> {
+    let inside = comment.split_once('(')?.1.split_once(')')?.0;
+    inside.contains('/').then_some(inside)
 }
 
 #[cfg(test)]
@@ -57,29 +81,54 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn copy() -> CopyKey {
+        (CollectionName::from("c"), ShardId(0), PeerId(1))
+    }
+
+    fn transfer() -> TransferKey {
+        let (name, shard, from) = copy();
+        (name, shard, from, PeerId(2))
+    }
+
     #[test]
     fn what_lasts_is_counted_and_what_changes_begins_anew() {
         let mut clocks = Clocks::default();
-        let copy = || (CollectionName::from("c"), ShardId(0), PeerId(1));
-        let transfer = || {
-            let (name, shard, from) = copy();
-            (name, shard, from, PeerId(2))
-        };
         for expected in 0..3 {
-            clocks.begin(SECOND);
-            assert_eq!(clocks.unwell(copy(), false), SECOND * expected);
-            assert_eq!(
-                clocks.stalled(transfer(), "half".to_owned()),
-                SECOND * expected
-            );
+            let mut running = clocks.run(SECOND);
+            assert_eq!(running.unwell(copy(), false), SECOND * expected);
+            let says = format!("Transferring (5/9), started {expected}s ago");
+            assert_eq!(running.stalled(transfer(), Some(&says)), SECOND * expected);
+            clocks = running.end();
         }
-        clocks.begin(SECOND);
-        assert_eq!(clocks.unwell(copy(), true), Duration::ZERO);
+        let mut running = clocks.run(SECOND);
+        assert_eq!(running.unwell(copy(), true), Duration::ZERO);
         assert_eq!(
-            clocks.stalled(transfer(), "more".to_owned()),
+            running.stalled(transfer(), Some("Transferring (6/9), started 3s ago")),
             Duration::ZERO
         );
-        clocks.begin(SECOND);
-        assert_eq!(clocks.unwell(copy(), false), Duration::ZERO);
+        clocks = running.end();
+        assert_eq!(clocks.run(SECOND).unwell(copy(), false), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_transfer_that_says_nothing_is_never_stalled() {
+        let mut clocks = Clocks::default();
+        for comment in [None, Some("Recovering"), Some("in (some) words")] {
+            for _ in 0..3 {
+                let mut running = clocks.run(SECOND);
+                assert_eq!(running.stalled(transfer(), comment), Duration::ZERO);
+                clocks = running.end();
+            }
+        }
+    }
+
+    #[test]
+    fn a_survey_that_fails_loses_no_time() {
+        let clocks = Clocks::default();
+        let mut running = clocks.run(SECOND);
+        running.unwell(copy(), false);
+        let clocks = running.end();
+        drop(clocks.run(SECOND));
+        assert_eq!(clocks.run(SECOND * 2).unwell(copy(), false), SECOND * 2);
     }
 }

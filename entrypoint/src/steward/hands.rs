@@ -2,9 +2,10 @@
 //! now; Qdrant's own refusals are errors.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use planner::heal::action::Action;
-use planner::heal::names::{ShardId, ShardRef};
+use planner::heal::names::ShardId;
 use planner::heal::view::ClusterView;
 use planner::ids::PeerId;
 use qdrant_api::{Client, Route};
@@ -13,6 +14,9 @@ use super::survey::{LOSSES_KEY, Loss};
 
 /// How long Qdrant waits until a change is applied here.
 const APPLY_SECS: u64 = 10;
+
+/// Longer than Qdrant itself waits for a commit.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Why an action was not carried out, as far as that is known.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +48,10 @@ pub async fn carry_out(
                 .await
         }
         Action::RecordLoss { shards, .. } => {
-            // A shard that lives again, as after a restore, is lost no more.
-            let still = view.losses.iter().filter(|shard| !lives(view, shard));
-            let all: BTreeSet<Loss> = still.chain(shards).map(Loss::of).collect();
+            // The view holds those that are still lost.
+            let all: BTreeSet<Loss> = view.losses.union(shards).map(Loss::of).collect();
             let value = serde_json::to_value(all)?;
+            let client = client.with_timeout(COMMIT_TIMEOUT);
             client.put_metadata_key(LOSSES_KEY, &value, true).await
         }
         Action::RemovePeer { peer } | Action::RemoveGhost { peer } | Action::Release { peer } => {
@@ -74,12 +78,6 @@ pub async fn carry_out(
         }
     };
     Ok(done.map_err(Box::new)?)
-}
-
-fn lives(view: &ClusterView, shard: &ShardRef) -> bool {
-    let copies = view.shard(shard).map(|there| &there.copies);
-    let mut copies = copies.into_iter().flatten();
-    copies.any(|(peer, copy)| copy.is_active() && view.alive(*peer))
 }
 
 fn route(shard: ShardId, from: PeerId, to: PeerId) -> Route {

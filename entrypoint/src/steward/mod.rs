@@ -2,8 +2,9 @@
 //! peers out and keeps copies of a shard in different zones. What to do is decided by
 //! `planner::heal`; here it is looked, asked for, and said.
 //!
-//! It runs beside the rounds, so that no transfer and no slow consensus holds up a fence. A stale
-//! leader does no harm: every change goes through Qdrant's consensus, after a probe write.
+//! It runs beside the rounds, so that no transfer and no slow consensus holds up a fence. Every
+//! change goes through Qdrant's consensus, after a probe write; what the rounds hand over of the
+//! peers is used only while it is fresh.
 
 mod clocks;
 mod hands;
@@ -48,6 +49,10 @@ pub struct Post {
     pub peers: BTreeMap<PeerId, Peer>,
     /// How many tasks the service is meant to have.
     pub wanted_tasks: usize,
+    /// When this was seen.
+    pub at: Instant,
+    /// For how long it may be acted upon.
+    pub fresh_for: Duration,
 }
 
 /// The steward of one task; idle while another task's Qdrant leads.
@@ -120,12 +125,21 @@ impl Steward {
     /// One round; gives whether something is under way.
     async fn round(&mut self, post: &Post, posts: &channel::Receiver<Option<Post>>) -> bool {
         let now = Instant::now();
-        let step = self.last.map_or(Duration::ZERO, |last| now - last);
-        self.last = Some(now);
-        self.clocks.begin(step);
-        let mut view = match survey::survey(&self.client, post, &mut self.clocks).await {
-            Ok(view) => view,
+        let mut step = self.last.map_or(Duration::ZERO, |last| now - last);
+        if step > post.fresh_for {
+            // We slept: what lasted meanwhile is not known, and a count of it would be our own.
+            step = Duration::ZERO;
+            self.clocks = Clocks::default();
+        }
+        let surveyed = survey::survey(&self.client, post, &self.clocks, step).await;
+        let mut view = match surveyed {
+            Ok((view, clocks)) => {
+                self.clocks = clocks;
+                self.last = Some(now);
+                view
+            }
             Err(error) => {
+                self.last.get_or_insert(now);
                 self.show(page::blind(&chain(&error)), false);
                 return false;
             }
@@ -140,7 +154,8 @@ impl Steward {
         }
         self.say(&plan);
         let Some(planned) = plan.actions.first() else {
-            return self.memory.is_busy();
+            // A transfer is looked at with each post; only what cannot be seen yet is hurried after.
+            return self.memory.unseen().is_some();
         };
         self.act(planned, posts).await;
         true
@@ -161,10 +176,9 @@ impl Steward {
         let Some(post) = posts.borrow().clone() else {
             return;
         };
-        self.clocks.begin(Duration::ZERO);
-        let fresh = survey::survey(&self.client, &post, &mut self.clocks).await;
+        let fresh = survey::survey(&self.client, &post, &self.clocks, Duration::ZERO).await;
         let mut view = match fresh {
-            Ok(view) => view,
+            Ok((view, _)) => view,
             Err(error) => {
                 tracing::info!(event = events::HEAL_REFUSED, "{action}: {}", chain(&error));
                 return;
@@ -179,7 +193,7 @@ impl Steward {
         match hands::carry_out(&self.client, action, &view).await {
             Ok(()) => {
                 tracing::info!(event = events::HEAL_ACTION, "{planned}");
-                self.memory.begin(action.clone());
+                self.memory.begin(&self.settings, action.clone());
             }
             Err(error) => {
                 tracing::warn!(event = events::HEAL_FAILED, "{action}: {}", chain(&error));

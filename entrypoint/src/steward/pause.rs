@@ -11,6 +11,8 @@ use planner::records::FORMAT;
 use qdrant_api::Client;
 use serde::{Deserialize, Serialize};
 
+use super::hands::COMMIT_TIMEOUT;
+
 /// Where it is kept.
 pub const PAUSE_KEY: &str = "entrypoint.pause";
 /// Nobody needs a longer one without asking again.
@@ -70,6 +72,7 @@ pub async fn set(client: &Client, request: Request) -> Result<Timestamp, PauseEr
     };
     let value = serde_json::to_value(record)?;
     client
+        .with_timeout(COMMIT_TIMEOUT)
         .put_metadata_key(PAUSE_KEY, &value, true)
         .await
         .map_err(Box::new)?;
@@ -79,6 +82,7 @@ pub async fn set(client: &Client, request: Request) -> Result<Timestamp, PauseEr
 /// Ends the pause, if there is one.
 pub async fn end(client: &Client) -> Result<(), PauseError> {
     client
+        .with_timeout(COMMIT_TIMEOUT)
         .delete_metadata_key(PAUSE_KEY, true)
         .await
         .map_err(Box::new)?;

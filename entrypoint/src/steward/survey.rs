@@ -3,6 +3,7 @@
 //! of nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::StreamExt;
 use planner::heal::life::{Doubt, Life};
@@ -14,7 +15,7 @@ use qdrant_api::{Client, Cluster, CollectionCluster, CollectionParams, ReplicaSt
 use serde::{Deserialize, Serialize};
 
 use super::Post;
-use super::clocks::Clocks;
+use super::clocks::{Clocks, Running};
 use super::pause;
 
 /// Where the losses are on record, in Qdrant's key map.
@@ -50,17 +51,27 @@ pub enum SurveyError {
     /// The record of losses is not ours to read; nothing is done beside it.
     #[error("the key {LOSSES_KEY} in Qdrant's key map cannot be read")]
     Losses(#[from] serde_json::Error),
+    /// The rounds have handed over nothing for too long.
+    #[error("what is known of the peers is {0:?} old")]
+    Stale(Duration),
     /// Somebody else leads, or nobody.
     #[error("our Qdrant does not lead")]
     NotLeader,
 }
 
-/// Looks at everything once. Whether consensus commits is left open.
+/// Looks at everything once, `step` after the survey that left `clocks`; gives the view and the
+/// clocks after it. Whether consensus commits is left open.
 pub async fn survey(
     client: &Client,
     post: &Post,
-    clocks: &mut Clocks,
-) -> Result<ClusterView, SurveyError> {
+    clocks: &Clocks,
+    step: Duration,
+) -> Result<(ClusterView, Clocks), SurveyError> {
+    let age = post.at.elapsed();
+    if age > post.fresh_for {
+        return Err(SurveyError::Stale(age));
+    }
+    let mut clocks = clocks.run(step);
     let info = match client.cluster().await.map_err(Box::new)? {
         Cluster::Enabled(info) if info.leads_itself() => info,
         _ => return Err(SurveyError::NotLeader),
@@ -74,18 +85,57 @@ pub async fn survey(
     }
     peers.insert(us, post.ourselves.clone());
     let collections = match client.collections().await {
-        Ok(names) => Observed::Known(collections(client, names, clocks).await),
+        Ok(names) => Observed::Known(collections(client, names, &mut clocks).await),
         Err(error) => Observed::Unknown(crate::log::chain(&error)),
     };
-    Ok(ClusterView {
+    let recorded = losses(client).await?;
+    let mut view = ClusterView {
         us,
         commits: Observed::Unknown("not asked yet".to_owned()),
         paused: pause::read(client).await?,
         wanted_tasks: Some(post.wanted_tasks),
         peers,
         collections,
-        losses: losses(client).await?,
-    })
+        losses: BTreeSet::new(),
+    };
+    restore_lost(&mut view, &recorded);
+    view.losses = recorded
+        .into_iter()
+        .filter(|shard| still_lost(&view, shard))
+        .collect();
+    Ok((view, clocks.end()))
+}
+
+/// Qdrant lists nothing for a shard whose last copy was removed: it is put back, without a copy.
+fn restore_lost(view: &mut ClusterView, recorded: &BTreeSet<ShardRef>) {
+    let Observed::Known(all) = &mut view.collections else {
+        return;
+    };
+    for lost in recorded {
+        if let Some(Observed::Known(collection)) = all.get_mut(&lost.collection) {
+            collection.shards.entry(lost.shard).or_default();
+        }
+    }
+}
+
+/// A loss holds until its collection is gone or the shard lives again; while that cannot be read, it
+/// holds.
+fn still_lost(view: &ClusterView, lost: &ShardRef) -> bool {
+    let Observed::Known(all) = &view.collections else {
+        return true;
+    };
+    match all.get(&lost.collection) {
+        None => false,
+        Some(Observed::Unknown(_)) => true,
+        Some(Observed::Known(collection)) => {
+            let copies = collection
+                .shards
+                .get(&lost.shard)
+                .map(|there| &there.copies);
+            let mut copies = copies.into_iter().flatten();
+            !copies.any(|(peer, copy)| copy.is_active() && view.alive(*peer))
+        }
+    }
 }
 
 /// A peer that Qdrant lists since our last round.
@@ -93,7 +143,7 @@ fn unseen(uri: &str) -> Peer {
     Peer {
         life: Life::Unsure {
             why: Doubt::TooSoon,
-            lasted: std::time::Duration::ZERO,
+            lasted: Duration::ZERO,
         },
         zone: None,
         voter: true,
@@ -122,7 +172,7 @@ pub async fn losses(client: &Client) -> Result<BTreeSet<ShardRef>, SurveyError> 
 async fn collections(
     client: &Client,
     names: Vec<String>,
-    clocks: &mut Clocks,
+    clocks: &mut Running<'_>,
 ) -> BTreeMap<CollectionName, Observed<Collection>> {
     let answers: Vec<_> = futures::stream::iter(names)
         .map(|name| async move {
@@ -159,7 +209,7 @@ fn collection(
     name: &CollectionName,
     cluster: &CollectionCluster,
     params: &CollectionParams,
-    clocks: &mut Clocks,
+    clocks: &mut Running<'_>,
 ) -> Collection {
     let mut shards: BTreeMap<ShardId, Shard> = BTreeMap::new();
     for replica in cluster.replicas() {
@@ -175,16 +225,21 @@ fn collection(
         };
         shards.entry(shard).or_default().copies.insert(peer, copy);
     }
+    // Those without any replica; with custom shard keys their ids may be others, their number is not.
+    let mut missing = (0..).map(ShardId);
+    while shards.len() < cluster.shard_count {
+        let Some(id) = missing.next() else { break };
+        shards.entry(id).or_default();
+    }
     let transfers = cluster.transfers.iter().map(|transfer| {
         let shard = ShardId(transfer.shard_id);
         let (from, to) = (PeerId(transfer.from), PeerId(transfer.to));
-        let says = transfer.comment.clone().unwrap_or_default();
         Transfer {
             shard,
             from,
             to,
             sync: transfer.sync,
-            stalled: clocks.stalled((name.clone(), shard, from, to), says),
+            stalled: clocks.stalled((name.clone(), shard, from, to), transfer.comment.as_deref()),
         }
     });
     Collection {
@@ -192,5 +247,86 @@ fn collection(
         resharding: cluster.is_resharding(),
         transfers: transfers.collect(),
         shards,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn surveyed(cluster: &str) -> Collection {
+        let cluster: CollectionCluster = serde_json::from_str(cluster).unwrap();
+        let params = CollectionParams {
+            shard_number: 2,
+            replication_factor: 3,
+            write_consistency_factor: 1,
+        };
+        let clocks = Clocks::default();
+        let mut running = clocks.run(Duration::ZERO);
+        collection(&CollectionName::from("c"), &cluster, &params, &mut running)
+    }
+
+    fn lost(collection: &str, shard: u32) -> ShardRef {
+        ShardRef {
+            collection: CollectionName::from(collection),
+            shard: ShardId(shard),
+        }
+    }
+
+    fn view(collections: Observed<BTreeMap<CollectionName, Observed<Collection>>>) -> ClusterView {
+        ClusterView {
+            us: PeerId(1),
+            commits: Observed::Known(true),
+            paused: None,
+            wanted_tasks: None,
+            peers: [(PeerId(1), super::super::watch::ourselves(None, ""))].into(),
+            collections,
+            losses: BTreeSet::new(),
+        }
+    }
+
+    const ONE_OF_TWO: &str = r#"{"peer_id":1,"shard_count":2,
+        "local_shards":[{"shard_id":1,"points_count":10,"state":"Active"}],
+        "remote_shards":[],"shard_transfers":[]}"#;
+
+    #[test]
+    fn a_shard_without_any_copy_is_seen_although_qdrant_lists_nothing_for_it() {
+        let there = surveyed(ONE_OF_TWO);
+        assert_eq!(there.shards.len(), 2);
+        assert!(there.shards[&ShardId(0)].copies.is_empty());
+        assert_eq!(there.shards[&ShardId(1)].copies.len(), 1);
+    }
+
+    #[test]
+    fn a_loss_holds_until_the_shard_lives_or_its_collection_is_gone() {
+        let name = || CollectionName::from("c");
+        let unknown = || Observed::Unknown("it hangs".to_owned());
+        let known = view(Observed::Known(
+            [(name(), Observed::Known(surveyed(ONE_OF_TWO)))].into(),
+        ));
+        assert!(still_lost(&known, &lost("c", 0)));
+        assert!(!still_lost(&known, &lost("c", 1)), "it lives");
+        assert!(!still_lost(&known, &lost("deleted", 0)));
+        let unread = view(Observed::Known([(name(), unknown())].into()));
+        assert!(still_lost(&unread, &lost("c", 1)));
+        assert!(still_lost(
+            &view(Observed::Unknown("it hangs".to_owned())),
+            &lost("c", 1)
+        ));
+    }
+
+    #[test]
+    fn a_recorded_loss_is_a_shard_of_its_collection() {
+        let mut seen = view(Observed::Known(
+            [(
+                CollectionName::from("c"),
+                Observed::Known(surveyed(ONE_OF_TWO)),
+            )]
+            .into(),
+        ));
+        restore_lost(&mut seen, &[lost("c", 7), lost("deleted", 0)].into());
+        let shard = seen.shard(&lost("c", 7)).unwrap();
+        assert!(shard.copies.is_empty());
+        assert!(seen.collection(&CollectionName::from("deleted")).is_none());
     }
 }

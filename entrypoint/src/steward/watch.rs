@@ -27,6 +27,7 @@ pub struct Watch {
     /// What a peer said of itself while it answered.
     known: BTreeMap<PeerId, Known>,
     heard: BTreeSet<PeerId>,
+    blind: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,7 @@ impl Watch {
             sight: Sight::default(),
             known: BTreeMap::new(),
             heard: BTreeSet::new(),
+            blind: false,
         }
     }
 
@@ -90,10 +92,17 @@ impl Watch {
             .filter(|(_, seen)| seen.pid1 == Answer::Answers)
             .map(|(peer, _)| *peer)
             .collect();
-        self.sight.observe(&self.settings, look.step, &sightings);
+        let step = look.step.filter(|_| !std::mem::take(&mut self.blind));
+        self.sight.observe(&self.settings, step, &sightings);
         uris.into_iter()
             .map(|(peer, uri)| (peer, self.peer(peer, uri)))
             .collect()
+    }
+
+    /// A round in which nobody could be looked at: we hear nobody, and what was counted has a gap.
+    pub fn blind(&mut self) {
+        self.heard.clear();
+        self.blind = true;
     }
 
     /// The peers that answered in the last look.

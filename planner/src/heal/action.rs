@@ -27,8 +27,7 @@ pub enum Action {
         /// The holder.
         peer: PeerId,
     },
-    /// Write down that these shards are lost: collection, shard, and the newest snapshot set that
-    /// holds it. Nothing in the cluster changes.
+    /// Write down that these shards are lost. Nothing in the cluster changes.
     RecordLoss {
         /// The gone peer that holds them.
         peer: PeerId,

@@ -12,7 +12,8 @@ use crate::ids::PeerId;
 pub enum Life {
     /// Its Qdrant answers.
     Alive,
-    /// Its PID 1 answers and its Qdrant does not. PID 1 starts it again; that is not our business.
+    /// Its PID 1 answers and its Qdrant does not. When it ends, PID 1 starts it again; while it only
+    /// hangs, that task calls for a person.
     Hung {
         /// For how long its Qdrant has not answered.
         lasted: Duration,

@@ -94,8 +94,19 @@ impl Memory {
         }
     }
 
-    /// This action was asked for, and Qdrant has not refused.
-    pub fn begin(&mut self, action: Action) {
+    /// This action was asked for, and Qdrant has not refused. A transfer of ours that is under way is
+    /// followed to its end beside what is no transfer; aborting it is its failure.
+    pub fn begin(&mut self, settings: &Settings, action: Action) {
+        if let Some(current) = self.current.take_if(|c| c.seen && c.action.is_transfer()) {
+            match aborts(&action, &current.action) {
+                true => self.fail(settings, &current.action),
+                false if !action.is_transfer() => {
+                    self.current = Some(current);
+                    return;
+                }
+                false => {}
+            }
+        }
         self.current = Some(Current {
             action,
             age: Duration::ZERO,
@@ -128,11 +139,6 @@ impl Memory {
         hidden.then_some((&current.action, current.age))
     }
 
-    /// Something that was asked for has not come to its end.
-    pub fn is_busy(&self) -> bool {
-        self.current.is_some()
-    }
-
     /// Why this action rests; `None` when it does not.
     pub fn resting(&self, action: &Action) -> Option<Failures> {
         let failures = self.failures.get(action)?;
@@ -142,5 +148,25 @@ impl Memory {
     /// How long ago a peer was last lost.
     pub fn since_loss(&self) -> Duration {
         self.since_loss
+    }
+}
+
+/// Whether the first ends the transfer that the second began.
+fn aborts(action: &Action, transfer: &Action) -> bool {
+    let Action::AbortTransfer { shard, from, to } = action else {
+        return false;
+    };
+    match transfer {
+        Action::Replicate {
+            shard: s,
+            from: f,
+            to: t,
+        }
+        | Action::MoveReplica {
+            shard: s,
+            from: f,
+            to: t,
+        } => (s, f, t) == (shard, from, to),
+        _ => false,
     }
 }

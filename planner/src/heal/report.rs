@@ -1,7 +1,7 @@
 //! The figures of one round, for people and metrics.
 
 use crate::heal::facts::Facts;
-use crate::heal::health::{Health, crowd, wanted_copies};
+use crate::heal::health::{Health, crowd, kept_copies, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::measure::{Measure, measured};
 use crate::heal::names::{CollectionName, ShardRef};
@@ -29,6 +29,8 @@ pub struct Report {
     pub shards: usize,
     /// Of them, those with all wanted copies living.
     pub whole: usize,
+    /// Of them, those with all copies that every peer which is not gone could hold, all living.
+    pub settled: usize,
     /// Of them, those with one living copy that should have more.
     pub single: usize,
     /// Of them, those with more living copies than wanted. Nobody drops what is too much.
@@ -48,9 +50,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// Everything could be read and every shard has all its copies.
+    /// Everything could be read, and every shard has all the copies that it should have, of which
+    /// none is still coming or merely absent. Stricter than [`Report::whole`]: on this word a removed
+    /// peer sets its own data aside, so a peer that missed a single question must not lower it.
     pub fn is_whole(&self) -> bool {
-        self.collections_read && self.unread.is_empty() && self.whole == self.shards
+        self.collections_read && self.unread.is_empty() && self.settled == self.shards
     }
 }
 
@@ -83,7 +87,11 @@ pub(crate) fn report(settings: &Settings, view: &ClusterView, facts: &Facts<'_>)
         }
         let wanted = wanted_copies(collection.factor, facts.seats.len());
         for (id, shard) in &collection.shards {
-            let living = Health::of(view, shard).living.len();
+            let health = Health::of(view, shard);
+            let living = health.living.len();
+            let kept = kept_copies(collection.factor, view);
+            let pending = health.coming.len() + health.absent.len();
+            report.settled += usize::from(living >= kept && pending == 0);
             report.shards += 1;
             report.whole += usize::from(living >= wanted);
             report.single += usize::from(living == 1 && wanted > 1);

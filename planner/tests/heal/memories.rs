@@ -61,7 +61,7 @@ fn a_request_that_shows_nothing_is_waited_for_then_tried_elsewhere() {
     let mut memory = Memory::default();
     assert_eq!(asked(&observe(&sim, &mut memory, 1)), [replicate()]);
 
-    memory.begin(replicate());
+    memory.begin(&Settings::default(), replicate());
     let waiting = observe(&sim, &mut memory, 59);
     assert_eq!(asked(&waiting), []);
     assert!(matches!(waiting.waiting_on[..], [Waiting::Unseen { .. }]));
@@ -95,7 +95,7 @@ fn each_failure_doubles_the_pause_and_a_success_ends_it() {
     observe(&sim, &mut memory, 600);
     assert_eq!(memory.resting(&replicate()), None);
 
-    memory.begin(replicate());
+    memory.begin(&Settings::default(), replicate());
     sim.request(&replicate()).unwrap();
     observe(&sim, &mut memory, 1);
     (0..10).for_each(|_| sim.world_turns());
@@ -108,7 +108,7 @@ fn each_failure_doubles_the_pause_and_a_success_ends_it() {
 fn a_transfer_that_ends_without_a_copy_has_failed() {
     let mut sim = short();
     let mut memory = Memory::default();
-    memory.begin(replicate());
+    memory.begin(&Settings::default(), replicate());
     sim.request(&replicate()).unwrap();
     let running = observe(&sim, &mut memory, 1);
     assert_eq!(memory.unseen(), None);
@@ -124,7 +124,7 @@ fn a_transfer_out_of_sight_is_still_one() {
     let mut sim = short();
     sim.collection("d", 2, &[vec![PeerId(1)]]);
     let mut memory = Memory::default();
-    memory.begin(replicate());
+    memory.begin(&Settings::default(), replicate());
     sim.request(&replicate()).unwrap();
     observe(&sim, &mut memory, 1);
     sim.collections
@@ -154,4 +154,25 @@ fn a_loss_begins_the_wait_for_the_replacement_anew() {
     (0..30).for_each(|_| drop(sim.tick()));
     observe(&sim, &mut memory, 1);
     assert_eq!(memory.since_loss(), Duration::ZERO);
+}
+
+#[test]
+fn a_running_transfer_is_followed_beside_other_changes_and_its_abort_is_its_failure() {
+    let settings = Settings::default();
+    let mut sim = short();
+    let mut memory = Memory::default();
+    memory.begin(&settings, replicate());
+    sim.request(&replicate()).unwrap();
+    observe(&sim, &mut memory, 1);
+    memory.begin(&settings, Action::RemovePeer { peer: PeerId(9) });
+    assert_eq!(
+        memory.unseen(),
+        None,
+        "the transfer is still what is followed"
+    );
+    let Action::Replicate { shard, from, to } = replicate() else {
+        panic!("it replicates");
+    };
+    memory.begin(&settings, Action::AbortTransfer { shard, from, to });
+    assert_eq!(memory.resting(&replicate()).unwrap().count, 1);
 }

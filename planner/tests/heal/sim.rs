@@ -255,7 +255,7 @@ impl Sim {
             assert_eq!(may, Ok(()), "planned what may not be done: {planned}");
             self.log(format!("{planned}"));
             match self.act(&planned.action) {
-                Ok(()) => self.memory.begin(planned.action.clone()),
+                Ok(()) => self.memory.begin(&self.settings, planned.action.clone()),
                 Err(why) => {
                     self.log(format!("  refused: {why}"));
                     self.memory.fail(&self.settings, &planned.action);
