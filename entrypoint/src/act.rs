@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use planner::decision::{Action, Discard};
+use planner::decision::{Action, Aside, Discard};
 use planner::destruction::{self, Refused};
 use planner::ids::{GenerationId, StoreId, Token};
 use planner::observed::Observed;
@@ -104,7 +104,7 @@ impl Hands<'_> {
                 Ok(())
             }
             Action::Discard(ground) => self.discard(ground).await,
-            Action::SetAside { newer } => self.set_aside(newer, seen).await,
+            Action::SetAside(ground) => self.set_aside(ground, seen).await,
         }
     }
 
@@ -271,14 +271,15 @@ impl Hands<'_> {
         Ok(())
     }
 
-    async fn set_aside(
-        &mut self,
-        newer: &GenerationId,
-        seen: &Observation,
-    ) -> Result<(), ActError> {
+    async fn set_aside(&mut self, ground: &Aside, seen: &Observation) -> Result<(), ActError> {
         let (disk, runs, store) = self.look_again().await?;
         let proven = proven(&store, seen, self.service);
-        destruction::may_set_aside(newer, &disk, runs, proven).map_err(ActError::Refused)?;
+        let whole = disk
+            .stamp
+            .as_ref()
+            .and_then(|stamp| destruction::whole_without(self.service, seen, stamp));
+        destruction::may_set_aside(ground, &disk, runs, proven, whole)
+            .map_err(ActError::Refused)?;
         let stamp = disk
             .stamp
             .as_ref()
@@ -290,7 +291,7 @@ impl Hands<'_> {
         tracing::warn!(
             event = events::SET_ASIDE,
             generation = old.number,
-            newer = newer.number
+            ground = ?ground
         );
         Ok(())
     }

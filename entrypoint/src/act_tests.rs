@@ -185,8 +185,10 @@ async fn data_is_set_aside_only_for_a_newer_generation_that_is_proven_now() {
         number: 2,
         token: "two".into(),
     };
-    let action = || Action::SetAside {
-        newer: newer.clone(),
+    let action = || {
+        Action::SetAside(Aside::Superseded {
+            newer: newer.clone(),
+        })
     };
     let refused = bench.act(action()).await;
     assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::child::passthrough;
 use crate::config::{Config, ProcessEnv, render_check, render_markdown};
+use crate::steward::pause;
 use crate::{query, serve};
 
 /// `sysexits.h`: the configuration is wrong.
@@ -44,6 +45,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Ask the steward for no changes, in the whole cluster.
+    Pause {
+        /// Who asks.
+        #[arg(long)]
+        owner: String,
+        /// What for.
+        #[arg(long)]
+        reason: String,
+        /// For how long: 30m, 2h; at most seven days.
+        #[arg(long = "for", value_parser = humantime::parse_duration)]
+        duration: std::time::Duration,
+    },
+    /// End a pause.
+    Resume,
     /// Check the configuration, print what is in effect, and exit.
     CheckConfig {
         /// Print the reference of all variables instead.
@@ -124,6 +139,19 @@ fn command(runtime: &tokio::runtime::Runtime, command: Command) -> u8 {
         },
         Command::Health => runtime.block_on(query::health(&config)),
         Command::Status { json } => runtime.block_on(query::status(&config, json)),
+        Command::Pause {
+            owner,
+            reason,
+            duration,
+        } => {
+            let request = pause::Request {
+                owner,
+                reason,
+                seconds: duration.as_secs(),
+            };
+            runtime.block_on(query::pause(&config, &request))
+        }
+        Command::Resume => runtime.block_on(query::resume(&config)),
         Command::Plan { json } => runtime.block_on(query::plan(&config, json)),
         Command::CheckConfig { .. } => {
             print!("{}", render_check(&config));

@@ -1,4 +1,5 @@
-//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/plan`, `/v1/hello`. Reads the board, changes
+//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/plan`, `/v1/pause`,
+//! `/v1/hello`. Reads the board, changes
 //! nothing.
 
 use std::net::SocketAddr;
@@ -9,13 +10,16 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use qdrant_api::Client;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::Secret;
+use crate::events;
 use crate::status::Board;
+use crate::steward::pause::{self, PauseError};
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
@@ -23,6 +27,8 @@ struct Shared {
     board: watch::Receiver<Board>,
     keys: Arc<[Secret]>,
     patience: Duration,
+    /// Asks our own Qdrant.
+    qdrant: Client,
 }
 
 /// Serves the control port until the process ends. `keys` are Qdrant's own API keys; without any,
@@ -32,8 +38,9 @@ pub async fn serve(
     board: watch::Receiver<Board>,
     keys: Vec<Secret>,
     patience: Duration,
+    qdrant: Client,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(board, keys, patience)).await
+    axum::serve(listener, router(board, keys, patience, qdrant)).await
 }
 
 /// Binds the control port.
@@ -41,16 +48,23 @@ pub async fn bind(at: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(at).await
 }
 
-fn router(board: watch::Receiver<Board>, keys: Vec<Secret>, patience: Duration) -> Router {
+fn router(
+    board: watch::Receiver<Board>,
+    keys: Vec<Secret>,
+    patience: Duration,
+    qdrant: Client,
+) -> Router {
     let shared = Shared {
         board,
         keys: keys.into(),
         patience,
+        qdrant,
     };
     let private = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/hello", get(hello))
         .route("/v1/plan", get(plan))
+        .route("/v1/pause", post(set_pause).delete(end_pause))
         .layer(middleware::from_fn_with_state(shared.clone(), authorize));
     Router::new()
         .route("/livez", get(livez))
@@ -112,6 +126,38 @@ async fn plan(State(shared): State<Shared>) -> Response {
     Json(&shared.board.borrow().status.plan).into_response()
 }
 
+async fn set_pause(
+    State(shared): State<Shared>,
+    Json(request): Json<pause::Request>,
+) -> (StatusCode, String) {
+    let (owner, reason) = (request.owner.clone(), request.reason.clone());
+    match pause::set(&shared.qdrant, request).await {
+        Ok(until) => {
+            tracing::warn!(event = events::PAUSED, owner, "{reason} (until {until})");
+            (StatusCode::OK, format!("paused until {until}\n"))
+        }
+        Err(error) => refused(&error),
+    }
+}
+
+async fn end_pause(State(shared): State<Shared>) -> (StatusCode, String) {
+    match pause::end(&shared.qdrant).await {
+        Ok(()) => {
+            tracing::info!(event = events::RESUMED, "the steward may act again");
+            (StatusCode::OK, "resumed\n".to_owned())
+        }
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &PauseError) -> (StatusCode, String) {
+    let code = match error {
+        PauseError::Bad(_) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (code, format!("{}\n", crate::log::chain(error)))
+}
+
 async fn hello(State(shared): State<Shared>) -> Response {
     Json(shared.board.borrow().hello()).into_response()
 }
@@ -152,6 +198,7 @@ mod tests {
             lost_log_lines: 0,
             plan: serde_json::Value::Null,
             hears: Default::default(),
+            whole: false,
             child: serde_json::Value::Null,
             decision: serde_json::Value::Null,
         };
@@ -170,7 +217,11 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let keys = keys.iter().map(|key| Secret::new(*key)).collect();
-        tokio::spawn(serve(listener, reader, keys, patience));
+        // Nobody listens there.
+        let nowhere = "127.0.0.1:1".parse::<SocketAddr>().unwrap();
+        let nowhere = qdrant_api::BaseUrl::try_from(nowhere).unwrap();
+        let qdrant = Client::new(nowhere, None, Duration::from_secs(1)).unwrap();
+        tokio::spawn(serve(listener, reader, keys, patience, qdrant));
         (base, sender)
     }
 
@@ -187,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn both_keys_open_v1_and_nothing_else_does() {
         let (base, _board) = start(board(), &["new", "old"], Duration::from_secs(60)).await;
-        for path in ["/v1/status", "/v1/hello"] {
+        for path in ["/v1/status", "/v1/hello", "/v1/plan"] {
             let url = || format!("{base}{path}");
             assert_eq!(get(url(), None).await.0, 401);
             assert_eq!(get(url(), Some(("api-key", "wrong"))).await.0, 401);
@@ -227,6 +278,43 @@ mod tests {
             get(format!("{base}/readyz"), None).await,
             (200, "ready\n".to_owned())
         );
+    }
+
+    #[tokio::test]
+    async fn a_pause_needs_the_key_an_owner_a_reason_an_end_and_a_qdrant() {
+        let (base, _board) = start(board(), &["key"], Duration::from_secs(60)).await;
+        let ask = async |body: &str, key: &str| {
+            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let request = client
+                .post(format!("{base}/v1/pause"))
+                .header("api-key", key)
+                .header("content-type", "application/json")
+                .body(body.to_owned());
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        };
+        let good = r#"{"owner":"on call","reason":"a restore","seconds":60}"#;
+        assert_eq!(ask(good, "wrong").await.0, 401);
+        assert_eq!(ask(good, "key").await.0, 503, "its Qdrant does not answer");
+        for (bad, code, says) in [
+            (r#"{"owner":" ","reason":"r","seconds":60}"#, 400, "owner"),
+            (
+                r#"{"owner":"o","reason":"r","seconds":0}"#,
+                400,
+                "seven days",
+            ),
+            (
+                r#"{"owner":"o","reason":"r","seconds":999999}"#,
+                400,
+                "seven days",
+            ),
+            (r#"{"owner":"o","reason":"r"}"#, 422, "seconds"),
+            ("no json", 400, ""),
+        ] {
+            let (found, text) = ask(bad, "key").await;
+            assert_eq!(found, code, "{bad}: {text}");
+            assert!(text.contains(says), "{bad}: {text}");
+        }
     }
 
     #[tokio::test]

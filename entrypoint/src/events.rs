@@ -29,7 +29,7 @@ events! {
     JOINED = "peer.joined": "Qdrant on this task votes in the cluster.";
     DISCARDED = "disk.discarded": "Qdrant's files on this disk were removed: they were never served, or held no collection.";
     FREED_LATE = "disk.freed_late": "A freeing of the disk that was interrupted earlier was finished.";
-    SET_ASIDE = "disk.set_aside": "Qdrant's files on this disk were renamed aside because a newer generation took over.";
+    SET_ASIDE = "disk.set_aside": "Qdrant's files on this disk were renamed aside because a newer generation took over, or the cluster is whole without this peer.";
     READY = "ready": "The load balancer may send traffic to this task.";
     QDRANT_STARTED = "qdrant.started": "Qdrant was started.";
     QDRANT_EXITED = "qdrant.exited": "Qdrant has ended by itself; how, and when it is started again.";
@@ -41,6 +41,8 @@ events! {
     PEER_GONE = "peer.gone": "The steward has proof that a peer is gone: its silence and a second witness.";
     PEER_BACK = "peer.back": "A peer that was gone answers again before it was removed.";
     PEER_REMOVED = "peer.removed": "A gone peer was taken out of Raft.";
+    PAUSED = "steward.paused": "An operator has asked for no changes, until when and why.";
+    RESUMED = "steward.resumed": "An operator has ended the pause.";
     HEAL_PLAN = "heal.plan": "The steward's plan has changed: what is next, and why everything else waits.";
     HEAL_ACTION = "heal.action": "The steward has asked Qdrant for a change.";
     HEAL_REFUSED = "heal.refused": "A second look, just before a change, spoke against it.";

@@ -1,15 +1,20 @@
-//! Asks the running entrypoint of this task: `health` and `status`.
+//! Asks the running entrypoint of this task: `health`, `status`, `plan`, `pause`, `resume`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
+use reqwest::Method;
 
 use crate::config::Config;
 use crate::status::Status;
+use crate::steward::pause;
 
 /// The shortest time-out that ECS allows a health check is two seconds.
 const TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// A write through consensus may wait for an election.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where the control port of this task is reached from inside.
 fn control(config: &Config) -> SocketAddr {
@@ -22,16 +27,69 @@ fn control(config: &Config) -> SocketAddr {
 }
 
 async fn get(config: &Config, path: &str) -> anyhow::Result<reqwest::Response> {
+    ask(config, Method::GET, path, TIMEOUT, None).await
+}
+
+async fn ask(
+    config: &Config,
+    method: Method,
+    path: &str,
+    timeout: Duration,
+    body: Option<&pause::Request>,
+) -> anyhow::Result<reqwest::Response> {
     let url = format!("http://{}{path}", control(config));
     let client = reqwest::Client::builder()
         .no_proxy()
-        .timeout(TIMEOUT)
+        .timeout(timeout)
         .build()?;
-    let mut request = client.get(&url);
+    let mut request = client.request(method, &url);
     if let Some(key) = &config.qdrant.api_key {
         request = request.header("api-key", key.expose());
     }
+    if let Some(body) = body {
+        request = request.json(body);
+    }
     request.send().await.with_context(|| format!("ask {url}"))
+}
+
+/// `entrypoint pause`. Exit code 0, or 1 when it was not set.
+pub async fn pause(config: &Config, request: &pause::Request) -> u8 {
+    said(
+        ask(
+            config,
+            Method::POST,
+            "/v1/pause",
+            COMMIT_TIMEOUT,
+            Some(request),
+        )
+        .await,
+    )
+    .await
+}
+
+/// `entrypoint resume`. Exit code 0, or 1 when it was not ended.
+pub async fn resume(config: &Config) -> u8 {
+    said(ask(config, Method::DELETE, "/v1/pause", COMMIT_TIMEOUT, None).await).await
+}
+
+async fn said(answer: anyhow::Result<reqwest::Response>) -> u8 {
+    let (done, text) = match answer {
+        Ok(answer) => {
+            let done = answer.status().is_success();
+            (done, answer.text().await.unwrap_or_else(|e| e.to_string()))
+        }
+        Err(error) => (false, format!("{error:#}\n")),
+    };
+    match done {
+        true => {
+            print!("{text}");
+            0
+        }
+        false => {
+            eprint!("entrypoint: {text}");
+            1
+        }
+    }
 }
 
 /// Exit code of `entrypoint health`: 0 while the loop of PID 1 turns, else 1. Never red for

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use planner::decision::{Action, Decision, NotReady};
+use planner::decision::{Action, Aside, Decision, NotReady};
 use planner::observed::Observed;
 use planner::records::Outcome;
 use planner::view::{Child, Dns, Observation, Probe, Store};
@@ -42,7 +42,12 @@ fn action(action: &Action) -> String {
         }
         Action::Kill => "kill Qdrant".to_owned(),
         Action::Discard(_) => "free the disk".to_owned(),
-        Action::SetAside { newer } => format!("set the data aside for generation {}", newer.number),
+        Action::SetAside(Aside::Superseded { newer }) => {
+            format!("set the data aside for generation {}", newer.number)
+        }
+        Action::SetAside(Aside::Removed { leader }) => {
+            format!("set the data aside, {leader} says that the cluster is whole without it")
+        }
     }
 }
 

@@ -97,6 +97,7 @@ impl Task {
             lost_log_lines: 0,
             plan: serde_json::Value::Null,
             hears: Default::default(),
+            whole: false,
             child: qdrant.describe(),
             decision: serde_json::Value::Null,
         };

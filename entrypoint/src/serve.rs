@@ -101,6 +101,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         .with_context(|| format!("listen on {at}"))?;
     let budget = StopBudget::new(config.stop_timeout, config.stop_margin, config.stop_linger)
         .context("divide the stop time-out")?;
+    let qdrant_client = qdrant.client().clone();
     let (task, board) = Task::new(
         Arc::clone(&config),
         identity,
@@ -114,7 +115,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     let keys = keys.into_iter().flatten().cloned().collect();
     let patience = LIVENESS_FLOOR.max(config.store_timeout * 8 + config.beat * 3);
     tokio::spawn(async move {
-        if let Err(error) = control::serve(listener, board, keys, patience).await {
+        if let Err(error) = control::serve(listener, board, keys, patience, qdrant_client).await {
             tracing::error!(
                 event = events::FAILED,
                 "the control port has closed: {error}"

@@ -68,6 +68,9 @@ pub struct Status {
     /// The steward's plan, while this task's Qdrant leads.
     #[serde(default)]
     pub plan: serde_json::Value,
+    /// The steward sees every shard whole.
+    #[serde(default)]
+    pub whole: bool,
     /// The peers that answered this task in its last look.
     #[serde(default)]
     pub hears: BTreeSet<PeerId>,
@@ -123,6 +126,7 @@ impl Board {
             serves: status.is_voter.is_some(),
             zone: status.zone.clone(),
             hears: status.hears.clone(),
+            whole: status.whole,
         }
     }
 }

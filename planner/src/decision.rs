@@ -114,9 +114,21 @@ pub enum Action {
     /// Remove Qdrant's files and our stamp from the disk.
     Discard(Discard),
     /// Rename Qdrant's files aside and remove our stamp.
-    SetAside {
-        /// The formed generation that took over.
+    SetAside(Aside),
+}
+
+/// On what ground data is renamed aside. Nothing is deleted by it, but the task begins anew, empty.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Aside {
+    /// A higher generation is formed.
+    Superseded {
+        /// It.
         newer: GenerationId,
+    },
+    /// The cluster goes on without this peer, and every shard of it is whole there.
+    Removed {
+        /// The member that leads and says so.
+        leader: IpAddr,
     },
 }
 

@@ -4,12 +4,15 @@
 //! here. A refusal is not an error: the next round decides anew.
 
 use core::fmt;
+use core::net::IpAddr;
 
-use crate::decision::Discard;
+use crate::decision::{Aside, Discard};
 use crate::ids::GenerationId;
 use crate::observed::Observed;
 use crate::records::{Stage, Stamp};
 use crate::view::{Disk, Store};
+
+pub use crate::witness::whole_without;
 
 /// Why something that cannot be undone was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,15 +95,17 @@ pub fn may_discard(
     }
 }
 
-/// May Qdrant's files on this disk be renamed aside because `newer` took over?
+/// May Qdrant's files on this disk be renamed aside, on this ground?
 ///
 /// `proven` is the highest formed generation, read just before from the store or from a believed
-/// peer's key map.
+/// peer's key map; `whole` is who said in this round that nothing here is needed
+/// ([`whole_without`]).
 pub fn may_set_aside(
-    newer: &GenerationId,
+    ground: &Aside,
     disk: &Disk,
     child_runs: bool,
     proven: Option<&GenerationId>,
+    whole: Option<IpAddr>,
 ) -> Result<(), Refused> {
     if child_runs {
         return refuse("Qdrant is still running");
@@ -109,6 +114,15 @@ pub fn may_set_aside(
     if stamp.stage == Stage::Founding {
         return refuse("the fate of our claim is not known");
     }
+    let newer = match ground {
+        Aside::Superseded { newer } => newer,
+        Aside::Removed { .. } => {
+            return match whole {
+                Some(_) => Ok(()),
+                None => refuse("nobody says that the cluster is whole without this peer"),
+            };
+        }
+    };
     match proven {
         Some(proven)
             if proven.number >= newer.number && proven.number > stamp.generation.number =>

@@ -5,13 +5,14 @@
 
 use core::time::Duration;
 
-use crate::decision::{Alarm, Decision, Reason};
+use crate::decision::{Action, Alarm, Aside, Decision, Phase, Reason};
 use crate::fencing::{fence, leave};
 use crate::memory::{Memory, Verdict, count};
 use crate::observed::Observed;
-use crate::records::{Hello, Stamp};
+use crate::records::{Hello, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe};
+use crate::witness;
 
 /// A consensus thread that ends so often without a calm time between was not stopped by chance.
 const STOPS: u8 = 2;
@@ -28,9 +29,22 @@ pub(crate) fn judged(
     }
     let stopped = consensus_stopped(settings, memory, seen);
     match &memory.verdict {
-        Some(Verdict::Removed(why)) => Some(leave(seen, Reason::Removed(why.clone()))),
+        Some(Verdict::Removed(why)) => Some(part(settings, seen, stamp, why)),
         Some(Verdict::Broken(what)) => Some(fence(seen, Alarm::BrokenChain(what.clone()))),
         None => stopped,
+    }
+}
+
+/// The cluster goes on without us: stop, and begin anew once it needs nothing of what is here.
+fn part(settings: &Settings, seen: &Observation, stamp: &Stamp, why: &str) -> Decision {
+    let reason = Reason::Removed(why.to_owned());
+    let stopped = !matches!(seen.child, Child::Running(_));
+    match witness::whole_without(&settings.service, seen, stamp) {
+        Some(leader) if stopped && seen.disk.collections => {
+            let action = Action::SetAside(Aside::Removed { leader });
+            Decision::act(Phase::Fenced, action, reason).state(State::HoldsData)
+        }
+        _ => leave(seen, reason),
     }
 }
 

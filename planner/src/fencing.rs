@@ -1,6 +1,6 @@
 //! What ends a generation on this disk, and how a disk makes way (rules R1, R6 and R9).
 
-use crate::decision::{Action, Alarm, Decision, Discard, Phase, Reason};
+use crate::decision::{Action, Alarm, Aside, Decision, Discard, Phase, Reason};
 use crate::ids::GenerationId;
 use crate::records::{Formed, Stamp, State};
 use crate::settings::Settings;
@@ -106,9 +106,9 @@ fn make_way(seen: &Observation, newer: &GenerationId) -> Decision {
     let reason = Reason::Superseded(newer.clone());
     let action = match seen.child {
         Child::Running(_) => Action::Kill,
-        _ if seen.disk.collections => Action::SetAside {
+        _ if seen.disk.collections => Action::SetAside(Aside::Superseded {
             newer: newer.clone(),
-        },
+        }),
         _ => Action::Discard(Discard::Dataless),
     };
     Decision::act(Phase::Fenced, action, reason).state(State::HoldsData)

@@ -192,6 +192,9 @@ pub struct Hello {
     /// The peers that answered it in its last look.
     #[serde(default)]
     pub hears: BTreeSet<PeerId>,
+    /// It leads, and every shard of every collection has all wanted copies on peers that answer.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 /// How far the Qdrant on this disk has come in its generation.

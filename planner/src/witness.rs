@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::GenerationId;
-use crate::records::{Formed, Hello, Member, State};
+use crate::records::{Formed, Hello, Member, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Dns, Observation, Probe, Store};
 
@@ -152,6 +152,30 @@ pub(crate) fn believed<'a>(
             _ => None,
         })
         .collect()
+}
+
+/// A believed member of our generation that leads, does not list our peer, and says that every
+/// shard has all its copies without us.
+pub fn whole_without(service: &str, seen: &Observation, stamp: &Stamp) -> Option<IpAddr> {
+    let us = seen.disk.peer_id?;
+    seen.peers.iter().find_map(|(address, probe)| match probe {
+        Probe::Task {
+            hello,
+            proof: Some(proof),
+        } if hello.service == service
+            && proof.service == service
+            && proof.generation == stamp.generation
+            && hello.generation.as_ref() == Some(&stamp.generation)
+            && hello.leads
+            && hello.verified
+            && hello.whole
+            && !hello.peers.is_empty()
+            && !hello.peers.contains(&us) =>
+        {
+            Some(*address)
+        }
+        _ => None,
+    })
 }
 
 /// The highest generation among believed peers, or the contradiction between them.

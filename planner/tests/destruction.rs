@@ -1,6 +1,6 @@
 //! Every precondition of destruction, refusing and granting.
 
-use planner::decision::Discard;
+use planner::decision::{Aside, Discard};
 use planner::destruction::{may_discard, may_set_aside};
 use planner::ids::{GenerationId, PeerId};
 use planner::observed::Observed;
@@ -147,12 +147,41 @@ fn a_collection_protects_a_disk() {
 #[test]
 fn data_is_set_aside_only_for_a_proven_higher_generation() {
     let member = disk(Stage::Member, true);
-    let newer = id(2, "newer");
-    assert!(may_set_aside(&newer, &member, false, Some(&newer)).is_ok());
-    assert!(may_set_aside(&newer, &member, false, Some(&id(3, "later"))).is_ok());
-    assert!(may_set_aside(&newer, &member, true, Some(&newer)).is_err());
-    assert!(may_set_aside(&newer, &member, false, None).is_err());
-    assert!(may_set_aside(&newer, &member, false, Some(&id(1, "ours"))).is_err());
-    assert!(may_set_aside(&newer, &disk(Stage::Founding, true), false, Some(&newer)).is_err());
-    assert!(may_set_aside(&newer, &Disk::EMPTY, false, Some(&newer)).is_err());
+    let newer = Aside::Superseded {
+        newer: id(2, "newer"),
+    };
+    let proof = id(2, "newer");
+    assert!(may_set_aside(&newer, &member, false, Some(&proof), None).is_ok());
+    assert!(may_set_aside(&newer, &member, false, Some(&id(3, "later")), None).is_ok());
+    assert!(may_set_aside(&newer, &member, true, Some(&proof), None).is_err());
+    assert!(may_set_aside(&newer, &member, false, None, None).is_err());
+    assert!(may_set_aside(&newer, &member, false, Some(&id(1, "ours")), None).is_err());
+    assert!(
+        may_set_aside(
+            &newer,
+            &disk(Stage::Founding, true),
+            false,
+            Some(&proof),
+            None
+        )
+        .is_err()
+    );
+    assert!(may_set_aside(&newer, &Disk::EMPTY, false, Some(&proof), None).is_err());
+}
+
+#[test]
+fn a_removed_peer_sets_its_data_aside_only_when_the_cluster_is_whole_without_it() {
+    let leader = "10.0.0.2".parse().unwrap();
+    let ground = Aside::Removed { leader };
+    let member = disk(Stage::Member, true);
+    assert!(may_set_aside(&ground, &member, false, None, Some(leader)).is_ok());
+    for (disk, runs, whole) in [
+        (&member, false, None),
+        (&member, true, Some(leader)),
+        (&disk(Stage::Founding, true), false, Some(leader)),
+        (&Disk::EMPTY, false, Some(leader)),
+    ] {
+        let newer = id(2, "newer");
+        assert!(may_set_aside(&ground, disk, runs, Some(&newer), whole).is_err());
+    }
 }

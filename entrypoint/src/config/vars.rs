@@ -218,8 +218,8 @@ variables! {
         "How long a gone peer with the last copy of a shard is kept for. Then the loss is recorded \
          and the peer removed.");
     REPLACEMENT_WAIT: Duration = var("ENTRYPOINT_REPLACEMENT_WAIT", Group::Healing, || ms(180_000),
-        "How long a missing copy waits for the replacement task before it goes into a zone that has \
-         one already.");
+        "How long a missing copy waits for the replacement task before another gets it. The second to \
+         last copy waits for nobody.");
 
     STOP_TIMEOUT: Duration = var("ENTRYPOINT_STOP_TIMEOUT", Group::Stopping, || ms(30_000),
         "The time from SIGTERM until ECS kills the task: the same value as stopTimeout in the task \

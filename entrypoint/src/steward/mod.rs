@@ -8,6 +8,7 @@
 mod clocks;
 mod hands;
 mod page;
+pub mod pause;
 pub mod survey;
 pub mod watch;
 
@@ -112,7 +113,7 @@ impl Steward {
             self.clocks = Clocks::default();
             self.gone.clear();
             self.said.clear();
-            self.show(page::idle());
+            self.show(page::idle(), false);
         }
     }
 
@@ -125,7 +126,7 @@ impl Steward {
         let mut view = match survey::survey(&self.client, post, &mut self.clocks).await {
             Ok(view) => view,
             Err(error) => {
-                self.show(page::blind(&chain(&error)));
+                self.show(page::blind(&chain(&error)), false);
                 return false;
             }
         };
@@ -224,11 +225,14 @@ impl Steward {
             tracing::info!(event = events::HEAL_PLAN, plan = page.to_string(), "{said}");
             self.said = said;
         }
-        self.show(page);
+        self.show(page, plan.report.is_whole());
     }
 
-    fn show(&self, page: serde_json::Value) {
-        self.board.send_modify(|board| board.status.plan = page);
+    fn show(&self, page: serde_json::Value, whole: bool) {
+        self.board.send_modify(|board| {
+            board.status.plan = page;
+            board.status.whole = whole;
+        });
     }
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Post;
 use super::clocks::Clocks;
+use super::pause;
 
 /// Where the losses are on record, in Qdrant's key map.
 pub const LOSSES_KEY: &str = "entrypoint.losses";
@@ -79,7 +80,7 @@ pub async fn survey(
     Ok(ClusterView {
         us,
         commits: Observed::Unknown("not asked yet".to_owned()),
-        paused: None,
+        paused: pause::read(client).await?,
         wanted_tasks: Some(post.wanted_tasks),
         peers,
         collections,

@@ -57,6 +57,7 @@ fn hello(n: u8) -> Hello {
         serves: true,
         zone: Some(format!("zone-{n}")),
         hears: BTreeSet::new(),
+        whole: false,
     }
 }
 

@@ -17,7 +17,17 @@ use crate::ids::PeerId;
 pub(crate) struct Place {
     pub(crate) peer: PeerId,
     /// Copies of the shard that are in its zone already.
-    pub(crate) crowd: u32,
+    crowd: u32,
+    /// Copies of the collection that the peer has already.
+    here: u32,
+}
+
+impl Place {
+    /// Neither its zone has a copy of the shard nor the peer one of the collection: a copy that goes
+    /// there stays there.
+    pub(crate) fn is_free(self) -> bool {
+        self.crowd == 0 && self.here == 0
+    }
 }
 
 /// All peers that can take a copy of this shard, the best first. `without` is a holder whose copy
@@ -49,12 +59,9 @@ pub(crate) fn places(
             let place = Place {
                 peer: seat.peer,
                 crowd: crowded(seat),
+                here: facts.of_collection(name, seat.peer),
             };
-            let load = (
-                facts.of_collection(name, seat.peer),
-                seat.copies,
-                seat.bytes,
-            );
+            let load = (place.here, seat.copies, seat.bytes);
             (place.crowd, load, seat.peer, place)
         })
         .collect();

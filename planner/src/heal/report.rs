@@ -11,6 +11,8 @@ use crate::heal::view::ClusterView;
 /// The state of the cluster in figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
+    /// The list of collections could be read.
+    pub collections_read: bool,
     /// Peers whose Qdrant answers.
     pub alive: usize,
     /// Peers whose PID 1 alone answers.
@@ -45,9 +47,17 @@ pub struct Report {
     pub measure: Measure,
 }
 
+impl Report {
+    /// Everything could be read and every shard has all its copies.
+    pub fn is_whole(&self) -> bool {
+        self.collections_read && self.unread.is_empty() && self.whole == self.shards
+    }
+}
+
 pub(crate) fn report(settings: &Settings, view: &ClusterView, facts: &Facts<'_>) -> Report {
     let mut report = Report {
         measure: measured(settings, view, facts),
+        collections_read: view.collections.known().is_some(),
         ..Report::default()
     };
     for peer in view.peers.values() {

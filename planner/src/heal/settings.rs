@@ -9,8 +9,7 @@ pub struct Settings {
     pub gone_timeout: Duration,
     /// For so long after the end of its task a peer is kept for the sake of a last copy.
     pub lost_copy_timeout: Duration,
-    /// For so long after a loss a missing copy waits for the replacement task, when the only other
-    /// place is a zone that has a copy already; and balancing waits.
+    /// For so long after a loss a missing copy waits for the replacement task, unless only one lives.
     pub replacement_wait: Duration,
     /// A peer that neither answers nor is gone stops counting for a shard with one living copy
     /// after so long.

@@ -81,7 +81,7 @@ pub enum Waiting {
     NoSource(ShardRef),
     /// No peer can take a copy.
     NoPlace(ShardRef),
-    /// The replacement task is waited for rather than crowding a zone.
+    /// The replacement task is waited for rather than making a copy that is moved again.
     Replacement {
         /// The shard.
         shard: ShardRef,
@@ -161,7 +161,7 @@ impl fmt::Display for Waiting {
             Self::NoPlace(shard) => write!(f, "no peer can take another copy of {shard}"),
             Self::Replacement { shard, left } => write!(
                 f,
-                "{shard} waits for the replacement task, {} s at most: every other place is in a zone that has a copy",
+                "{shard} waits for the replacement task, {} s at most",
                 left.as_secs()
             ),
             Self::BalanceLater { left } => write!(

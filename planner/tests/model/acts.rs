@@ -1,6 +1,6 @@
 //! The model's hands: what an action does to disk, store and Raft. It follows `entrypoint/src/act.rs`.
 
-use planner::decision::Action;
+use planner::decision::{Action, Aside};
 use planner::destruction;
 use planner::ids::{GenerationId, PeerId, Token};
 use planner::records::{Claim, FORMAT, Formed, Mode, Outcome, Stage, Stamp};
@@ -90,32 +90,46 @@ impl World {
                     task.group = None;
                 }
             }
-            Action::SetAside { newer } => {
-                let store = self.store_view(&self.tasks[i]);
-                let in_store = store
-                    .known()
-                    .and_then(|s| s.formed())
-                    .map(|f| &f.generation);
-                let proven = in_store
-                    .into_iter()
-                    .chain(&intent.proven)
-                    .max_by_key(|id| id.number);
-                let task = &self.tasks[i];
-                if destruction::may_set_aside(&newer, &task.disk, task.up, proven).is_ok() {
-                    let own = task.disk.stamp.as_ref().map(|s| s.generation.number);
-                    let known = self.history.iter().any(|f| f.generation == newer);
-                    if !known || own.is_none_or(|own| own >= newer.number) {
-                        self.broken = Some("data was set aside for no newer generation");
-                    }
-                    let task = &mut self.tasks[i];
-                    task.disk = Disk {
-                        aside: true,
-                        ..Disk::EMPTY
-                    };
-                    task.group = None;
-                }
-            }
+            Action::SetAside(ground) => self.set_aside(i, &ground, intent.proven.as_ref()),
         }
+    }
+
+    fn set_aside(&mut self, i: usize, ground: &Aside, proven: Option<&GenerationId>) {
+        let store = self.store_view(&self.tasks[i]);
+        let in_store = store
+            .known()
+            .and_then(|s| s.formed())
+            .map(|f| &f.generation);
+        let proven = in_store
+            .into_iter()
+            .chain(proven)
+            .max_by_key(|id| id.number);
+        let seen = self.observe(i);
+        let task = &self.tasks[i];
+        let stamp = task.disk.stamp.as_ref();
+        let whole = stamp.and_then(|stamp| destruction::whole_without(SERVICE, &seen, stamp));
+        if destruction::may_set_aside(ground, &task.disk, task.up, proven, whole).is_err() {
+            return;
+        }
+        let own = stamp.map(|stamp| &stamp.generation);
+        let needless = match ground {
+            Aside::Superseded { newer } => {
+                self.history.iter().any(|f| f.generation == *newer)
+                    && own.is_some_and(|own| own.number < newer.number)
+            }
+            Aside::Removed { .. } => self
+                .served()
+                .is_some_and(|group| !self.is_voter_of(i, group)),
+        };
+        if !needless {
+            self.broken = Some("data that is needed was set aside");
+        }
+        let task = &mut self.tasks[i];
+        task.disk = Disk {
+            aside: true,
+            ..Disk::EMPTY
+        };
+        task.group = None;
     }
 
     /// The identity that the store has afterwards; `None` when it cannot be written.

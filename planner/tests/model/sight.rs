@@ -109,6 +109,7 @@ impl World {
             serves: task.up,
             zone: None,
             hears: BTreeSet::new(),
+            whole: task.leads && self.commits(i),
         };
         Probe::Task {
             hello: Box::new(hello),

@@ -273,6 +273,13 @@ impl World {
                 .is_some_and(|id| self.groups[group].voters.contains_key(&id))
     }
 
+    /// The peer on this disk is one of its voters, running or not.
+    pub fn is_voter_of(&self, i: usize, group: usize) -> bool {
+        let peer = self.tasks[i].disk.peer_id;
+        self.tasks[i].group == Some(group)
+            && peer.is_some_and(|id| self.groups[group].voters.contains_key(&id))
+    }
+
     /// A write through this task's Qdrant would be committed.
     pub fn commits(&self, i: usize) -> bool {
         let Some(group) = self.tasks[i].group else {

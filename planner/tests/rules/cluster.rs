@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use planner::decision::{Action, Alarm, Decision, Discard, NotReady, Phase, Reason};
+use planner::decision::{Action, Alarm, Aside, Decision, Discard, NotReady, Phase, Reason};
 use planner::ids::PeerId;
 use planner::observed::Observed;
 use planner::records::{Formed, State};
@@ -165,7 +165,10 @@ fn makes_way(mut scene: Scene) {
     for rest in [Child::Stopped, Child::Resting("back-off".to_owned())] {
         scene.seen.child = rest;
         let newer = id(2, "two");
-        acts(&scene.round(), &Action::SetAside { newer });
+        acts(
+            &scene.round(),
+            &Action::SetAside(Aside::Superseded { newer }),
+        );
         let mut dataless = scene.clone();
         dataless.seen.disk.collections = false;
         acts(&dataless.round(), &Action::Discard(Discard::Dataless));
@@ -273,7 +276,10 @@ fn a_chain_of_several_generations_is_followed() {
     acts(&scene.round(), &Action::Kill);
     scene.seen.child = Child::Stopped;
     let newer = id(4, "two");
-    acts(&scene.round(), &Action::SetAside { newer });
+    acts(
+        &scene.round(),
+        &Action::SetAside(Aside::Superseded { newer }),
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The refusals of destruction that `tests/destruction.rs` does not name: a disk without a stamp,
 //! a wrong stage, a wrong ground, a proof that is no higher.
 
-use planner::decision::Discard;
+use planner::decision::{Aside, Discard};
 use planner::destruction::{may_discard, may_set_aside};
 use planner::observed::Observed;
 use planner::records::{Outcome, Stage};
@@ -45,6 +45,12 @@ fn disks() -> Vec<Disk> {
     all
 }
 
+fn over(newer: &planner::ids::GenerationId) -> Aside {
+    Aside::Superseded {
+        newer: newer.clone(),
+    }
+}
+
 #[test]
 fn nothing_is_touched_while_qdrant_runs_or_without_our_stamp() {
     let unstamped = Disk {
@@ -57,7 +63,7 @@ fn nothing_is_touched_while_qdrant_runs_or_without_our_stamp() {
             for disk in disks() {
                 assert!(may_discard(&ground, &disk, true, &store).is_err());
                 let newer = id(2, "two");
-                assert!(may_set_aside(&newer, &disk, true, Some(&newer)).is_err());
+                assert!(may_set_aside(&over(&newer), &disk, true, Some(&newer), None).is_err());
             }
             for disk in [&unstamped, &Disk::EMPTY] {
                 assert!(may_discard(&ground, disk, false, &store).is_err());
@@ -65,7 +71,7 @@ fn nothing_is_touched_while_qdrant_runs_or_without_our_stamp() {
         }
     }
     let newer = id(2, "two");
-    assert!(may_set_aside(&newer, &unstamped, false, Some(&newer)).is_err());
+    assert!(may_set_aside(&over(&newer), &unstamped, false, Some(&newer), None).is_err());
 }
 
 #[test]
@@ -125,13 +131,13 @@ fn data_is_renamed_only_for_a_proof_that_is_higher_than_its_own_generation() {
         (Some(id(2, "two")), true),
         (Some(id(3, "three")), true),
     ] {
-        let may = may_set_aside(&newer, &disk, false, proven.as_ref());
+        let may = may_set_aside(&over(&newer), &disk, false, proven.as_ref(), None);
         assert_eq!(may.is_ok(), allowed, "{proven:?}");
     }
     // Our own generation, called newer, is not newer.
     let same = id(1, "one");
-    assert!(may_set_aside(&same, &disk, false, Some(&same)).is_err());
-    assert!(may_set_aside(&id(3, "x"), &disk, false, Some(&newer)).is_err());
+    assert!(may_set_aside(&over(&same), &disk, false, Some(&same), None).is_err());
+    assert!(may_set_aside(&over(&id(3, "x")), &disk, false, Some(&newer), None).is_err());
     let founding = Scene::claimant().seen.disk;
-    assert!(may_set_aside(&newer, &founding, false, Some(&newer)).is_err());
+    assert!(may_set_aside(&over(&newer), &founding, false, Some(&newer), None).is_err());
 }

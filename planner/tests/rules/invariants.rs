@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use planner::decision::{Action, Decision, Discard};
-use planner::destruction::{may_discard, may_set_aside};
+use planner::destruction::{may_discard, may_set_aside, whole_without};
 use planner::observed::Observed;
 use planner::records::{Formed, Outcome, Stage, State};
 use planner::view::{Child, Dns, Observation, Probe, Store};
@@ -223,10 +223,12 @@ fn check(seen: &Observation, decision: &Decision) -> Result<(), TestCaseError> {
             let may = may_discard(ground, &seen.disk, runs, &seen.store);
             prop_assert_eq!(may, Ok(()), "what is proposed can be done");
         }
-        Action::SetAside { newer } => {
+        Action::SetAside(ground) => {
             prop_assert!(!runs && !founding);
             let by = proven(seen).map(|f| &f.generation);
-            let may = may_set_aside(newer, &seen.disk, runs, by);
+            let stamp = seen.disk.stamp.as_ref();
+            let whole = stamp.and_then(|stamp| whole_without("vectors", seen, stamp));
+            let may = may_set_aside(ground, &seen.disk, runs, by, whole);
             prop_assert_eq!(may, Ok(()), "what is proposed can be done");
         }
         Action::Claim { .. } | Action::Form => {

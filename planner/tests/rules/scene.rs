@@ -108,6 +108,7 @@ pub fn hello(n: u8, state: State, generation: Option<GenerationId>) -> Hello {
         serves: false,
         zone: None,
         hears: BTreeSet::new(),
+        whole: false,
     }
 }
 

@@ -1,9 +1,9 @@
 //! R9: a peer that was removed stays stopped, also when nobody is left to say so.
 
-use planner::decision::{Action, Alarm, Decision, Discard, Phase, Reason};
+use planner::decision::{Action, Alarm, Aside, Decision, Discard, Phase, Reason};
 use planner::ids::PeerId;
 use planner::observed::Observed;
-use planner::records::{Stage, State};
+use planner::records::{Formed, Stage, State};
 use planner::view::Child;
 
 use crate::scene::{
@@ -109,4 +109,42 @@ fn a_few_who_lag_are_no_majority_of_their_own_list() {
         scene.at(n, probe(lags, Some(formed(1, "one"))));
     }
     assert_eq!(scene.wait(LOSS_TIMEOUT).phase, Phase::Member);
+}
+
+#[test]
+fn a_removed_peer_begins_anew_once_the_cluster_is_whole_without_it() {
+    let leader = |whole: bool, lists_us: bool, proof: Option<Formed>| {
+        let mut other = hello(2, State::Member, Some(id(1, "one")));
+        other.peers = [PeerId(2)].into();
+        if lists_us {
+            other.peers.insert(PeerId(1));
+        }
+        (other.leads, other.whole) = (true, whole);
+        probe(other, proof)
+    };
+    let proof = || Some(formed(1, "one"));
+    let mut scene = stopped_in_a_pair();
+    acts(&scene.round(), &Action::Kill);
+    started_again(&mut scene);
+    scene.qdrant().consensus_stopped = true;
+    acts(&scene.round(), &Action::Kill);
+    scene.seen.child = Child::Stopped;
+    for no_grant in [
+        leader(false, false, proof()),
+        leader(true, true, proof()),
+        leader(true, false, None),
+    ] {
+        scene.at(2, no_grant);
+        kept_for_a_person(&scene.round());
+    }
+    scene.at(2, leader(true, false, proof()));
+    let grant = Aside::Removed {
+        leader: crate::scene::address(2),
+    };
+    let decision = scene.round();
+    acts(&decision, &Action::SetAside(grant));
+    assert_eq!(decision.state, State::HoldsData);
+    // The leader itself was removed after it gave the word: nobody grants any more.
+    scene.seen.peers.clear();
+    kept_for_a_person(&scene.round());
 }

@@ -86,8 +86,8 @@ fn each_short(
     false
 }
 
-/// Replicates onto the best peer that nothing speaks against. With `patience`, a place in a zone
-/// that has a copy already waits for the replacement task.
+/// Replicates onto the best peer that nothing speaks against. With `patience`, a copy that would be
+/// moved again when the replacement task comes waits for it.
 fn replicate(
     round: &mut Round<'_>,
     short: &Short<'_>,
@@ -105,7 +105,7 @@ fn replicate(
         round.wait(Waiting::NoPlace(short.name.clone()));
     }
     for place in places {
-        if let (Some(left), 1..) = (patience, place.crowd) {
+        if let (Some(left), false) = (patience, place.is_free()) {
             round.wait(Waiting::Replacement {
                 shard: short.name.clone(),
                 left,
