@@ -54,6 +54,8 @@ pub struct Collection {
 pub struct Holder {
     /// Task number.
     pub task: usize,
+    /// Where it is.
+    pub address: String,
     /// Zone letter.
     pub zone: String,
     /// Whether the scenario has it paused.
@@ -68,6 +70,11 @@ impl Holder {
     /// Its peer id, when it answered.
     pub fn peer(&self) -> Option<u64> {
         self.raft.as_ref().map(|raft| raft.peer_id)
+    }
+
+    /// Whether it is a voter by its own word: then it has applied the whole log up to its join.
+    pub fn votes(&self) -> bool {
+        self.raft.as_ref().is_some_and(|raft| raft.is_voter)
     }
 }
 
@@ -86,9 +93,10 @@ impl Look {
         self.holders.iter().filter(|holder| !holder.paused)
     }
 
-    /// The view of the task that has seen most of the log: what is newest about the cluster.
+    /// The view of the voter that has seen most of the log: what is newest about the cluster.
     pub fn newest(&self) -> Option<&Holder> {
-        let readable = self.live().filter(|holder| holder.collections.is_some());
+        let readable = |holder: &&Holder| holder.votes() && holder.collections.is_some();
+        let readable = self.live().filter(readable);
         readable.max_by_key(|holder| holder.raft.as_ref().map(|raft| raft.commit))
     }
 
@@ -128,6 +136,7 @@ async fn holder(client: &reqwest::Client, task: &Task) -> Holder {
     Holder {
         task: task.number,
         zone: task.zone.clone(),
+        address: host,
         paused: task.paused(),
         raft,
         collections,

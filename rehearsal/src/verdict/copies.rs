@@ -19,6 +19,9 @@ pub struct Watch {
     peers: BTreeMap<usize, u64>,
     /// Peers whose task is harmed now.
     harmed: BTreeSet<u64>,
+    /// Tasks that voted at the last look. One that joins works through the whole log first, and
+    /// shows what was long ago.
+    voting: BTreeSet<usize>,
     /// Active copies by place.
     active: BTreeMap<Place, BTreeSet<u64>>,
     /// Listed copies by place, whatever their state.
@@ -40,8 +43,10 @@ impl Watch {
         self.peers.extend(answered);
         let peers = harmed.iter().filter_map(|task| self.peers.get(task));
         self.harmed = peers.copied().collect();
+        let voting: BTreeSet<usize> = look.live().filter(|h| h.votes()).map(|h| h.task).collect();
+        let before = std::mem::replace(&mut self.voting, voting);
         let mut failures = Vec::new();
-        for holder in look.live() {
+        for holder in look.live().filter(|holder| before.contains(&holder.task)) {
             let Some(collections) = &holder.collections else {
                 continue;
             };
@@ -160,6 +165,7 @@ mod tests {
             task,
             raft: Some(Raft {
                 peer_id: task as u64,
+                is_voter: true,
                 ..Raft::default()
             }),
             collections: (task == 1).then(|| [("c".to_owned(), collection.clone())].into()),
@@ -172,9 +178,18 @@ mod tests {
     }
 
     fn judge(looks: &[Look], harmed: &[usize]) -> Vec<String> {
-        let (mut watch, harmed) = (Watch::default(), harmed.iter().copied().collect());
+        let harmed = harmed.iter().copied().collect();
+        let mut watch = watch();
         let failures = looks.iter().flat_map(|look| watch.look(look, &harmed));
         failures.map(|failure| failure.invariant).collect()
+    }
+
+    /// A watch that has seen all tasks vote.
+    fn watch() -> Watch {
+        Watch {
+            voting: (1..=3).collect(),
+            ..Watch::default()
+        }
     }
 
     const A: &str = "Active";
@@ -192,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_copy_that_missed_a_write_is_counted_and_no_failure() {
-        let mut watch = Watch::default();
+        let mut watch = watch();
         for state in [A, "Dead", "Recovery", A] {
             let look = look(&[(1, A), (2, state)], &[]);
             assert_eq!(watch.look(&look, &BTreeSet::new()), []);
@@ -228,9 +243,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_newcomer_replays_is_history() {
+        let mut then = look(&[(1, A), (2, A), (3, A)], &[]);
+        for holder in &mut then.holders {
+            holder.raft.as_mut().unwrap().is_voter = false;
+        }
+        let now = look(&[(1, A), (2, A)], &[]);
+        let mut watch = Watch::default();
+        for look in [&then, &now, &now] {
+            assert_eq!(watch.look(look, &BTreeSet::new()), []);
+        }
+    }
+
+    #[test]
     fn harm_is_forgiven_when_it_is_healed() {
         let whole = look(&[(1, A), (2, A), (3, A)], &[]);
-        let mut watch = Watch::default();
+        let mut watch = watch();
         let fewer = look(&[(1, A), (2, A)], &[]);
         for (harmed, failures) in [(vec![3], 0), (vec![], 1)] {
             let harmed = harmed.into_iter().collect();

@@ -32,6 +32,7 @@ fn look(zones: &str, layout: Layout<'_>) -> Look {
         };
         Holder {
             task: at + 1,
+            address: format!("127.64.16.{me}"),
             zone: zone.to_string(),
             paused: false,
             raft: Some(Raft {

@@ -258,8 +258,12 @@ impl World {
     }
 }
 
-/// Whether the newest view lists nobody but peers of tasks that run.
+/// Whether the newest view lists nobody but running tasks, also those that are still joining.
 fn only_living(look: &Look) -> bool {
     let raft = look.newest().and_then(|view| view.raft.as_ref());
-    raft.is_some_and(|raft| raft.peers.keys().all(|peer| look.task_of(*peer).is_some()))
+    let runs = |uri: &String| {
+        let here = |address: &str| uri.contains(&format!("//{address}:"));
+        look.holders.iter().any(|holder| here(&holder.address))
+    };
+    raft.is_some_and(|raft| raft.peers.values().all(runs))
 }
