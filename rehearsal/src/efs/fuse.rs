@@ -24,6 +24,8 @@ use super::Fault;
 use super::translate::{attributes, kind, options};
 use crate::lock;
 
+/// How often a hang looks whether its asker was killed.
+const LOOK_FOR_KILLED: Duration = Duration::from_millis(50);
 /// Nothing is cached by the kernel, so that every operation meets the fault.
 const NOW: Duration = Duration::ZERO;
 
@@ -41,7 +43,9 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    fn pass(&self, writes: bool) -> io::Result<()> {
+    /// Waits as the fault wants it. Like a hard NFS mount, a hang lets go of who is killed: else the
+    /// kernel would keep the dead process, and nobody would notice its end.
+    fn pass(&self, writes: bool, asker: u32) -> io::Result<()> {
         let mut fault = lock(&self.fault);
         loop {
             match *fault {
@@ -53,15 +57,35 @@ impl Gate {
                 }
                 Fault::ReadOnly if writes => return Err(io::Error::from_raw_os_error(30)),
                 Fault::ReadOnly => return Ok(()),
+                Fault::Hang if is_killed(asker) => {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
                 Fault::Hang => {
                     fault = self
                         .changed
-                        .wait(fault)
-                        .unwrap_or_else(PoisonError::into_inner);
+                        .wait_timeout(fault, LOOK_FOR_KILLED)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
                 }
             }
         }
     }
+}
+
+/// Whether SIGKILL waits for this thread, or it is gone.
+fn is_killed(thread: u32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{thread}/status")) else {
+        return true;
+    };
+    const KILL: u64 = 1 << 8;
+    status
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("SigPnd:")
+                .or(line.strip_prefix("ShdPnd:"))
+        })
+        .filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .any(|mask| mask & KILL != 0)
 }
 
 /// The file system.
@@ -153,10 +177,10 @@ impl Through {
 
 /// Runs one operation behind the gate and sends its answer.
 macro_rules! answer {
-    ($self:ident, $writes:expr, $reply:ident, $work:block, |$value:pat_param| $send:expr) => {{
+    ($self:ident, $request:ident, $writes:expr, $reply:ident, $work:block, |$value:pat_param| $send:expr) => {{
         let result = $self
             .gate
-            .pass($writes)
+            .pass($writes, $request.pid())
             .and_then(|()| -> io::Result<_> { $work });
         match result {
             Ok($value) => $send,
@@ -166,9 +190,10 @@ macro_rules! answer {
 }
 
 impl Filesystem for Through {
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         answer!(
             self,
+            request,
             false,
             reply,
             { self.remember(&self.child(parent, name)?) },
@@ -176,9 +201,16 @@ impl Filesystem for Through {
         );
     }
 
-    fn getattr(&self, _: &Request, node: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(
+        &self,
+        request: &Request,
+        node: INodeNo,
+        handle: Option<FileHandle>,
+        reply: ReplyAttr,
+    ) {
         answer!(
             self,
+            request,
             false,
             reply,
             { self.attributes_of(node, handle) },
@@ -188,7 +220,7 @@ impl Filesystem for Through {
 
     fn setattr(
         &self,
-        _: &Request,
+        request: &Request,
         node: INodeNo,
         mode: Option<u32>,
         _: Option<u32>,
@@ -216,13 +248,13 @@ impl Filesystem for Through {
             }
             self.attributes_of(node, handle)
         };
-        answer!(self, true, reply, { work() }, |attr| reply
+        answer!(self, request, true, reply, { work() }, |attr| reply
             .attr(&NOW, &attr));
     }
 
     fn mkdir(
         &self,
-        _: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
@@ -234,16 +266,17 @@ impl Filesystem for Through {
             fs::DirBuilder::new().mode(mode & !umask).create(&path)?;
             self.remember(&path)
         };
-        answer!(self, true, reply, { work() }, |attr| reply.entry(
+        answer!(self, request, true, reply, { work() }, |attr| reply.entry(
             &NOW,
             &attr,
             Generation(0)
         ));
     }
 
-    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         answer!(
             self,
+            request,
             true,
             reply,
             { fs::remove_file(self.child(parent, name)?) },
@@ -251,9 +284,10 @@ impl Filesystem for Through {
         );
     }
 
-    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         answer!(
             self,
+            request,
             true,
             reply,
             { fs::remove_dir(self.child(parent, name)?) },
@@ -263,7 +297,7 @@ impl Filesystem for Through {
 
     fn rename(
         &self,
-        _: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         to_parent: INodeNo,
@@ -279,12 +313,12 @@ impl Filesystem for Through {
             fs::rename(self.child(parent, name)?, &to)?;
             self.remember(&to).map(|_| ())
         };
-        answer!(self, true, reply, { work() }, |()| reply.ok());
+        answer!(self, request, true, reply, { work() }, |()| reply.ok());
     }
 
     fn link(
         &self,
-        _: &Request,
+        request: &Request,
         node: INodeNo,
         to_parent: INodeNo,
         to_name: &OsStr,
@@ -295,23 +329,28 @@ impl Filesystem for Through {
             fs::hard_link(self.path(node)?, &to)?;
             self.remember(&to)
         };
-        answer!(self, true, reply, { work() }, |attr| reply.entry(
+        answer!(self, request, true, reply, { work() }, |attr| reply.entry(
             &NOW,
             &attr,
             Generation(0)
         ));
     }
 
-    fn open(&self, _: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let work = || Ok(self.keep(options(flags.0).open(self.path(node)?)?));
-        answer!(self, flags.0 & 0o3 != 0, reply, { work() }, |handle| {
-            reply.opened(handle, FopenFlags::FOPEN_DIRECT_IO)
-        });
+        answer!(
+            self,
+            request,
+            flags.0 & 0o3 != 0,
+            reply,
+            { work() },
+            |handle| { reply.opened(handle, FopenFlags::FOPEN_DIRECT_IO) }
+        );
     }
 
     fn create(
         &self,
-        _: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
@@ -330,7 +369,7 @@ impl Filesystem for Through {
             let file = how.open(&path)?;
             Ok((self.remember(&path)?, self.keep(file)))
         };
-        answer!(self, true, reply, { work() }, |(attr, handle)| {
+        answer!(self, request, true, reply, { work() }, |(attr, handle)| {
             reply.created(
                 &NOW,
                 &attr,
@@ -343,7 +382,7 @@ impl Filesystem for Through {
 
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -358,12 +397,13 @@ impl Filesystem for Through {
             buffer.truncate(length);
             Ok(buffer)
         };
-        answer!(self, false, reply, { work() }, |buffer| reply.data(&buffer));
+        answer!(self, request, false, reply, { work() }, |buffer| reply
+            .data(&buffer));
     }
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -374,7 +414,7 @@ impl Filesystem for Through {
         reply: ReplyWrite,
     ) {
         let work = || self.file(handle)?.write_all_at(data, offset);
-        answer!(self, true, reply, { work() }, |()| reply
+        answer!(self, request, true, reply, { work() }, |()| reply
             .written(data.len() as u32));
     }
 
@@ -396,32 +436,46 @@ impl Filesystem for Through {
         reply.ok();
     }
 
-    fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
-        answer!(self, true, reply, { self.file(handle)?.sync_all() }, |()| {
-            reply.ok()
-        });
+    fn fsync(&self, request: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
+        answer!(
+            self,
+            request,
+            true,
+            reply,
+            { self.file(handle)?.sync_all() },
+            |()| { reply.ok() }
+        );
     }
 
-    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        answer!(self, true, reply, { Ok(()) }, |()| reply.ok());
+    fn fsyncdir(&self, request: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        answer!(self, request, true, reply, { Ok(()) }, |()| reply.ok());
     }
 
     fn readdir(
         &self,
-        _: &Request,
+        request: &Request,
         node: INodeNo,
         _: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        answer!(self, false, reply, { self.list(node) }, |entries| {
-            for (at, (inode, kind, name)) in entries.into_iter().enumerate().skip(offset as usize) {
-                if reply.add(INodeNo(inode), at as u64 + 1, kind, name) {
-                    break;
+        answer!(
+            self,
+            request,
+            false,
+            reply,
+            { self.list(node) },
+            |entries| {
+                for (at, (inode, kind, name)) in
+                    entries.into_iter().enumerate().skip(offset as usize)
+                {
+                    if reply.add(INodeNo(inode), at as u64 + 1, kind, name) {
+                        break;
+                    }
                 }
+                reply.ok();
             }
-            reply.ok();
-        });
+        );
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
