@@ -68,7 +68,8 @@ pub const ORPHAN: Duration = Duration::from_secs(2);
 /// `ENTRYPOINT_GONE_TIMEOUT` above.
 pub const GONE: Duration = Duration::from_secs(3);
 /// How long a cluster may take to be healed after the last fault: proof of death, the replacement,
-/// and a transfer for each copy, each of which waits ten seconds for a dead address (facts: T9).
-pub const HEALED: Duration = Duration::from_secs(90);
+/// an election, and a transfer that waits ten seconds for a dead address (facts: T9). Shorter than
+/// the minute for which the steward waits for what it has asked and does not see.
+pub const HEALED: Duration = Duration::from_secs(45);
 /// Between two looks at the copies of all shards.
 pub const LOOK_AT_COPIES: Duration = Duration::from_millis(100);

@@ -1,5 +1,7 @@
 //! How operations change the replicas and transfers of one collection, and what they refuse.
 
+use serde_json::Value;
+
 use super::error::ApiError;
 use super::model::{Collection, Effect, ReplicaState, Transfer, no_transfer};
 
@@ -9,6 +11,24 @@ impl Collection {
         self.transfers
             .iter()
             .find(|t| (t.shard_id, t.from, t.to) == (shard_id, from, to))
+    }
+
+    /// Take over the given parameters; the others stay.
+    pub(super) fn set_params(&mut self, new: &Value) {
+        if let (Some(params), Some(new)) = (self.params.as_object_mut(), new.as_object()) {
+            params.extend(new.clone());
+        }
+    }
+
+    /// How many replicas of a shard a write must reach when some of them fail.
+    pub fn write_consistency(&self, shard_id: u32) -> usize {
+        let factor = self.params.get("write_consistency_factor");
+        let factor = factor.and_then(Value::as_u64).unwrap_or(1) as usize;
+        factor.min(
+            self.shards
+                .get(&shard_id)
+                .map_or(0, |replicas| replicas.len()),
+        )
     }
 
     /// State of one replica.

@@ -58,6 +58,8 @@ pub enum Op {
         params: Value,
         shards: BTreeMap<u32, Vec<u64>>,
     },
+    /// Change some of the parameters of a collection, and nothing else about it.
+    UpdateCollection { name: String, params: Value },
     /// Delete a collection.
     DeleteCollection { name: String },
     /// Set the state of a replica; with `from` only if it has that state.
@@ -230,6 +232,10 @@ impl Model {
                 };
                 self.collections.insert(name.clone(), collection);
                 Ok(effects)
+            }
+            Op::UpdateCollection { name, params } => {
+                self.collection_mut(name)?.set_params(params);
+                Ok(Vec::new())
             }
             Op::DeleteCollection { name } => {
                 let gone = self

@@ -224,6 +224,9 @@ impl World {
         let what = format!("{members} members healed after {fault}");
         self.until_copies(&what, timing::HEALED, |look| {
             let after = look.at - since;
+            if after < 0.0 {
+                return Err("nobody has looked since".into());
+            }
             // What does not last was not reached.
             let mark = |time: &mut Option<f64>, now: bool| {
                 *time = now.then(|| time.unwrap_or(after));

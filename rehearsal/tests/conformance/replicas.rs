@@ -131,6 +131,61 @@ async fn unconfirmed_later_write_is_kept(lab: Lab) {
     assert_eq!(nodes[0].count().await, Ok(10));
 }
 
+/// A write that reaches fewer replicas than the collection asks for is refused, and takes none out
+/// of service: it is refused again and again, until the collection asks for less.
+async fn too_few_replicas_refuse_a_write(lab: Lab) {
+    let mut nodes = lab.cluster(3).await;
+    nodes[0].create(1, 3, 10).await;
+    // Every node has coordinated a write, so that the first-write rule plays no part.
+    nodes[0].write(0..10).await;
+    let needs = async |node: &Node, copies: u64| {
+        let body = json!({"params": {"write_consistency_factor": copies}});
+        let answer = node.call("PATCH", "/collections/c", Some(body)).await;
+        assert_eq!(answer.unwrap().result(), json!(true));
+        let info = node.get("/collections/c").await.result();
+        let params = &info["config"]["params"];
+        assert_eq!(params["write_consistency_factor"], copies, "{info}");
+        assert_eq!(params["replication_factor"], 3, "{info}");
+    };
+    needs(&nodes[0], 3).await;
+    let id = nodes[2].view().await.id;
+    nodes[2].kill();
+    for _ in 0..2 {
+        let answer = nodes[0]
+            .put("/collections/c/points?wait=true", points(10..20))
+            .await;
+        assert_eq!(answer.status, 500, "{answer:?}");
+        assert_eq!(nodes[0].replicas().await.unwrap()[&(0, id)], "Active");
+    }
+    // Refused, and there all the same.
+    assert_eq!(nodes[0].count().await, Ok(20));
+    needs(&nodes[0], 2).await;
+    nodes[0].write(20..30).await;
+    nodes[0].until_replica(0, id, "Dead", 10).await;
+}
+
+/// A higher factor is a number: nothing is copied.
+async fn a_raised_factor_copies_nothing(lab: Lab) {
+    let nodes = lab.cluster(2).await;
+    nodes[0].create(1, 1, 10).await;
+    let body = json!({"params": {"replication_factor": 2}});
+    let answer = nodes[0].call("PATCH", "/collections/c", Some(body)).await;
+    assert_eq!(answer.unwrap().result(), json!(true));
+    let info = nodes[1].get("/collections/c").await.result();
+    let factor = &info["config"]["params"]["replication_factor"];
+    assert_eq!(*factor, 2, "{info}");
+    holds("one copy", s(3), async || {
+        match nodes[0].replicas().await? {
+            replicas if replicas.len() == 1 => Ok(()),
+            replicas => Err(format!("{replicas:?}")),
+        }
+    })
+    .await;
+    let body = json!({"params": {"replication_factor": 2}});
+    let answer = nodes[0].call("PATCH", "/collections/x", Some(body)).await;
+    assert_eq!(answer.unwrap().status, 404);
+}
+
 async fn unconfirmed(node: &Node, ids: std::ops::Range<u64>) {
     let start = Instant::now();
     let answer = node
@@ -153,4 +208,6 @@ crate::behaviours!(
     missed_writes_and_recovery,
     unconfirmed_first_write_is_lost,
     unconfirmed_later_write_is_kept,
+    too_few_replicas_refuse_a_write,
+    a_raised_factor_copies_nothing,
 );

@@ -85,8 +85,9 @@ async fn send_to_replicas(
     points: Vec<Value>,
     wait: bool,
 ) -> Result<(), ApiError> {
-    let (targets, after) = node.read(|inner| {
-        let replicas = inner.model.collection(name)?.shards.get(&shard_id);
+    let (targets, least, after) = node.read(|inner| {
+        let collection = inner.model.collection(name)?;
+        let replicas = collection.shards.get(&shard_id);
         let takes = |(id, state): &(&u64, &ReplicaState)| {
             state.updatable()
                 && !inner
@@ -105,7 +106,8 @@ async fn send_to_replicas(
                 )
             })
             .collect();
-        Ok((targets, inner.raft.applied))
+        let least = collection.write_consistency(shard_id);
+        Ok((targets, least, inner.raft.applied))
     })?;
     let collection = name.to_owned();
     let request = UpsertRequest {
@@ -140,6 +142,16 @@ async fn send_to_replicas(
             ))
         };
         return Err(why.unwrap_or_else(none));
+    }
+    // Replicas that failed are only taken out of service by a write that is accepted (upstream
+    // replica_set/update.rs:541-659).
+    let reached = results.iter().filter(|(_, _, result)| result.is_ok());
+    if reached.count() < least
+        && let Some(why) = results
+            .iter()
+            .find_map(|(_, _, result)| result.as_ref().err())
+    {
+        return Err(why.clone());
     }
     for (peer, state, result) in results {
         if let Err(why) = result {

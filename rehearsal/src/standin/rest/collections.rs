@@ -135,6 +135,24 @@ async fn all_active(node: &Arc<Node>, name: &str) {
     }
 }
 
+pub(super) async fn update(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(timeout): Query<Timeout>,
+    Json(request): Json<Value>,
+) -> Response {
+    timed(async {
+        let timeout = timeout.get()?;
+        api.node
+            .read(|inner| inner.model.collection(&name).map(drop))?;
+        let params = request.get("params").cloned().unwrap_or_default();
+        let op = Payload::Op(Op::UpdateCollection { name, params });
+        api.node.propose_and_wait(op, timeout).await?;
+        Ok(true)
+    })
+    .await
+}
+
 pub(super) async fn delete(
     State(api): State<Api>,
     Path(name): Path<String>,

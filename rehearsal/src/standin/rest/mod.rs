@@ -73,6 +73,7 @@ pub fn router(node: Arc<Node>, health: Arc<Health>) -> Router {
             "/collections/{name}",
             get(collections::info)
                 .put(collections::create)
+                .patch(collections::update)
                 .delete(collections::delete),
         )
         .route(
