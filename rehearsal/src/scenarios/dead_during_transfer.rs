@@ -1,7 +1,7 @@
 //! Proves that a transfer whose target dies does not stand in the way: it is aborted, and the copy
 //! is made elsewhere.
 
-use super::healing::{begin, end, followers, setup};
+use super::healing::{begin, end, followers, setup_of_several};
 use super::prelude::*;
 
 /// See the head of this file.
@@ -10,10 +10,7 @@ pub const SCENARIO: Scenario = Scenario {
     about: "a member dies, and then the task that its copy is on the way to",
     cases: &[Case {
         name: "",
-        setup: |wider| {
-            setup(wider);
-            wider.at_least = 5;
-        },
+        setup: setup_of_several,
         run: |world| Box::pin(run(world)),
     }],
 };

@@ -25,6 +25,16 @@ pub(super) fn setup(setup: &mut Setup) {
     setup.allowed.events = vec!["peer.gone"];
 }
 
+/// The world of a scenario in which faults overlap. What the steward asks for then may be done
+/// already, or be dropped by Qdrant without a word because another change of membership is under
+/// way (facts: T2): it says so and tries again.
+pub(super) fn setup_of_several(several: &mut Setup) {
+    setup(several);
+    // With fewer, two may be half of the voters.
+    several.at_least = 5;
+    several.allowed.events.push("heal.failed");
+}
+
 /// Forms a cluster with the usual collection, its copies in their zones, and starts the load.
 pub(super) async fn begin(world: &World) -> Result<Points, Failure> {
     begin_with(world, USUAL).await

@@ -1,7 +1,7 @@
 //! Proves that two tasks of different zones can die at once: four of six voters are a quorum, and
 //! each shard has a copy left.
 
-use super::healing::{begin, end, kill_all_and_heal, setup};
+use super::healing::{begin, end, kill_all_and_heal, setup_of_several};
 use super::prelude::*;
 
 /// See the head of this file.
@@ -10,10 +10,7 @@ pub const SCENARIO: Scenario = Scenario {
     about: "two tasks in different zones die at once under load",
     cases: &[Case {
         name: "",
-        setup: |wider| {
-            setup(wider);
-            wider.at_least = 5;
-        },
+        setup: setup_of_several,
         run: |world| Box::pin(run(world)),
     }],
 };

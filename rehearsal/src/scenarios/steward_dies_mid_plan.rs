@@ -1,7 +1,7 @@
 //! Proves that a plan survives its steward: a member dies, and as soon as its removal or a transfer
 //! has begun, so does the leader. The next steward ends what was begun.
 
-use super::healing::{begin, end, followers, setup};
+use super::healing::{begin, end, followers, setup_of_several};
 use super::prelude::*;
 use crate::observe::copies::Look;
 
@@ -12,21 +12,16 @@ pub const SCENARIO: Scenario = Scenario {
     cases: &[
         Case {
             name: "at-removal",
-            setup: wider,
+            setup: setup_of_several,
             run: |world| Box::pin(run(world, removing)),
         },
         Case {
             name: "at-transfer",
-            setup: wider,
+            setup: setup_of_several,
             run: |world| Box::pin(run(world, transferring)),
         },
     ],
 };
-
-fn wider(wider: &mut Setup) {
-    setup(wider);
-    wider.at_least = 5;
-}
 
 /// Whether healing has begun, given the dead peer.
 type Begun = fn(&Look, u64) -> bool;

@@ -1,7 +1,7 @@
 //! Proves that a whole zone can be lost: every task of one zone dies at once, no shard loses more
 //! than one copy, and the replacements get them back.
 
-use super::healing::{begin, end, kill_all_and_heal, setup};
+use super::healing::{begin, end, kill_all_and_heal, setup_of_several};
 use super::prelude::*;
 
 /// See the head of this file.
@@ -10,11 +10,7 @@ pub const SCENARIO: Scenario = Scenario {
     about: "every task of one zone dies at once under load",
     cases: &[Case {
         name: "",
-        setup: |wider| {
-            setup(wider);
-            // With fewer, one of three zones may be half of the voters.
-            wider.at_least = 5;
-        },
+        setup: setup_of_several,
         run: |world| Box::pin(run(world)),
     }],
 };

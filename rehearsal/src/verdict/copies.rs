@@ -9,6 +9,10 @@ use crate::observe::copies::{Collection, Holder, Look, Transfer};
 /// The task that says so, the collection, the shard.
 type Place = (usize, String, u32);
 
+/// For so many seconds the source of a move may be gone before its target is Active: a node applies
+/// the end of a move in steps, and shows them.
+const APPLYING: f64 = 5.0;
+
 /// Judges one look after the other.
 ///
 /// Every task's own view is followed by itself: it moves along the log and never back, while the
@@ -26,8 +30,10 @@ pub struct Watch {
     active: BTreeMap<Place, BTreeSet<u64>>,
     /// Listed copies by place, whatever their state.
     listed: BTreeMap<Place, BTreeSet<u64>>,
-    /// Moves on their way, as last seen.
-    moves: BTreeMap<Place, BTreeSet<Transfer>>,
+    /// Moves on their way or just over, and when they were last seen.
+    moves: BTreeMap<Place, BTreeMap<Transfer, f64>>,
+    /// Sources that are gone, by place and target of the move, and since when.
+    owed: BTreeMap<(Place, u64), (u64, f64)>,
     /// Transfers that we began, by task, as last seen.
     ours: BTreeMap<usize, BTreeSet<(String, Transfer)>>,
     /// Copies on living tasks that Qdrant itself took out of service because a write failed there.
@@ -52,7 +58,7 @@ impl Watch {
             };
             failures.extend(self.one_at_a_time(holder, collections));
             for (name, collection) in collections {
-                failures.extend(self.never_fewer(holder.task, name, collection));
+                failures.extend(self.never_fewer(look.at, holder.task, name, collection));
             }
         }
         failures
@@ -60,7 +66,7 @@ impl Watch {
 
     /// An Active copy on an unharmed task stays, unless it was moved. One that turns Dead missed a
     /// write: that is Qdrant's doing and counted. One that is overwritten or vanishes is ours.
-    fn never_fewer(&mut self, task: usize, name: &str, now: &Collection) -> Vec<Failure> {
+    fn never_fewer(&mut self, at: f64, task: usize, name: &str, now: &Collection) -> Vec<Failure> {
         let mut failures = Vec::new();
         for (shard, copies) in &now.shards {
             let place = (task, name.to_owned(), *shard);
@@ -69,32 +75,45 @@ impl Watch {
                 .filter_map(|(peer, copy)| copy.active().then_some(*peer))
                 .collect();
             let before = self.active.insert(place.clone(), active.clone());
-            let moves = self.moves.get(&place).cloned().unwrap_or_default();
-            for peer in before.iter().flatten() {
-                if active.contains(peer) || self.harmed.contains(peer) {
-                    continue;
-                }
-                let state = copies.get(peer).map(|copy| copy.state.as_str());
-                if state == Some("Dead") {
-                    self.deactivated += 1;
-                    continue;
-                }
-                let moved = |t: &Transfer| t.from == *peer && active.contains(&t.to);
-                // A move may be over between two looks: then another copy has come.
-                let came = |peer: &u64| before.as_ref().is_some_and(|b| !b.contains(peer));
-                if state.is_none() && (moves.iter().any(moved) || active.iter().any(came)) {
-                    continue;
-                }
-                let became = state.unwrap_or("dropped");
+            let before = before.unwrap_or_default();
+            let mine = now.transfers.iter().filter(|t| t.shard == *shard);
+            let moving = mine.filter(|t| !t.keeps).map(|t| (t.clone(), at));
+            let moves = self.moves.entry(place.clone()).or_default();
+            moves.extend(moving);
+            moves.retain(|_, seen| at - *seen <= APPLYING);
+            let taken = |peer: &u64, became: &str| {
                 let detail = format!(
                     "the copy of {name}/{shard} on peer {peer} was Active and is {became}, \
                      Active were {before:?} and are {active:?}, as t{task} says"
                 );
-                failures.push(Failure::new("no action of ours takes a copy", detail));
+                Failure::new("no action of ours takes a copy", detail)
+            };
+            for peer in &before {
+                if active.contains(peer) || self.harmed.contains(peer) {
+                    continue;
+                }
+                match copies.get(peer).map(|copy| copy.state.as_str()) {
+                    Some("Dead") => self.deactivated += 1,
+                    Some(state) => failures.push(taken(peer, state)),
+                    // A move may be over between two looks: then another copy has come.
+                    None if active.iter().any(|other| !before.contains(other)) => {}
+                    None => match moves.keys().find(|moved| moved.from == *peer) {
+                        Some(moved) => {
+                            let key = (place.clone(), moved.to);
+                            self.owed.insert(key, (*peer, at));
+                        }
+                        None => failures.push(taken(peer, "dropped")),
+                    },
+                }
             }
-            let mine = now.transfers.iter().filter(|t| t.shard == *shard);
-            let now_moving = mine.filter(|t| !t.keeps).cloned().collect();
-            self.moves.insert(place, now_moving);
+            self.owed.retain(|(there, to), (from, since)| {
+                let open = *there != place || !(active.contains(to) || self.harmed.contains(to));
+                if open && *there == place && at - *since > APPLYING {
+                    failures.push(taken(from, "dropped, and where it went it is not Active"));
+                    return false;
+                }
+                open
+            });
         }
         failures
     }
@@ -222,10 +241,19 @@ mod tests {
         let after = look(&[(1, A), (3, A)], &[]);
         let slow = [before.clone(), moving.clone(), after.clone()];
         assert_eq!(judge(&slow, &[]), [""; 0]);
-        assert_eq!(judge(&[before, after], &[]), [""; 0]);
-        // The source went before the target was whole.
-        let early = look(&[(1, A), (3, "Recovery")], &[]);
-        assert_eq!(judge(&[moving, early], &[]), [TAKEN]);
+        assert_eq!(judge(&[before, after.clone()], &[]), [""; 0]);
+        // The source went, and the target is not whole for longer than it takes to say so.
+        let mut early = look(&[(1, A), (3, "Recovery")], &[]);
+        let mut late = early.clone();
+        (early.at, late.at) = (1.0, 7.0);
+        let soon = [moving.clone(), early.clone(), after];
+        assert_eq!(judge(&soon, &[]), [""; 0]);
+        assert_eq!(
+            judge(&[moving.clone(), early.clone(), late.clone()], &[]),
+            [TAKEN]
+        );
+        // Or its task was killed.
+        assert_eq!(judge(&[moving, early, late], &[3]), [""; 0]);
     }
 
     #[test]

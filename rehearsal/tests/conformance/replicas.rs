@@ -162,6 +162,9 @@ async fn too_few_replicas_refuse_a_write(lab: Lab) {
     needs(&nodes[0], 2).await;
     nodes[0].write(20..30).await;
     nodes[0].until_replica(0, id, "Dead", 10).await;
+    // One that is out of service is not asked, so it cannot fail.
+    needs(&nodes[0], 3).await;
+    nodes[0].write(30..40).await;
 }
 
 /// A higher factor is a number: nothing is copied.
