@@ -108,6 +108,48 @@ async fn missed_writes_and_recovery(lab: Lab) {
     .await;
 }
 
+/// A replica that is Dead fetches what it missed from a holder that is there, not from one that is
+/// only listed as Active.
+async fn recovery_asks_a_holder_that_answers(lab: Lab) {
+    let mut nodes = lab.cluster(5).await;
+    nodes[0].create(1, 3, 10).await;
+    nodes[0].write(0..10).await;
+    let holders: Vec<u64> = nodes[0]
+        .replicas()
+        .await
+        .unwrap()
+        .keys()
+        .map(|k| k.1)
+        .collect();
+    let mut ids = Vec::new();
+    for node in &nodes {
+        ids.push(node.view().await.id);
+    }
+    let at = |id: u64| ids.iter().position(|known| *known == id).unwrap();
+    // The lowest holder is down once and the highest once, so that no order among them helps.
+    for (gone, late) in [(holders[0], holders[2]), (holders[2], holders[0])] {
+        let (gone, late) = (at(gone), at(late));
+        nodes[late].kill();
+        let other = (0..5).find(|n| ![gone, late].contains(n)).unwrap();
+        nodes[other].write(10..20).await;
+        nodes[other].until_replica(0, ids[late], "Dead", 10).await;
+        nodes[gone].kill();
+        nodes[other]
+            .until_view("a leader that lives", 30, |view| {
+                view.leader
+                    .is_some_and(|l| l != ids[gone] && l != ids[late] && l != 0)
+            })
+            .await;
+        let spec = nodes[late].spec.clone();
+        nodes[late] = spec.start();
+        nodes[other].until_replica(0, ids[late], "Active", 60).await;
+        let spec = nodes[gone].spec.clone();
+        nodes[gone] = spec.start();
+        nodes[gone].is_voter_among(5).await;
+        nodes[other].until_replica(0, ids[gone], "Active", 60).await;
+    }
+}
+
 /// Without a majority a write that misses a replica is not confirmed, and whether it was written
 /// cannot be known: the first write that a process coordinates for a shard is not (its clock
 /// starts at tick 0, which replicas refuse, and the retry is never reached), a later one is.
@@ -209,6 +251,7 @@ crate::behaviours!(
     missing_copies_are_never_added,
     placement_counts_the_dead,
     missed_writes_and_recovery,
+    recovery_asks_a_holder_that_answers,
     unconfirmed_first_write_is_lost,
     unconfirmed_later_write_is_kept,
     too_few_replicas_refuse_a_write,

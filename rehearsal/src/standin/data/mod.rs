@@ -12,16 +12,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::client;
 use super::error::ApiError;
 use super::log;
 use super::model::{Effect, Model, Op, ReplicaState, Transfer};
 use super::node::Node;
 use super::raft::message::Payload;
-use remote::{ReadReply, ReadRequest, UpsertRequest};
+use remote::{CommitReply, ReadReply, ReadRequest, UpsertRequest};
 use store::Shards;
 
 pub use transfer::sync_peers;
 
+/// How long a holder may take to say that it is there, before it is asked for a copy.
+const THERE: Duration = Duration::from_secs(1);
 /// Pause before we ask consensus for the same thing about our own replica again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -94,8 +97,8 @@ pub fn abort_own_transfers(node: &Arc<Node>) {
 /// for a copy for Dead ones; and repeat what it reported about replicas that missed a write.
 pub fn sync_own_replicas(node: &Arc<Node>) {
     let me = node.id;
-    let ops = node.read(|inner| {
-        let mut ops = Vec::new();
+    let (ops, dead) = node.read(|inner| {
+        let (mut ops, mut dead) = (Vec::new(), Vec::new());
         for (name, collection) in &inner.model.collections {
             let mut incoming = collection.transfers.iter().any(|t| t.to == me);
             for (shard_id, replicas) in &collection.shards {
@@ -111,11 +114,13 @@ pub fn sync_own_replicas(node: &Arc<Node>) {
                     )),
                     Some(ReplicaState::Dead) if !incoming => {
                         let active = |(id, state): (&u64, &ReplicaState)| {
-                            (*id != me && *state == ReplicaState::Active).then_some(*id)
+                            let active = *id != me && *state == ReplicaState::Active;
+                            active.then(|| (*id, inner.model.peers.get(id).cloned()))
                         };
-                        if let Some(from) = replicas.iter().find_map(active) {
+                        let holders: Vec<_> = replicas.iter().filter_map(active).collect();
+                        if !holders.is_empty() {
                             incoming = true;
-                            ops.push((key, recovery(name, *shard_id, from, me)));
+                            dead.push((key, holders));
                         }
                     }
                     _ => {}
@@ -132,8 +137,12 @@ pub fn sync_own_replicas(node: &Arc<Node>) {
                 ));
             }
         }
-        ops
+        (ops, dead)
     });
+    for (key, holders) in dead {
+        node.change(|inner| inner.asked.insert(key.clone(), Instant::now()));
+        tokio::spawn(ask_for_copy(Arc::clone(node), key, holders));
+    }
     if ops.is_empty() {
         return;
     }
@@ -154,6 +163,24 @@ pub fn sync_own_replicas(node: &Arc<Node>) {
             inner.raft.propose(Payload::Op(op));
         }
     });
+}
+
+/// Ask for a copy from the first holder that is there (upstream collection/mod.rs:856-908).
+async fn ask_for_copy(
+    node: Arc<Node>,
+    (name, shard_id): (String, u32),
+    holders: Vec<(u64, Option<String>)>,
+) {
+    for (from, uri) in holders {
+        let uri = uri.unwrap_or_default();
+        let there: Result<CommitReply, _> =
+            client::post(&node, &uri, "commit", &None::<u64>, THERE).await;
+        if there.is_ok() {
+            let op = recovery(&name, shard_id, from, node.id);
+            node.change(|inner| inner.raft.propose(Payload::Op(op)));
+            return;
+        }
+    }
 }
 
 fn set_state(
