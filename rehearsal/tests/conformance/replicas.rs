@@ -216,9 +216,14 @@ async fn a_raised_factor_copies_nothing(lab: Lab) {
     let body = json!({"params": {"replication_factor": 2}});
     let answer = nodes[0].call("PATCH", "/collections/c", Some(body)).await;
     assert_eq!(answer.unwrap().result(), json!(true));
-    let info = nodes[1].get("/collections/c").await.result();
-    let factor = &info["config"]["params"]["replication_factor"];
-    assert_eq!(*factor, 2, "{info}");
+    until("the other node knows", s(10), async || {
+        let info = nodes[1].get("/collections/c").await.result();
+        match info["config"]["params"]["replication_factor"].as_u64() {
+            Some(2) => Ok(()),
+            _ => Err(info.to_string()),
+        }
+    })
+    .await;
     holds("one copy", s(3), async || {
         match nodes[0].replicas().await? {
             replicas if replicas.len() == 1 => Ok(()),
