@@ -147,8 +147,27 @@ fn rules_between_variables() {
             "ENTRYPOINT_ROUND=\"3s\": longer than ENTRYPOINT_BEAT (2s)",
         ),
         (
-            &[("ENTRYPOINT_BEAT", "20s")],
+            &[
+                ("ENTRYPOINT_BEAT", "20s"),
+                ("ENTRYPOINT_GONE_TIMEOUT", "2m"),
+            ],
             "ENTRYPOINT_CLAIM_TIMEOUT=\"1m\": not longer than three",
+        ),
+        (
+            &[("ENTRYPOINT_GONE_TIMEOUT", "6s")],
+            "ENTRYPOINT_GONE_TIMEOUT=\"6s\": not longer than three beats (6s)",
+        ),
+        (
+            &[("ENTRYPOINT_LOST_COPY_TIMEOUT", "19s")],
+            "ENTRYPOINT_LOST_COPY_TIMEOUT=\"19s\": shorter than ENTRYPOINT_GONE_TIMEOUT",
+        ),
+        (
+            &[("ENTRYPOINT_HEAL", "maybe")],
+            "ENTRYPOINT_HEAL=\"maybe\": not one of the known words; give act or dry-run",
+        ),
+        (
+            &[("QDRANT__STORAGE__SNAPSHOTS_PATH", "./storage/snapshots")],
+            "QDRANT__STORAGE__SNAPSHOTS_PATH=\"./storage/snapshots\": inside QDRANT__STORAGE__STORAGE_PATH",
         ),
         (
             &[("ENTRYPOINT_CLAIM_TIMEOUT", "4m")],

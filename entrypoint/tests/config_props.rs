@@ -48,6 +48,8 @@ prop_compose! {
         round in 1_u64..10_000,
         claim in 1_u64..100_000,
         loss in 1_u64..1_000_000,
+        gone in 1_u64..100_000,
+        lost in 0_u64..1_000_000,
         margin in 0_u64..60_000,
         linger in 0_u64..60_000,
         stop in 1_u64..60_000,
@@ -58,6 +60,7 @@ prop_compose! {
         store in "(/[a-zA-Z0-9 ._é-]{1,8}x){1,4}",
     ) -> BTreeMap<String, String> {
         let claim = beat * 3 + claim;
+        let gone = beat * 3 + gone;
         let mut map = BTreeMap::new();
         let mut set = |name: &str, value: String| map.insert(name.to_owned(), value);
         set("ENTRYPOINT_CLUSTER_SIZE", size.to_string());
@@ -68,6 +71,8 @@ prop_compose! {
         set("ENTRYPOINT_ROUND", format!("{}ms", round.min(beat)));
         set("ENTRYPOINT_CLAIM_TIMEOUT", format!("{claim}ms"));
         set("ENTRYPOINT_LOSS_TIMEOUT", format!("{}ms", claim + loss));
+        set("ENTRYPOINT_GONE_TIMEOUT", format!("{gone}ms"));
+        set("ENTRYPOINT_LOST_COPY_TIMEOUT", format!("{}ms", gone + lost));
         set("ENTRYPOINT_STOP_MARGIN", format!("{margin}ms"));
         set("ENTRYPOINT_STOP_LINGER", format!("{linger}ms"));
         set("ENTRYPOINT_STOP_TIMEOUT", format!("{}ms", margin + linger + stop));
