@@ -84,7 +84,8 @@ impl Memory {
                 current.age = Duration::ZERO;
                 Some(current)
             }
-            Progress::Unseen if current.seen || late => {
+            // With an end of it gone it will never be seen, and nothing need wait for it.
+            Progress::Unseen if current.seen || late || end_is_gone(view, &current.action) => {
                 self.fail(settings, &current.action);
                 None
             }
@@ -148,6 +149,16 @@ impl Memory {
     /// How long ago a peer was last lost.
     pub fn since_loss(&self) -> Duration {
         self.since_loss
+    }
+}
+
+/// Whether the source or the target of this transfer is gone.
+fn end_is_gone(view: &ClusterView, action: &Action) -> bool {
+    match action {
+        Action::Replicate { from, to, .. } | Action::MoveReplica { from, to, .. } => {
+            view.gone(*from) || view.gone(*to)
+        }
+        _ => false,
     }
 }
 
