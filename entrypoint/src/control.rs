@@ -1,6 +1,5 @@
-//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/plan`, `/v1/pause`,
-//! `/v1/hello`. Reads the board, changes
-//! nothing.
+//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`, `/v1/plan`, `/v1/pause`. Reads the
+//! board; of all that it is asked for, only a pause changes anything.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -115,6 +115,7 @@ impl Disk {
             return Ok(false);
         };
         let target = String::from_utf8_lossy(&target);
+        self.ours_alone(target.trim())?;
         self.free(target.trim())?;
         Ok(true)
     }
@@ -219,9 +220,9 @@ impl Disk {
     }
 
     /// Moves (or, without a target, removes) every file of Qdrant's, then our stamp, then the
-    /// mark that this is going on. Each step can be repeated after a crash.
+    /// mark that this is going on. Each step can be repeated after a crash. [`Disk::ours_alone`] was
+    /// asked just before.
     fn free(&self, target: &str) -> Result<(), DiskError> {
-        self.ours_alone(target)?;
         let aside = (!target.is_empty()).then(|| self.ours().join(ASIDE).join(target));
         if let Some(aside) = &aside {
             fs::create_dir_all(aside).at("create directory", aside)?;

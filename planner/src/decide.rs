@@ -11,8 +11,9 @@ use crate::{claimant, joiner, member, newcomer};
 
 /// Decides one round.
 ///
-/// `passed` is the time since the observation of the round before. The disk says which role we have: the stamp is written before
-/// Qdrant first touches a disk, so a disk without a stamp and with Qdrant's data is foreign.
+/// `passed` is the time since the observation of the round before. The disk says which role we
+/// have: the stamp is written before Qdrant first touches a disk, so a disk without a stamp and
+/// with Qdrant's data is foreign.
 pub fn decide(
     settings: &Settings,
     memory: &mut Memory,

@@ -25,6 +25,8 @@ use crate::events;
 
 use self::watch::{CommitProbe, ReadyWatch};
 
+pub use self::watch::probe_commit;
+
 /// What went wrong with our own Qdrant.
 #[derive(Debug, thiserror::Error)]
 pub enum QdrantError {

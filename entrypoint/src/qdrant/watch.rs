@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use planner::records::PROBE_KEY;
-use qdrant_api::{Client, Readiness};
+use planner::records::{FORMAT, PROBE_KEY};
+use qdrant_api::{Client, Error, Readiness};
 use tokio::task::JoinHandle;
 
 /// Longer than an election (2 to 4 s). Qdrant itself would hold the question for 10 s, and an answer
@@ -46,7 +46,16 @@ impl Drop for ReadyWatch {
     }
 }
 
-/// Writes a key and waits for the commit, in the background, while there is doubt.
+/// Writes a key and waits for the commit: the only proof that consensus works (facts: T1).
+pub async fn probe_commit(client: &Client) -> Result<(), Error> {
+    let value = serde_json::json!({ "format": FORMAT });
+    client
+        .with_timeout(COMMIT_TIMEOUT)
+        .put_metadata_key(PROBE_KEY, &value, true)
+        .await
+}
+
+/// Probes in the background, while there is doubt.
 #[derive(Debug, Default)]
 pub(super) struct CommitProbe {
     running: Option<JoinHandle<bool>>,
@@ -73,14 +82,10 @@ impl CommitProbe {
             .last
             .is_none_or(|(committed, at)| !committed || at.elapsed() > COMMIT_PAUSE);
         if self.running.is_none() && due {
-            let client = client.with_timeout(COMMIT_TIMEOUT);
-            self.running = Some(tokio::spawn(async move {
-                let value = serde_json::json!({ "format": planner::records::FORMAT });
-                client
-                    .put_metadata_key(PROBE_KEY, &value, true)
-                    .await
-                    .is_ok()
-            }));
+            let client = client.clone();
+            self.running = Some(tokio::spawn(
+                async move { probe_commit(&client).await.is_ok() },
+            ));
         }
         self.last.map(|(committed, _)| committed)
     }

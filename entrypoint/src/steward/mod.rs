@@ -23,7 +23,6 @@ use planner::heal::view::{ClusterView, Peer};
 use planner::heal::{self, Plan, Planned, guard};
 use planner::ids::PeerId;
 use planner::observed::Observed;
-use planner::records::{FORMAT, PROBE_KEY};
 use qdrant_api::Client;
 use tokio::sync::watch as channel;
 
@@ -31,14 +30,13 @@ use self::clocks::Clocks;
 use crate::config::Heal;
 use crate::events;
 use crate::log::chain;
+use crate::qdrant::probe_commit;
 use crate::status::Board;
 
 pub use self::watch::{Look, Watch};
 
 /// The pause between two rounds while something is under way.
 const BUSY: Duration = Duration::from_millis(200);
-/// Longer than an election; a probe that takes longer says nothing of now.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a member's round hands over when its Qdrant leads and all is well with it.
 #[derive(Clone, Debug)]
@@ -162,9 +160,7 @@ impl Steward {
     }
 
     async fn probe(&self) -> Observed<bool> {
-        let value = serde_json::json!({ "format": FORMAT });
-        let client = self.client.with_timeout(PROBE_TIMEOUT);
-        match client.put_metadata_key(PROBE_KEY, &value, true).await {
+        match probe_commit(&self.client).await {
             Ok(()) => Observed::Known(true),
             Err(error) => Observed::Unknown(chain(&error)),
         }

@@ -75,7 +75,7 @@ pub(crate) fn wanted_copies(factor: u32, staying: usize) -> usize {
 /// How many copies must be left on others before one on a peer that leaves is dropped: as many as
 /// are wanted once everybody answers again who may, and never none.
 pub(crate) fn kept_copies(factor: u32, view: &ClusterView) -> usize {
-    let may_stay = |peer: &&Peer| !peer.leaving && !matches!(peer.life, Life::Gone { .. });
+    let may_stay = |peer: &&Peer| !peer.leaving && !peer.life.is_gone();
     let peers = view.peers.values().filter(may_stay).count();
     wanted_copies(factor, peers).max(1)
 }
@@ -90,7 +90,7 @@ pub(crate) fn crowd<'a>(
     let mut crowd = BTreeMap::new();
     for peer in shard.copies.keys().filter(|peer| Some(**peer) != without) {
         if let Some(there) = view.peers.get(peer)
-            && !matches!(there.life, Life::Gone { .. })
+            && !there.life.is_gone()
         {
             *crowd.entry(there.zone.as_ref()).or_insert(0) += 1;
         }

@@ -55,7 +55,7 @@ pub fn measure(settings: &Settings, view: &ClusterView) -> Measure {
 pub(crate) fn measured(settings: &Settings, view: &ClusterView, facts: &Facts<'_>) -> Measure {
     let mut sum = Measure::default();
     for peer in view.peers.values() {
-        sum.gone += u64::from(matches!(peer.life, Life::Gone { .. }));
+        sum.gone += u64::from(peer.life.is_gone());
         sum.leaving += u64::from(peer.leaving && peer.life == Life::Alive);
     }
     let tasks = view.wanted_tasks.unwrap_or(0).max(facts.seats.len());

@@ -160,7 +160,7 @@ impl Counts {
                 Life::Unsure { why, lasted }
             }
             Ok(witnesses) => {
-                if matches!(self.life, Life::Gone { .. }) {
+                if self.life.is_gone() {
                     self.gone += step;
                 }
                 let lasted = self.gone;

@@ -171,7 +171,7 @@ impl ClusterView {
 
     /// Whether this peer is gone: proven, not supposed.
     pub fn gone(&self, peer: PeerId) -> bool {
-        matches!(self.life(peer), Some(Life::Gone { .. }))
+        self.life(peer).is_some_and(Life::is_gone)
     }
 
     /// What is known of this peer's life; `None` when it is not in the address book.

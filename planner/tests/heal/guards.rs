@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use planner::heal::guard::{
-    Refusal, may_abort, may_drop, may_move, may_raise_factor, may_record_loss, may_release,
-    may_remove, may_remove_ghost, may_remove_lost, may_replicate,
-};
+use planner::heal::action::Action;
+use planner::heal::guard::{self, Refusal};
 use planner::heal::life::{Doubt, Life, Witness};
 use planner::heal::names::{CollectionName, ShardId, ShardRef};
 use planner::heal::settings::Settings;
@@ -124,6 +122,11 @@ fn under_way(id: u32, from: PeerId, to: PeerId) -> Refusal {
     Refusal::Transfer { shard, from, to }
 }
 
+/// As the steward asks.
+fn may(view: &ClusterView, action: Action) -> Result<(), Refusal> {
+    guard::may(&Settings::default(), view, &action)
+}
+
 type Change = (fn(&mut ClusterView), Refusal);
 
 /// The good situation is granted, and each change to it refused for its own reason.
@@ -235,14 +238,18 @@ fn a_gone_peer_is_removed_when_it_holds_nothing() {
             Refusal::WrongRole(THREE),
         ),
     ]);
-    check(&good(), |view| may_remove(view, THREE), changes);
+    check(
+        &good(),
+        |view| may(view, Action::RemovePeer { peer: THREE }),
+        changes,
+    );
 }
 
 #[test]
 fn nobody_removes_itself_as_gone() {
     let mut view = good();
     live(&mut view, ONE, gone(LONG));
-    assert!(may_remove(&view, ONE).is_err());
+    assert!(may(&view, Action::RemovePeer { peer: ONE }).is_err());
 }
 
 #[test]
@@ -254,7 +261,11 @@ fn a_ghost_is_a_gone_learner() {
         |v| v.peers.get_mut(&THREE).unwrap().voter = true,
         Refusal::WrongRole(THREE),
     ));
-    check(&ghost, |view| may_remove_ghost(view, THREE), changes);
+    check(
+        &ghost,
+        |view| may(view, Action::RemoveGhost { peer: THREE }),
+        changes,
+    );
 }
 
 /// Peer 3 holds the only Active copy of `c/1`, and it is on record as lost.
@@ -298,21 +309,27 @@ fn a_peer_goes_with_its_last_copies_when_their_loss_is_final_and_on_record() {
             },
         ),
     ]);
-    let settings = Settings::default();
     check(
         &lost(),
-        |view| may_remove_lost(&settings, view, THREE),
+        |view| may(view, Action::RemoveLostPeer { peer: THREE }),
         changes,
     );
 }
 
 #[test]
 fn a_loss_is_recorded_when_it_is_final() {
-    let settings = Settings::default();
     let shards: BTreeSet<ShardRef> = [shard(1)].into();
     check(
         &lost(),
-        |view| may_record_loss(&settings, view, THREE, &shards),
+        |view| {
+            may(
+                view,
+                Action::RecordLoss {
+                    peer: THREE,
+                    shards: shards.clone(),
+                },
+            )
+        },
         vec![
             (|v| live(v, THREE, Life::Alive), Refusal::Answers(THREE)),
             (|v| hold(v, 1, TWO, true), Refusal::Answers(TWO)),
@@ -334,7 +351,15 @@ fn the_copy_of_a_gone_peer_is_dropped_when_another_lives() {
     hold(&mut view, 0, THREE, true);
     check(
         &view,
-        |view| may_drop(view, &shard(0), THREE),
+        |view| {
+            may(
+                view,
+                Action::DropReplica {
+                    shard: shard(0),
+                    peer: THREE,
+                },
+            )
+        },
         vec![
             (unlistable, unlisted()),
             (resharding, Refusal::Resharding("c".into())),
@@ -391,7 +416,15 @@ fn a_leaving_peer_keeps_what_others_do_not_have() {
     hold(&mut view, 0, FOUR, true);
     check(
         &view,
-        |view| may_drop(view, &shard(0), FOUR),
+        |view| {
+            may(
+                view,
+                Action::DropReplica {
+                    shard: shard(0),
+                    peer: FOUR,
+                },
+            )
+        },
         vec![
             (|v| unhold(v, 0, TWO), Refusal::StillWanted(shard(0))),
             (|v| hold(v, 0, TWO, false), Refusal::StillWanted(shard(0))),
@@ -411,7 +444,7 @@ fn a_leaving_peer_is_released_when_it_holds_nothing() {
     view.peers.get_mut(&FOUR).unwrap().leaving = true;
     check(
         &view,
-        |view| may_release(view, FOUR),
+        |view| may(view, Action::Release { peer: FOUR }),
         vec![
             (unread, dark()),
             (resharding, Refusal::Resharding("c".into())),
@@ -449,10 +482,18 @@ fn full(view: &mut ClusterView) {
 
 #[test]
 fn a_copy_is_made_from_a_living_one_on_a_peer_that_stays() {
-    let settings = Settings::default();
     check(
         &good(),
-        |view| may_replicate(&settings, view, &shard(0), ONE, FOUR),
+        |view| {
+            may(
+                view,
+                Action::Replicate {
+                    shard: shard(0),
+                    from: ONE,
+                    to: FOUR,
+                },
+            )
+        },
         vec![
             (unlistable, unlisted()),
             (resharding, Refusal::Resharding("c".into())),
@@ -476,10 +517,18 @@ fn a_copy_is_made_from_a_living_one_on_a_peer_that_stays() {
 
 #[test]
 fn a_copy_is_made_again_where_qdrant_has_given_it_up() {
-    let settings = Settings::default();
     check(
         &good(),
-        |view| may_replicate(&settings, view, &shard(1), ONE, TWO),
+        |view| {
+            may(
+                view,
+                Action::Replicate {
+                    shard: shard(1),
+                    from: ONE,
+                    to: TWO,
+                },
+            )
+        },
         vec![(
             |v| {
                 let shard = collection(v).shards.get_mut(&ShardId(1)).unwrap();
@@ -496,7 +545,16 @@ fn a_copy_is_made_again_where_qdrant_has_given_it_up() {
 fn a_copy_moves_while_its_shard_is_whole_and_no_zone_is_crowded_for_it() {
     check(
         &good(),
-        |view| may_move(view, &shard(0), ONE, FOUR),
+        |view| {
+            may(
+                view,
+                Action::MoveReplica {
+                    shard: shard(0),
+                    from: ONE,
+                    to: FOUR,
+                },
+            )
+        },
         vec![
             (unread, dark()),
             (resharding, Refusal::Resharding("c".into())),
@@ -527,7 +585,16 @@ fn a_transfer_is_aborted_when_it_comes_to_no_end() {
     let settings = Settings::default();
     check(
         &view,
-        |view| may_abort(&settings, view, &shard(0), THREE, FOUR),
+        |view| {
+            may(
+                view,
+                Action::AbortTransfer {
+                    shard: shard(0),
+                    from: THREE,
+                    to: FOUR,
+                },
+            )
+        },
         vec![
             (|v| collection(v).transfers.clear(), Refusal::NotThere),
             (|v| live(v, THREE, unsure()), Refusal::Healthy),
@@ -536,14 +603,32 @@ fn a_transfer_is_aborted_when_it_comes_to_no_end() {
     );
     live(&mut view, THREE, Life::Alive);
     collection(&mut view).transfers[0].stalled = settings.stall_timeout;
-    assert_eq!(may_abort(&settings, &view, &shard(0), THREE, FOUR), Ok(()));
+    assert_eq!(
+        may(
+            &view,
+            Action::AbortTransfer {
+                shard: shard(0),
+                from: THREE,
+                to: FOUR
+            }
+        ),
+        Ok(())
+    );
 }
 
 #[test]
 fn a_factor_is_only_raised() {
     check(
         &good(),
-        |view| may_raise_factor(view, &"c".into(), 3),
+        |view| {
+            may(
+                view,
+                Action::RaiseFactor {
+                    collection: "c".into(),
+                    factor: 3,
+                },
+            )
+        },
         vec![
             (|v| collection(v).factor = 3, Refusal::FactorReached),
             (resharding, Refusal::Resharding("c".into())),

@@ -1,6 +1,6 @@
 //! May a copy be made, moved or dropped; may a transfer be ended?
 
-use crate::heal::guard::{Refusal, open};
+use crate::heal::guard::Refusal;
 use crate::heal::health::{Health, crowd, kept_copies};
 use crate::heal::life::Life;
 use crate::heal::names::{CollectionName, ShardRef};
@@ -10,74 +10,6 @@ use crate::heal::view::{ClusterView, Collection, Shard, Transfer};
 use crate::ids::PeerId;
 
 /// May this transfer be ended? Only when one of its ends is gone, or nothing moves in it.
-///
-/// # Errors
-/// What speaks against it.
-pub fn may_abort(
-    settings: &Settings,
-    view: &ClusterView,
-    shard: &ShardRef,
-    from: PeerId,
-    to: PeerId,
-) -> Result<(), Refusal> {
-    open(view)?;
-    abort(settings, view, shard, from, to)
-}
-
-/// May the copy on this peer be dropped? The peer must be gone and the shard live elsewhere, or
-/// the peer must be leaving and all wanted copies be on others.
-///
-/// # Errors
-/// What speaks against it.
-pub fn may_drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result<(), Refusal> {
-    open(view)?;
-    drop(view, shard, peer)
-}
-
-/// May a copy be made on `to` from the one on `from`? A copy that is there already and is not
-/// Active may be made again when Qdrant has given it up.
-///
-/// # Errors
-/// What speaks against it.
-pub fn may_replicate(
-    settings: &Settings,
-    view: &ClusterView,
-    shard: &ShardRef,
-    from: PeerId,
-    to: PeerId,
-) -> Result<(), Refusal> {
-    open(view)?;
-    replicate(settings, view, shard, from, to)
-}
-
-/// May the copy on `from` move to `to`? Off a peer that leaves always; else only while the shard
-/// is whole and the zones are not more crowded for it.
-///
-/// # Errors
-/// What speaks against it.
-pub fn may_move(
-    view: &ClusterView,
-    shard: &ShardRef,
-    from: PeerId,
-    to: PeerId,
-) -> Result<(), Refusal> {
-    open(view)?;
-    shift(view, shard, from, to)
-}
-
-/// May the collection's factor be raised to this?
-///
-/// # Errors
-/// What speaks against it.
-pub fn may_raise_factor(
-    view: &ClusterView,
-    name: &CollectionName,
-    factor: u32,
-) -> Result<(), Refusal> {
-    open(view)?;
-    raise_factor(view, name, factor)
-}
-
 pub(super) fn abort(
     settings: &Settings,
     view: &ClusterView,
@@ -102,6 +34,8 @@ pub(crate) fn doomed(settings: &Settings, view: &ClusterView, transfer: &Transfe
     view.gone(transfer.from) || view.gone(transfer.to) || transfer.stalled >= settings.stall_timeout
 }
 
+/// May the copy on this peer be dropped? The peer must be gone and the shard live elsewhere, or
+/// the peer must be leaving and all wanted copies be on others.
 pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result<(), Refusal> {
     let collection = readable(view, &shard.collection)?;
     let there = known_shard(collection, shard)?;
@@ -125,6 +59,8 @@ pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result
     }
 }
 
+/// May a copy be made on `to` from the one on `from`? A copy that is there already and is not
+/// Active may be made again when Qdrant has given it up.
 pub(super) fn replicate(
     settings: &Settings,
     view: &ClusterView,
@@ -146,6 +82,8 @@ pub(super) fn replicate(
     Ok(())
 }
 
+/// May the copy on `from` move to `to`? Off a peer that leaves always; else only while the shard
+/// is whole and the zones are not more crowded for it.
 pub(super) fn shift(
     view: &ClusterView,
     shard: &ShardRef,
@@ -181,6 +119,7 @@ pub(super) fn shift(
     }
 }
 
+/// May the collection's factor be raised to this?
 pub(super) fn raise_factor(
     view: &ClusterView,
     name: &CollectionName,

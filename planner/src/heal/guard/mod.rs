@@ -7,8 +7,6 @@ mod copies;
 mod peers;
 mod refusal;
 
-pub use copies::{may_abort, may_drop, may_move, may_raise_factor, may_replicate};
-pub use peers::{may_record_loss, may_release, may_remove, may_remove_ghost, may_remove_lost};
 pub use refusal::Refusal;
 
 pub(crate) use copies::doomed;

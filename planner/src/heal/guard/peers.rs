@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::heal::guard::Refusal;
 use crate::heal::guard::copies::{known_shard, not_gone, readable, under_way};
-use crate::heal::guard::{Refusal, open};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::settings::Settings;
@@ -12,62 +12,6 @@ use crate::ids::PeerId;
 
 /// May this voter be removed, without force? It must be gone and hold nothing, and every
 /// collection must have been read to know that.
-///
-/// # Errors
-/// What speaks against it.
-pub fn may_remove(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
-    open(view)?;
-    remove(view, peer)
-}
-
-/// May this gone learner be removed? As a voter, only that it never was one.
-///
-/// # Errors
-/// What speaks against it.
-pub fn may_remove_ghost(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
-    open(view)?;
-    remove_ghost(view, peer)
-}
-
-/// May this living peer be removed because it was told to leave? It must hold nothing, and the
-/// voters that remain must be able to commit.
-///
-/// # Errors
-/// What speaks against it.
-pub fn may_release(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
-    open(view)?;
-    release(view, peer)
-}
-
-/// May the loss of these shards be recorded? Every peer with an Active copy must have been gone
-/// for so long that it does not come back.
-///
-/// # Errors
-/// What speaks against it.
-pub fn may_record_loss(
-    settings: &Settings,
-    view: &ClusterView,
-    peer: PeerId,
-    shards: &BTreeSet<ShardRef>,
-) -> Result<(), Refusal> {
-    open(view)?;
-    record_loss(settings, view, peer, shards)
-}
-
-/// May this gone peer be removed with the copies that Qdrant lists on it? Each must be lost for
-/// good, as things are now, and on record.
-///
-/// # Errors
-/// What speaks against it.
-pub fn may_remove_lost(
-    settings: &Settings,
-    view: &ClusterView,
-    peer: PeerId,
-) -> Result<(), Refusal> {
-    open(view)?;
-    remove_lost(settings, view, peer)
-}
-
 pub(super) fn remove(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     if !gone(view, peer)?.voter {
         return Err(Refusal::WrongRole(peer));
@@ -76,6 +20,7 @@ pub(super) fn remove(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     enough_voters(view, peer)
 }
 
+/// May this gone learner be removed? As a voter, only that it never was one.
 pub(super) fn remove_ghost(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     if gone(view, peer)?.voter {
         return Err(Refusal::WrongRole(peer));
@@ -83,6 +28,8 @@ pub(super) fn remove_ghost(view: &ClusterView, peer: PeerId) -> Result<(), Refus
     holds_nothing(view, peer)
 }
 
+/// May this living peer be removed because it was told to leave? It must hold nothing, and the
+/// voters that remain must be able to commit.
 pub(super) fn release(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     let there = view.peers.get(&peer).ok_or(Refusal::NoSuchPeer(peer))?;
     if !there.leaving {
@@ -101,6 +48,8 @@ pub(super) fn release(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     }
 }
 
+/// May the loss of these shards be recorded? Every peer with an Active copy must have been gone
+/// for so long that it does not come back.
 pub(super) fn record_loss(
     settings: &Settings,
     view: &ClusterView,
@@ -113,6 +62,8 @@ pub(super) fn record_loss(
         .try_for_each(|shard| lost(settings, view, shard, peer))
 }
 
+/// May this gone peer be removed with the copies that Qdrant lists on it? Each must be lost for
+/// good, as things are now, and on record.
 pub(super) fn remove_lost(
     settings: &Settings,
     view: &ClusterView,
@@ -163,7 +114,7 @@ pub(crate) fn lost(
 /// The peer, when it is listed and gone.
 fn gone(view: &ClusterView, peer: PeerId) -> Result<&Peer, Refusal> {
     match view.peers.get(&peer) {
-        Some(there) if peer != view.us && matches!(there.life, Life::Gone { .. }) => Ok(there),
+        Some(there) if peer != view.us && there.life.is_gone() => Ok(there),
         _ => Err(not_gone(view, peer)),
     }
 }

@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use crate::heal::action::{Action, Purpose};
 use crate::heal::guard::{Refusal, lost};
-use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::round::Round;
 use crate::heal::view::Peer;
@@ -15,7 +14,7 @@ pub(crate) fn clear_away(round: &mut Round<'_>) -> bool {
     let view = round.view;
     let gone = || {
         let peers = view.peers.iter();
-        peers.filter(|(_, there)| matches!(there.life, Life::Gone { .. }))
+        peers.filter(|(_, there)| there.life.is_gone())
     };
     // Voters first: each one that is gone weighs on the quorum.
     let voters = gone().filter(|(_, there)| there.voter);
