@@ -249,6 +249,8 @@ impl Ledger {
             uri: uri.to_owned(),
             previous: previous.cloned(),
             stack: stack.map(str::to_owned),
+            survivors: Default::default(),
+            missing: Default::default(),
         };
         self.create(&generation_key(generation.number, "claim.json")?, &claim)
             .await

@@ -30,6 +30,7 @@ fn formed(number: u64, token: &str) -> Formed {
         previous: None,
         founder: PeerId(7),
         complete: true,
+        survivors: Default::default(),
     }
 }
 

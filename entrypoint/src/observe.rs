@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use futures::StreamExt;
 use planner::ids::GenerationId;
 use planner::observed::Observed;
-use planner::records::{Formed, Stage, State};
+use planner::records::{Formed, Orders, Stage, State};
 use planner::view::{Disk as DiskView, Dns, Observation, Probe as Seen, Store};
 use qdrant_api::Client;
 
@@ -16,7 +16,7 @@ use crate::discovery::{
     Answer, DiscoveryError, Ports, Probe, Prober, RecordKind, Resolver, ResolverConfig,
 };
 use crate::ledger::{Depth, Ledger};
-use crate::qdrant::{Qdrant, read_proof};
+use crate::qdrant::{Qdrant, read_orders, read_proof};
 
 /// At most so many proofs are read at a time.
 const PROOFS_AT_ONCE: usize = 8;
@@ -142,12 +142,17 @@ impl Senses {
                 });
                 // A settled member needs no proof of what it is itself part of.
                 let needs_proof = hello.state == State::Member && !(same && wanted.settled);
-                let proof = if needs_proof {
-                    self.proof(address).await
-                } else {
-                    None
+                // Whoever is not in yet waits for a grant; a member reads its own key map.
+                let outside = wanted.stage.is_none_or(|(stage, _)| stage != Stage::Member);
+                let (proof, orders) = match needs_proof {
+                    true => self.key_map(address, outside).await,
+                    false => (None, None),
                 };
-                Seen::Task { hello, proof }
+                Seen::Task {
+                    hello,
+                    proof,
+                    orders,
+                }
             }
             Probe::Refused { status } => Seen::Opaque(format!(
                 "it refuses our API key with {status} (was the key changed?)"
@@ -161,15 +166,24 @@ impl Senses {
         }
     }
 
-    async fn proof(&self, address: IpAddr) -> Option<Formed> {
-        let base = SocketAddr::new(address, self.http_port).try_into().ok()?;
-        match read_proof(&self.qdrants.at(base)).await {
-            Ok(proof) => proof,
-            Err(why) => {
-                tracing::debug!("{address} says that it is a member and gives no proof: {why}");
-                None
-            }
-        }
+    /// What the key map of the Qdrant at this address says: the proof, and the orders when asked for.
+    async fn key_map(&self, address: IpAddr, orders: bool) -> (Option<Formed>, Option<Orders>) {
+        let Ok(base) = SocketAddr::new(address, self.http_port).try_into() else {
+            return (None, None);
+        };
+        let qdrant = self.qdrants.at(base);
+        let known = |what: &str, error: String| {
+            tracing::debug!("{address} says that it is a member and gives no {what}: {error}");
+        };
+        let proof = read_proof(&qdrant).await;
+        let proof = proof.map_err(|why| known("proof", why)).ok().flatten();
+        let orders = match (orders, &proof) {
+            (true, Some(_)) => read_orders(&qdrant)
+                .await
+                .map_err(|why| known("orders", why)),
+            _ => Err(()),
+        };
+        (proof, orders.ok())
     }
 }
 

@@ -197,7 +197,10 @@ fn table(status: &Status) -> String {
         ("task", status.task.to_string()),
         ("address", status.address.to_string()),
         ("zone", status.zone.clone().unwrap_or_else(dash)),
-        ("revision", status.revision.clone().unwrap_or_else(dash)),
+        (
+            "revision",
+            status.said.revision.clone().unwrap_or_else(dash),
+        ),
         ("phase", format!("{} since {}", status.phase, status.since)),
         ("reason", status.reason.clone()),
         (

@@ -116,7 +116,7 @@ fn peer(probe: &Probe) -> Value {
     match probe {
         Probe::Silent => json!("silent"),
         Probe::Opaque(what) => json!({ "alive": what }),
-        Probe::Task { hello, proof } => json!({
+        Probe::Task { hello, proof, .. } => json!({
             "task": hello.task,
             "state": hello.state,
             "generation": hello.generation.as_ref().map(|generation| generation.number),

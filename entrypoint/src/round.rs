@@ -8,7 +8,7 @@ use planner::decision::{Action, Decision, Phase};
 use planner::ids::{GenerationId, PeerId};
 use planner::memory::{Memory, Passed};
 use planner::observed::Observed;
-use planner::records::{FORMAT, Member, State};
+use planner::records::{FORMAT, Member, Said, State};
 use planner::settings::Settings;
 use planner::view::{Child as ChildView, Disk as DiskView, Observation};
 use tokio::sync::watch;
@@ -79,7 +79,11 @@ impl Task {
             address: settings.address,
             uri: qdrant.uri().to_owned(),
             zone: identity.zone.clone(),
-            revision: identity.revision.clone(),
+            said: Said {
+                revision: identity.revision.clone(),
+                size: Some(config.cluster_size),
+                ..Said::default()
+            },
             phase: "starting".to_owned(),
             reason: "the first round has not ended".to_owned(),
             since: Timestamp::now(),
@@ -272,7 +276,11 @@ impl Task {
             && qdrant.leads
             && qdrant.commits != Some(false)
             && matches!(&qdrant.proof, Observed::Known(Some(proof)) if proof.generation == *generation);
-        let ourselves = steward::watch::ourselves(self.identity.zone.as_deref(), self.qdrant.uri());
+        let ourselves = {
+            let zone = self.identity.zone.as_deref();
+            let said = self.board.borrow().hello().said;
+            steward::watch::ourselves(&self.settings.task, zone, self.qdrant.uri(), said)
+        };
         self.posts.send_replace(well.then_some(Post {
             ourselves,
             peers,
@@ -362,7 +370,9 @@ impl Task {
             status.role = None;
             status.is_voter = None;
             status.peers.clear();
+            status.said.commit = None;
             if let (ChildView::Running(Observed::Known(_)), Some(info)) = (&seen.child, info) {
+                status.said.commit = Some(info.raft.commit);
                 status.peer_id = Some(PeerId(info.peer_id));
                 status.role = info.raft.role.as_ref().map(|role| format!("{role:?}"));
                 status.is_voter = Some(info.raft.is_voter);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
-use planner::records::{FORMAT, Hello, State};
+use planner::records::{FORMAT, Hello, Said, State};
 use serde::{Deserialize, Serialize};
 
 /// The body of `/v1/status`.
@@ -29,8 +29,9 @@ pub struct Status {
     pub uri: String,
     /// Its Availability Zone.
     pub zone: Option<String>,
-    /// Its task definition.
-    pub revision: Option<String>,
+    /// What it says of its place in the service: revision, protection, readiness.
+    #[serde(default)]
+    pub said: Said,
     /// Where it stands.
     pub phase: String,
     /// Why.
@@ -127,6 +128,10 @@ impl Board {
             zone: status.zone.clone(),
             hears: status.hears.clone(),
             whole: status.whole,
+            said: Said {
+                ready: status.ready,
+                ..status.said.clone()
+            },
         }
     }
 }

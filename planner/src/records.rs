@@ -2,8 +2,9 @@
 //!
 //! All are JSON with a `format` number. A reader refuses a newer format instead of guessing.
 
+use core::fmt;
 use core::net::IpAddr;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub const FORMED_KEY: &str = "entrypoint.generation";
 /// The key that a member writes, waiting for the commit, to learn whether consensus still works.
 pub const PROBE_KEY: &str = "entrypoint.probe";
 
+/// The key of [`Orders`] in Qdrant's replicated key map.
+pub const ORDERS_KEY: &str = "entrypoint.orders";
+
 /// `identity.json`: whose store this is. Created once, by the first claimant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
@@ -31,12 +35,14 @@ pub struct Identity {
     pub stack: Option<String>,
 }
 
-/// Why a generation begins. Restore and re-quorum will be further modes of the same protocol.
+/// Why a generation begins. Restore will be a further mode of the same protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// A new, empty cluster.
     Found,
+    /// The survivors of a generation whose quorum is lost go on with their data (rule R8).
+    Requorum,
 }
 
 /// `generations/N/claim.json`: who wants to begin generation N, and upon which one.
@@ -58,6 +64,13 @@ pub struct Claim {
     /// will be, also in a store that another stack made.
     #[serde(default)]
     pub stack: Option<String>,
+    /// Only in mode *requorum*: the peers with data that go on, the claimant among them, and their
+    /// tasks. Nobody else keeps its data.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub survivors: BTreeMap<PeerId, TaskId>,
+    /// Only in mode *requorum*: the peers that Raft listed and that were silent.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub missing: BTreeSet<PeerId>,
 }
 
 /// `generations/N/lease.json`: the claimant is still at work. Overwritten by the claimant alone.
@@ -107,6 +120,149 @@ pub struct Formed {
     /// Only in the key map: the first formation reached its wanted size once.
     #[serde(default)]
     pub complete: bool,
+    /// The peers of the generation before that go on in this one with their data: not empty exactly
+    /// when it began by re-quorum.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub survivors: BTreeSet<PeerId>,
+}
+
+/// What the steward has ordered, in Qdrant's key map, where a steward that cannot commit cannot
+/// write it. Read by the tasks that it names, who act on it only while they read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Orders {
+    /// Format of this record.
+    pub format: u32,
+    /// The one permission that is out.
+    #[serde(default)]
+    pub grant: Option<Grant>,
+    /// The one task that is being emptied.
+    #[serde(default)]
+    pub leaving: Option<Leaving>,
+}
+
+/// A permission for one task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Grant {
+    /// To do what.
+    pub kind: GrantKind,
+    /// Who.
+    pub task: TaskId,
+}
+
+/// What a task may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantKind {
+    /// Join Raft.
+    Join,
+    /// Be ready for the load balancer.
+    Serve,
+    /// Rename its data aside and begin anew, because its Qdrant cannot run with it.
+    SetAside,
+}
+
+/// A task that is being emptied.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The task.
+    pub task: TaskId,
+    /// Its peer.
+    pub peer: PeerId,
+    /// Why it, and not another.
+    pub why: LeavingReason,
+    /// Its peer is out of Raft: the task waits for its end, and does not join again meanwhile.
+    #[serde(default)]
+    pub released: bool,
+}
+
+/// Why a task is being emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeavingReason {
+    /// There are more tasks than wanted.
+    Surplus,
+    /// It is of another revision than the wanted one, and there is one more task than wanted.
+    Revision,
+    /// ECS says that protected tasks block its deployment, and nothing newer is here.
+    Blocked,
+}
+
+impl fmt::Display for GrantKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Join => "join",
+            Self::Serve => "serve",
+            Self::SetAside => "set its data aside",
+        })
+    }
+}
+
+impl fmt::Display for LeavingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Surplus => "there are more tasks than wanted",
+            Self::Revision => "it is not of the wanted revision",
+            Self::Blocked => "protected tasks block the deployment",
+        })
+    }
+}
+
+/// What ECS wants of the service, as its API says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WantedService {
+    /// `family:revision` of the primary deployment. Compared by equality, never by number.
+    pub revision: String,
+    /// The desired count.
+    pub tasks: u32,
+}
+
+/// How task scale-in protection stands for one task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protection {
+    /// ECS has confirmed it and it has not expired.
+    Held,
+    /// Not asked for, or given back.
+    Off,
+    /// Asked for, and refused or not answered.
+    Refused,
+    /// Refused again and again because protected tasks block a deployment.
+    Blocked,
+}
+
+/// What a task says of itself and of its place in the service, in its hello.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Said {
+    /// `family:revision` of its task definition.
+    #[serde(default)]
+    pub revision: Option<String>,
+    /// When ECS created it, in milliseconds since 1970 by the clock of ECS, not of the task.
+    #[serde(default)]
+    pub created: Option<u64>,
+    /// How many tasks its configuration wants.
+    #[serde(default)]
+    pub size: Option<u32>,
+    /// What the ECS API told it lately.
+    #[serde(default)]
+    pub wanted: Option<WantedService>,
+    /// The load balancer may send it traffic.
+    #[serde(default)]
+    pub ready: bool,
+    /// How its task protection stands; `None` where there is none.
+    #[serde(default)]
+    pub protection: Option<Protection>,
+    /// A signal has asked it to stop.
+    #[serde(default)]
+    pub ending: bool,
+    /// Its Qdrant ends again and again on this data.
+    #[serde(default)]
+    pub crash_looping: bool,
+    /// The last Raft entry that its Qdrant knows to be committed.
+    #[serde(default)]
+    pub commit: Option<u64>,
+    /// Nothing that it wrote has committed for the loss time-out.
+    #[serde(default)]
+    pub quorum_lost: bool,
 }
 
 /// What a task says of itself, in `members/<task>.json` and in `/v1/hello`.
@@ -195,6 +351,9 @@ pub struct Hello {
     /// It leads, and every shard of every collection has all wanted copies on peers that answer.
     #[serde(default)]
     pub whole: bool,
+    /// What it says of its place in the service.
+    #[serde(flatten)]
+    pub said: Said,
 }
 
 /// How far the Qdrant on this disk has come in its generation.
@@ -239,6 +398,7 @@ impl Stamp {
             previous: self.previous.clone(),
             founder: self.founder?,
             complete,
+            survivors: BTreeSet::new(),
         })
     }
 }

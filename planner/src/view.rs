@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{PeerId, TaskId};
 use crate::observed::Observed;
-use crate::records::{Claim, Formed, Hello, Identity, Member, Outcome, Stamp};
+use crate::records::{Claim, Formed, Hello, Identity, Member, Orders, Outcome, Stamp};
 
 /// Everything that one round saw.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -144,6 +144,10 @@ pub enum Dns {
 
 /// Who lives at an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a few of them live for one round"
+)]
 pub enum Probe {
     /// A task of ours answered, and, when it says that it is a member, what its Qdrant's key map
     /// says. Only the key map makes it believed.
@@ -152,6 +156,9 @@ pub enum Probe {
         hello: Box<Hello>,
         /// What its Qdrant's replicated key map says.
         proof: Option<Formed>,
+        /// What the steward has ordered, as its Qdrant's key map says; `None` where that was not
+        /// asked for or could not be read.
+        orders: Option<Orders>,
     },
     /// Somebody is alive there whom we cannot read: 401, 403, an open Qdrant port, another
     /// service, nonsense. For people.
@@ -162,6 +169,10 @@ pub enum Probe {
 
 /// Our own Qdrant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a few of them live for one round"
+)]
 pub enum Child {
     /// Not running, and may be started.
     Stopped,
@@ -193,4 +204,8 @@ pub struct Qdrant {
     pub proof: Observed<Option<Formed>>,
     /// The last probe write: committed or not; `None` when none was asked for.
     pub commits: Option<bool>,
+    /// The last entry that it knows to be committed.
+    pub commit: u64,
+    /// What the steward has ordered, as its own key map says.
+    pub orders: Observed<Orders>,
 }

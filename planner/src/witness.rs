@@ -146,6 +146,7 @@ pub(crate) fn believed<'a>(
             Probe::Task {
                 hello,
                 proof: Some(formed),
+                ..
             } if formed.service == settings.service && hello.service == settings.service => {
                 Some((*address, (hello.as_ref(), formed)))
             }
@@ -162,6 +163,7 @@ pub fn whole_without(service: &str, seen: &Observation, stamp: &Stamp) -> Option
         Probe::Task {
             hello,
             proof: Some(proof),
+            ..
         } if hello.service == service
             && proof.service == service
             && proof.generation == stamp.generation

@@ -41,6 +41,8 @@ fn store(token: &str, outcome: Option<Outcome>) -> Observed<Store> {
         uri: "http://10.0.0.1:6335".to_owned(),
         previous: None,
         stack: None,
+        survivors: Default::default(),
+        missing: Default::default(),
     };
     let generations = [(
         1,
@@ -74,6 +76,7 @@ fn formed() -> Option<Outcome> {
         previous: None,
         founder: PeerId(1),
         complete: false,
+        survivors: Default::default(),
     }))
 }
 

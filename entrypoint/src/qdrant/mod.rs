@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use planner::ids::PeerId;
 use planner::observed::Observed;
-use planner::records::{FORMED_KEY, Formed};
+use planner::records::{FORMAT, FORMED_KEY, Formed, ORDERS_KEY, Orders};
 use planner::restart::{RestartPolicy, Restarts};
 use planner::view::{Child as ChildView, Qdrant as View};
 use qdrant_api::{ApiKey, BaseUrl, Client, Cluster, ClusterInfo, ConsensusThread};
@@ -326,6 +326,10 @@ impl Qdrant {
             Err(error) => return ChildView::Running(Observed::Unknown(crate::log::chain(&error))),
         };
         let proof = self.proof().await;
+        let orders = match read_orders(&self.client).await {
+            Ok(orders) => Observed::Known(orders),
+            Err(why) => Observed::Unknown(why),
+        };
         let commits = self.commit.look(&self.client, probe_commit);
         let view = View {
             peer_id: PeerId(info.peer_id),
@@ -342,6 +346,8 @@ impl Qdrant {
             ready: self.ready.look(&self.client),
             proof,
             commits,
+            commit: info.raft.commit,
+            orders,
         };
         self.last = Some(info);
         ChildView::Running(Observed::Known(view))
@@ -399,5 +405,23 @@ pub async fn read_proof(client: &Client) -> Result<Option<Formed>, String> {
         Some(value) => serde_json::from_value(value)
             .map(Some)
             .map_err(|error| format!("the key {FORMED_KEY} is not ours to read: {error}")),
+    }
+}
+
+/// The steward's orders in a Qdrant's replicated key map; none when none were ever given. Those of a
+/// newer format are not read: nobody acts on half of them.
+pub async fn read_orders(client: &Client) -> Result<Orders, String> {
+    let value = client
+        .metadata_key(ORDERS_KEY)
+        .await
+        .map_err(|error| crate::log::chain(&error))?;
+    let orders: Orders = match value {
+        None | Some(serde_json::Value::Null) => return Ok(Orders::default()),
+        Some(value) => serde_json::from_value(value)
+            .map_err(|error| format!("the key {ORDERS_KEY} is not ours to read: {error}"))?,
+    };
+    match orders.format {
+        FORMAT => Ok(orders),
+        format => Err(format!("the key {ORDERS_KEY} has format {format}")),
     }
 }

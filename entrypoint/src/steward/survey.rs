@@ -8,9 +8,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use planner::heal::life::{Doubt, Life};
 use planner::heal::names::{CollectionName, ShardId, ShardRef};
-use planner::heal::view::{ClusterView, Collection, Copy, CopyState, Peer, Shard, Transfer};
+use planner::heal::view::{
+    ClusterView, Collection, Copy, CopyState, Peer, Service, Shard, Transfer,
+};
 use planner::ids::PeerId;
 use planner::observed::Observed;
+use planner::records::Said;
 use qdrant_api::{Client, Cluster, CollectionCluster, CollectionParams, ReplicaState};
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +100,7 @@ pub async fn survey(
         peers,
         collections,
         losses: BTreeSet::new(),
+        service: Service::default(),
     };
     restore_lost(&mut view, &recorded);
     view.losses = recorded
@@ -150,6 +154,8 @@ fn unseen(uri: &str) -> Peer {
         uri: uri.to_owned(),
         leaving: false,
         disk: None,
+        task: None,
+        said: Said::default(),
     }
 }
 
@@ -279,9 +285,14 @@ mod tests {
             commits: Observed::Known(true),
             paused: None,
             wanted_tasks: None,
-            peers: [(PeerId(1), super::super::watch::ourselves(None, ""))].into(),
+            peers: [(
+                PeerId(1),
+                super::super::watch::ourselves(&"t".into(), None, "", Said::default()),
+            )]
+            .into(),
             collections,
             losses: BTreeSet::new(),
+            service: Service::default(),
         }
     }
 

@@ -10,9 +10,9 @@ use planner::heal::names::Zone;
 use planner::heal::settings::Settings;
 use planner::heal::sight::{Answer, Listing, Sight, Sighting};
 use planner::heal::view::Peer;
-use planner::ids::{GenerationId, PeerId};
+use planner::ids::{GenerationId, PeerId, TaskId};
 use planner::observed::Observed;
-use planner::records::{Hello, State};
+use planner::records::{Hello, Said, State};
 use planner::settings::DNS_LIMIT;
 use planner::view::{Dns, Observation, Probe};
 use qdrant_api::ClusterInfo;
@@ -30,10 +30,12 @@ pub struct Watch {
     blind: bool,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Known {
+    task: TaskId,
     zone: Option<Zone>,
     voter: bool,
+    said: Said,
 }
 
 /// One round, as far as the watch needs it.
@@ -81,9 +83,13 @@ impl Watch {
             if let Some(peer) = hello.peer_id
                 && uris.contains_key(&peer)
             {
-                let voter = hello.state == State::Member;
-                let zone = hello.zone.clone().map(Zone);
-                self.known.insert(peer, Known { zone, voter });
+                let known = Known {
+                    task: hello.task.clone(),
+                    zone: hello.zone.clone().map(Zone),
+                    voter: hello.state == State::Member,
+                    said: hello.said.clone(),
+                };
+                self.known.insert(peer, known);
             }
         }
         self.known.retain(|peer, _| uris.contains_key(peer));
@@ -116,17 +122,21 @@ impl Watch {
             life: self.sight.life(peer),
             // Whom nobody has asked yet may vote: the word that forbids more.
             voter: known.as_ref().is_none_or(|known| known.voter),
-            zone: known.and_then(|known| known.zone),
             uri,
             leaving: false,
             disk: None,
+            task: known.as_ref().map(|known| known.task.clone()),
+            zone: known.as_ref().and_then(|known| known.zone.clone()),
+            said: known.map(|known| known.said).unwrap_or_default(),
         }
     }
 }
 
 /// Ourselves, in the same form.
-pub fn ourselves(zone: Option<&str>, uri: &str) -> Peer {
+pub fn ourselves(task: &TaskId, zone: Option<&str>, uri: &str, said: Said) -> Peer {
     Peer {
+        task: Some(task.clone()),
+        said,
         life: Life::Alive,
         zone: zone.map(Zone::from),
         voter: true,

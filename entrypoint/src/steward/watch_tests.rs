@@ -58,6 +58,7 @@ fn hello(n: u8) -> Hello {
         zone: Some(format!("zone-{n}")),
         hears: BTreeSet::new(),
         whole: false,
+        said: Said::default(),
     }
 }
 
@@ -65,6 +66,7 @@ fn task(hello: Hello) -> Probe {
     Probe::Task {
         hello: Box::new(hello),
         proof: None,
+        orders: None,
     }
 }
 

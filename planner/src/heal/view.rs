@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::heal::life::Life;
 use crate::heal::names::{CollectionName, ShardId, ShardRef, Zone};
-use crate::ids::PeerId;
+use crate::ids::{PeerId, TaskId};
 use crate::observed::Observed;
+use crate::records::{Orders, Said, State};
 
 /// The whole cluster as one round saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,37 @@ pub struct ClusterView {
     pub collections: Observed<BTreeMap<CollectionName, Observed<Collection>>>,
     /// Shards whose loss is on record.
     pub losses: BTreeSet<ShardRef>,
+    /// The service around the cluster.
+    pub service: Service,
+}
+
+/// The service around the cluster: what is wanted, what was ordered, who is outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// The wanted `family:revision`, when it is known.
+    pub wanted_revision: Option<String>,
+    /// The first formation was complete once. Before that everybody joins and nobody waits.
+    pub complete: bool,
+    /// The orders in force.
+    pub orders: Orders,
+    /// The tasks that answer and are no peers.
+    pub outside: BTreeMap<TaskId, Outsider>,
+    /// The peers that go on in this generation with their data, when it began by re-quorum; some
+    /// may not be back yet.
+    pub survivors: BTreeSet<PeerId>,
+}
+
+/// A task that answers and is no peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outsider {
+    /// What it is.
+    pub state: State,
+    /// Its zone.
+    pub zone: Option<Zone>,
+    /// The peer id on its disk, when there is one.
+    pub peer_id: Option<PeerId>,
+    /// What it says of itself.
+    pub said: Said,
 }
 
 /// A request for no changes.
@@ -51,6 +83,10 @@ pub struct Peer {
     pub leaving: bool,
     /// Its disk, when it was measured.
     pub disk: Option<Disk>,
+    /// Its task, when it has answered.
+    pub task: Option<TaskId>,
+    /// What its task last said of itself.
+    pub said: Said,
 }
 
 /// The disk of a peer.

@@ -48,6 +48,8 @@ fn good() -> ClusterView {
         uri: String::new(),
         leaving: false,
         disk: None,
+        task: None,
+        said: Default::default(),
     };
     let shard = |second: bool| Shard {
         key: None,
@@ -73,6 +75,7 @@ fn good() -> ClusterView {
         .into(),
         collections: Observed::Known([("c".into(), Observed::Known(collection))].into()),
         losses: BTreeSet::new(),
+        service: Default::default(),
     }
 }
 

@@ -155,6 +155,8 @@ fn peer(life: impl Strategy<Value = Life>) -> impl Strategy<Value = Peer> {
         uri: String::new(),
         leaving,
         disk,
+        task: None,
+        said: Default::default(),
     })
 }
 
@@ -214,6 +216,7 @@ fn view(peer: impl Strategy<Value = Peer>) -> impl Strategy<Value = ClusterView>
             peers,
             collections: Observed::Known(names.zip(collections).collect()),
             losses: BTreeSet::new(),
+            service: Default::default(),
         }
     })
 }
@@ -310,6 +313,8 @@ fn even_view(zones: &[&str], peers: usize, shards: &[Vec<u64>], factor: u32) -> 
             uri: String::new(),
             leaving: false,
             disk: None,
+            task: None,
+            said: Default::default(),
         };
         (PeerId(index as u64 + 1), peer)
     });
@@ -335,6 +340,7 @@ fn even_view(zones: &[&str], peers: usize, shards: &[Vec<u64>], factor: u32) -> 
         peers: peers.collect(),
         collections: Observed::Known([("c".into(), Observed::Known(there))].into()),
         losses: BTreeSet::new(),
+        service: Default::default(),
     }
 }
 

@@ -59,6 +59,8 @@ impl Sim {
                 uri: format!("http://10.0.0.{}:6335/", there.address),
                 leaving: there.leaving,
                 disk: there.disk,
+                task: None,
+                said: Default::default(),
             };
             (*peer, seen)
         });
@@ -80,6 +82,7 @@ impl Sim {
             peers: peers.collect(),
             collections: Observed::Known(collections.collect()),
             losses: self.losses.clone(),
+            service: Default::default(),
         }
     }
 

@@ -31,6 +31,8 @@ fn large() -> ClusterView {
                 free: 1 << 40,
                 reserve: 1 << 30,
             }),
+            task: None,
+            said: Default::default(),
         };
         (PeerId(id), peer)
     });
@@ -68,6 +70,7 @@ fn large() -> ClusterView {
         peers: peers.collect(),
         collections: Observed::Known(collections),
         losses: BTreeSet::new(),
+        service: Default::default(),
     }
 }
 

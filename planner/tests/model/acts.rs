@@ -157,6 +157,8 @@ impl World {
             uri: self.tasks[i].uri(),
             previous: previous.cloned(),
             stack: None,
+            survivors: Default::default(),
+            missing: Default::default(),
         }
     }
 

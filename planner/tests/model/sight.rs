@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use planner::observed::Observed;
-use planner::records::{FORMAT, Hello, State};
+use planner::records::{FORMAT, Hello, Orders, Said, State};
 use planner::view::{Child, Dns, Generation, Observation, Probe, Qdrant, Store};
 
 use crate::world::{DnsMode, SERVICE, Sabotage, Task, World, host, ip};
@@ -110,12 +110,14 @@ impl World {
             zone: None,
             hears: BTreeSet::new(),
             whole: task.leads && self.commits(i),
+            said: Said::default(),
         };
         Probe::Task {
             hello: Box::new(hello),
             proof: group
                 .filter(|_| is_member)
                 .and_then(|group| self.groups[group].proof.clone()),
+            orders: None,
         }
     }
 
@@ -137,6 +139,8 @@ impl World {
             ready: true,
             proof: Observed::Known(group.proof.clone()),
             commits: task.probe_commit.then_some(commits),
+            commit: 0,
+            orders: Observed::Known(Orders::default()),
         }))
     }
 }

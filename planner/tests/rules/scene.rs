@@ -9,7 +9,8 @@ use planner::ids::{GenerationId, PeerId, TaskId};
 use planner::memory::{Memory, Passed};
 use planner::observed::Observed;
 use planner::records::{
-    Claim, FORMAT, Formed, Hello, Identity, Member, Mode, Outcome, Stage, Stamp, State,
+    Claim, FORMAT, Formed, Hello, Identity, Member, Mode, Orders, Outcome, Said, Stage, Stamp,
+    State,
 };
 use planner::settings::Settings;
 use planner::view::{Child, Disk, Dns, Generation, Observation, Probe, Qdrant, Store};
@@ -50,6 +51,7 @@ pub fn formed(number: u64, token: &str) -> Formed {
         previous: (number > 1).then(|| id(number - 1, "one")),
         founder: PeerId(1),
         complete: false,
+        survivors: Default::default(),
     }
 }
 
@@ -71,6 +73,8 @@ pub fn entry(token: &str, outcome: Option<Outcome>) -> Generation {
             uri: "http://10.0.0.9:6335".to_owned(),
             previous: None,
             stack: None,
+            survivors: Default::default(),
+            missing: Default::default(),
         },
         lease: Some(1),
         outcome,
@@ -109,6 +113,7 @@ pub fn hello(n: u8, state: State, generation: Option<GenerationId>) -> Hello {
         zone: None,
         hears: BTreeSet::new(),
         whole: false,
+        said: Said::default(),
     }
 }
 
@@ -116,6 +121,7 @@ pub fn probe(hello: Hello, proof: Option<Formed>) -> Probe {
     Probe::Task {
         hello: Box::new(hello),
         proof,
+        orders: None,
     }
 }
 
@@ -138,6 +144,8 @@ pub fn qdrant(proof: Option<Formed>) -> Qdrant {
         ready: true,
         proof: Observed::Known(proof),
         commits: None,
+        commit: 2,
+        orders: Observed::Known(Orders::default()),
     }
 }
 
