@@ -103,6 +103,7 @@ fn formed(number: u64, token: &str) -> Formed {
         previous: None,
         founder: PeerId(7),
         complete: false,
+        survivors: Default::default(),
     }
 }
 

@@ -179,7 +179,7 @@ mod tests {
             address: "127.0.0.1".parse().unwrap(),
             uri: "http://127.0.0.1:6335".to_owned(),
             zone: None,
-            revision: None,
+            said: Default::default(),
             phase: "waiting".to_owned(),
             reason: "r".to_owned(),
             since: jiff::Timestamp::UNIX_EPOCH,
