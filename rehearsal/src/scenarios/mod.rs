@@ -19,6 +19,7 @@ mod kill_first;
 mod kill_leader;
 mod kill_two;
 mod one;
+mod records_swept;
 mod replace_two;
 mod scale_6_9;
 mod slow_peer;
@@ -106,6 +107,7 @@ pub const ALL: &[&Scenario] = &[
     &slow_peer::SCENARIO,
     &scale_6_9::SCENARIO,
     &collections_uneven::SCENARIO,
+    &records_swept::SCENARIO,
 ];
 
 #[cfg(test)]
