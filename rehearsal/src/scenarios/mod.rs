@@ -18,6 +18,7 @@ mod kill_any;
 mod kill_first;
 mod kill_leader;
 mod kill_two;
+mod low_factor;
 mod one;
 mod records_swept;
 mod replace_two;
@@ -108,6 +109,7 @@ pub const ALL: &[&Scenario] = &[
     &scale_6_9::SCENARIO,
     &collections_uneven::SCENARIO,
     &records_swept::SCENARIO,
+    &low_factor::SCENARIO,
 ];
 
 #[cfg(test)]
