@@ -9,8 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::child::{Reaper, StopBudget};
 use crate::cli::EX_UNAVAILABLE;
-use crate::config::Config;
+use crate::config::{Auto, Config};
 use crate::disk::Disk;
+use crate::ecs::keeper::Keeper;
+use crate::ecs::protection::Endpoint;
 use crate::identity::{self, Identity};
 use crate::ledger::Ledger;
 use crate::observe::Senses;
@@ -101,6 +103,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         .with_context(|| format!("listen on {at}"))?;
     let budget = StopBudget::new(config.stop_timeout, config.stop_margin, config.stop_linger)
         .context("divide the stop time-out")?;
+    let protection = protection(&config).context("prepare task protection")?;
     let qdrant_client = qdrant.client().clone();
     let (task, board) = Task::new(
         Arc::clone(&config),
@@ -110,6 +113,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         qdrant,
         senses,
         budget,
+        protection,
     );
     let keys = [&config.qdrant.api_key, &config.qdrant.alt_api_key];
     let keys = keys.into_iter().flatten().cloned().collect();
@@ -123,6 +127,14 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         }
     });
     Ok(task)
+}
+
+fn protection(config: &Config) -> reqwest::Result<Option<Keeper>> {
+    let (Auto::Auto, Some(agent)) = (config.protection, &config.agent_uri) else {
+        return Ok(None);
+    };
+    let endpoint = Endpoint::new(agent)?;
+    Ok(Some(Keeper::start(endpoint, config.protection_minutes)))
 }
 
 fn announce(config: &Config, identity: &Identity, ledger: &Ledger) {
