@@ -28,7 +28,7 @@ use crate::observe::{Senses, Wanted};
 use crate::qdrant::Qdrant;
 use crate::record;
 use crate::status::{Board, Peer, Status};
-use crate::steward::{self, Look, Post, Steward, Watch};
+use crate::steward::{self, Look, Post, Steward, Sweeper, Watch};
 use crate::wakefulness::Wakefulness;
 
 /// A task between its rounds.
@@ -57,6 +57,7 @@ pub struct Task {
     posts: watch::Sender<Option<Post>>,
     protection: Option<Keeper>,
     _steward: AbortOnDropHandle<()>,
+    _sweeper: AbortOnDropHandle<()>,
 }
 
 impl Task {
@@ -121,7 +122,15 @@ impl Task {
             config.heal,
             board.clone(),
         );
+        let sweeper = Sweeper::new(
+            qdrant.client().clone(),
+            ledger.beside(),
+            senses.prober().clone(),
+            config.heal,
+            config.loss_timeout,
+        );
         let (posts, posted) = watch::channel(None);
+        let swept = posted.clone();
         let task = Self {
             config,
             identity,
@@ -145,6 +154,7 @@ impl Task {
             posts,
             protection,
             _steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
+            _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
         };
         (task, reader)
     }
