@@ -31,6 +31,26 @@ use crate::status::{Board, Peer, Status};
 use crate::steward::{self, Look, Post, Steward, Sweeper, Watch};
 use crate::wakefulness::Wakefulness;
 
+/// What a task is made of.
+pub struct Parts {
+    /// What it was told.
+    pub config: Arc<Config>,
+    /// Who it is.
+    pub identity: Identity,
+    /// Its disk.
+    pub disk: Disk,
+    /// Its side of the store.
+    pub ledger: Ledger,
+    /// Its Qdrant.
+    pub qdrant: Qdrant,
+    /// Its eyes.
+    pub senses: Senses,
+    /// How the time from SIGTERM to SIGKILL is divided.
+    pub stop_budget: StopBudget,
+    /// Who keeps its protection; `None` where there is none.
+    pub protection: Option<Keeper>,
+}
+
 /// A task between its rounds.
 pub struct Task {
     config: Arc<Config>,
@@ -62,16 +82,17 @@ pub struct Task {
 
 impl Task {
     /// A task that has not looked at anything yet, and the board that it writes.
-    pub fn new(
-        config: Arc<Config>,
-        identity: Identity,
-        disk: Disk,
-        ledger: Ledger,
-        qdrant: Qdrant,
-        senses: Senses,
-        stop_budget: StopBudget,
-        protection: Option<Keeper>,
-    ) -> (Self, watch::Receiver<Board>) {
+    pub fn new(parts: Parts) -> (Self, watch::Receiver<Board>) {
+        let Parts {
+            config,
+            identity,
+            disk,
+            ledger,
+            qdrant,
+            senses,
+            stop_budget,
+            protection,
+        } = parts;
         let settings = settings(&config, &identity);
         // Until the disk was looked at it may hold anything.
         let state = State::HoldsData;

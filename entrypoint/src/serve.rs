@@ -17,7 +17,7 @@ use crate::identity::{self, Identity};
 use crate::ledger::Ledger;
 use crate::observe::Senses;
 use crate::qdrant::Qdrant;
-use crate::round::Task;
+use crate::round::{Parts, Task};
 use crate::store::{DirectoryStore, StoreHandle};
 use crate::{control, events, log};
 
@@ -105,16 +105,16 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         .context("divide the stop time-out")?;
     let protection = protection(&config).context("prepare task protection")?;
     let qdrant_client = qdrant.client().clone();
-    let (task, board) = Task::new(
-        Arc::clone(&config),
+    let (task, board) = Task::new(Parts {
+        config: Arc::clone(&config),
         identity,
         disk,
         ledger,
         qdrant,
         senses,
-        budget,
+        stop_budget: budget,
         protection,
-    );
+    });
     let keys = [&config.qdrant.api_key, &config.qdrant.alt_api_key];
     let keys = keys.into_iter().flatten().cloned().collect();
     let patience = LIVENESS_FLOOR.max(config.store_timeout * 8 + config.beat * 3);

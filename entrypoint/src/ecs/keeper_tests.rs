@@ -16,11 +16,11 @@ const WHILE: Duration = LONGEST_PAUSE;
 
 type Answer = Result<(), ProtectionError>;
 
-/// Answers from a script, then with the last one for ever; keeps what was asked, and when.
+/// Answers from a script, then with the last one for ever; keeps what was asked.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Answer>>>,
-    asked: Arc<Mutex<Vec<(bool, Instant)>>>,
+    asked: Arc<Mutex<Vec<bool>>>,
 }
 
 impl Script {
@@ -28,32 +28,27 @@ impl Script {
         *self.answers.lock().unwrap() = [answer].into();
     }
 
-    fn answer(&self, on: bool) -> Answer {
-        self.asked.lock().unwrap().push((on, Instant::now()));
+    fn ask(&self, on: bool) -> Option<Answer> {
+        self.asked.lock().unwrap().push(on);
         let mut answers = self.answers.lock().unwrap();
         match answers.len() {
-            0 | 1 => answers.front().cloned().unwrap_or(Ok(())),
-            _ => answers.pop_front().unwrap(),
+            0 | 1 => answers.front().cloned(),
+            _ => answers.pop_front(),
         }
     }
 
     fn asked(&self) -> Vec<bool> {
-        self.asked
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(on, _)| *on)
-            .collect()
+        self.asked.lock().unwrap().clone()
     }
 }
 
 impl Asks for Script {
     async fn protect(&self, _minutes: u32) -> Answer {
-        self.answer(true)
+        self.ask(true).unwrap_or(Ok(()))
     }
 
     async fn release(&self) -> Answer {
-        self.answer(false)
+        self.ask(false).unwrap_or(Ok(()))
     }
 }
 
