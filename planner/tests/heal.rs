@@ -13,6 +13,8 @@
 
 #[path = "heal/guards.rs"]
 mod guards;
+#[path = "heal/large.rs"]
+mod large;
 #[path = "heal/lives.rs"]
 mod lives;
 #[path = "heal/memories.rs"]
