@@ -15,6 +15,8 @@
 mod farewells;
 #[path = "heal/guards.rs"]
 mod guards;
+#[path = "heal/large.rs"]
+mod large;
 #[path = "heal/lives.rs"]
 mod lives;
 #[path = "heal/memories.rs"]

@@ -18,6 +18,7 @@ mod kill_any;
 mod kill_first;
 mod kill_leader;
 mod kill_two;
+mod low_factor;
 mod one;
 mod replace_two;
 mod scale_6_9;
@@ -106,6 +107,7 @@ pub const ALL: &[&Scenario] = &[
     &slow_peer::SCENARIO,
     &scale_6_9::SCENARIO,
     &collections_uneven::SCENARIO,
+    &low_factor::SCENARIO,
 ];
 
 #[cfg(test)]
