@@ -32,7 +32,6 @@ fn a_copy_on_a_task_that_ends_is_dropped_when_another_stays() {
         &view,
         |view| may(view, drop.clone()),
         vec![
-            (unread, dark()),
             (resharding, Refusal::Resharding("c".into())),
             (|v| ends(v, ONE), Refusal::LastCopy(shard(0))),
             (
