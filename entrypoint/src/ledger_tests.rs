@@ -201,3 +201,31 @@ async fn a_manifest_is_a_set_and_a_plan_is_not() {
     std::fs::write(set.join("manifest.json"), "{}").unwrap();
     assert!(look(&mut a).await.sets);
 }
+
+#[tokio::test]
+async fn a_census_tells_our_own_beat_and_the_forgotten_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut us, mut other) = (ledger(dir.path(), "us"), ledger(dir.path(), "other"));
+    let mut beside = us.beside();
+    assert_eq!(beside.census().await.1, None, "nothing was written yet");
+    for beat in 1..=2 {
+        us.beat(member(State::Member), Duration::ZERO)
+            .await
+            .unwrap();
+        assert_eq!(beside.census().await.1, Some(beat));
+    }
+    other
+        .beat(member(State::Member), Duration::ZERO)
+        .await
+        .unwrap();
+    let task = TaskId::from("other");
+    assert!(look(&mut beside).await.members.contains_key(&task));
+    beside.forget(&task).await.unwrap();
+    assert!(!look(&mut beside).await.members.contains_key(&task));
+    // Whoever lives after all says so with its next beat.
+    other
+        .beat(member(State::Member), Duration::ZERO)
+        .await
+        .unwrap();
+    assert!(look(&mut beside).await.members.contains_key(&task));
+}

@@ -11,6 +11,7 @@ mod hands;
 mod page;
 pub mod pause;
 pub mod survey;
+mod sweep;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::log::chain;
 use crate::qdrant::probe_commit;
 use crate::status::Board;
 
+pub use self::sweep::Sweeper;
 pub use self::watch::{Look, Watch};
 
 /// The pause before the next round while something is under way that cannot be seen yet.
