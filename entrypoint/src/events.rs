@@ -50,6 +50,10 @@ events! {
     DIVERGENCE_SUSPECT = "divergence.suspect": "Copies of a shard that are all Active differ in their number of points while nothing changes. It is looked at again.";
     DIVERGENCE_FOUND = "divergence.found": "They differ again and again: a person must find out which copy is right. Nothing is repaired.";
     DIVERGENCE_OVER = "divergence.over": "The copies of a shard that differed hold the same number of points.";
+    PROTECTION_HELD = "protection.held": "ECS has confirmed that it will not stop this task for a deployment or a smaller count.";
+    PROTECTION_OFF = "protection.off": "This task has given its protection back, and why.";
+    PROTECTION_REFUSED = "protection.refused": "ECS, or the agent's endpoint, has not done what was asked of it about protection; it is asked again.";
+    PROTECTION_LOST = "protection.lost": "A confirmed protection has run out without a new one.";
     MEMBER_FORGOTTEN = "member.forgotten": "The steward has removed the store's record of a task that was killed long ago and is no peer.";
     MEMBER_KEPT = "member.kept": "The record of a task that has been silent for long stays in the store, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";

@@ -13,6 +13,8 @@
 
 #[path = "heal/diverging.rs"]
 mod diverging;
+#[path = "heal/farewells.rs"]
+mod farewells;
 #[path = "heal/guards.rs"]
 mod guards;
 #[path = "heal/large.rs"]

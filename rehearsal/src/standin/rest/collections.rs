@@ -91,6 +91,7 @@ pub(super) async fn create(
             name: name.clone(),
             params,
             shards,
+            uuid: rand::random(),
         };
         api.node.propose_and_wait(Payload::Op(op), timeout).await?;
         let limit = timeout.unwrap_or(META_OP_WAIT);
