@@ -88,7 +88,7 @@ pub struct Task {
     watch: Watch,
     posts: watch::Sender<Option<Post>>,
     protection: Option<Keeper>,
-    _steward: AbortOnDropHandle<()>,
+    steward: AbortOnDropHandle<()>,
     _sweeper: AbortOnDropHandle<()>,
 }
 
@@ -187,7 +187,7 @@ impl Task {
             watch: Watch::new(healing),
             posts,
             protection,
-            _steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
+            steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
         };
         (task, reader)

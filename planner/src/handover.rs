@@ -133,14 +133,13 @@ fn judge(settings: &Settings, look: Look<'_>) -> Verdict {
         let quiet = matches!(qdrant, Observed::Known(qdrant) if qdrant.consensus_stopped);
         return Verdict::Done { quiet };
     }
-    if let Observed::Known(qdrant) = qdrant
-        && qdrant.peers.iter().all(|peer| *peer == us)
-    {
-        return Verdict::GiveUp(Futile::Alone);
-    }
     let mut others = members(settings, seen).peekable();
     if others.peek().is_none() {
-        return Verdict::GiveUp(Futile::NobodyAnswers);
+        let why = match qdrant {
+            Observed::Known(qdrant) if qdrant.peers.len() < 2 => Futile::Alone,
+            _ => Futile::NobodyAnswers,
+        };
+        return Verdict::GiveUp(why);
     }
     if others.all(|hello| hello.said.ending) {
         return Verdict::GiveUp(Futile::AllEnd);
@@ -178,14 +177,14 @@ impl Futile {
 /// Whether our peer is out: our own Qdrant has read it, or the one that leads lists us no more. A
 /// removed peer does not always learn of it (facts: section 3).
 fn out(settings: &Settings, seen: &Observation, us: PeerId) -> bool {
-    if let Child::Running(Observed::Known(qdrant)) = &seen.child
-        && !qdrant.peers.is_empty()
-        && !qdrant.peers.contains(&us)
-    {
-        return true;
-    }
-    members(settings, seen)
-        .any(|hello| hello.leads && !hello.peers.is_empty() && !hello.peers.contains(&us))
+    let unlisted = |hello: &Hello| !hello.peers.is_empty() && !hello.peers.contains(&us);
+    let others = || members(settings, seen);
+    // One that reads its own removal forgets all others.
+    let forgot = match &seen.child {
+        Child::Running(Observed::Known(qdrant)) => qdrant.peers.iter().all(|peer| *peer == us),
+        _ => false,
+    };
+    (forgot && others().next().is_some()) || others().any(|hello| hello.leads && unlisted(hello))
 }
 
 /// The other members of our generation that answer.

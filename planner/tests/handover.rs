@@ -206,7 +206,7 @@ fn it_is_done_when_the_cluster_does_not_list_it() {
     let mut scene = Scene::new();
     scene.qdrant(|qdrant| qdrant.consensus_stopped = true);
     assert_eq!(scene.look(), Verdict::Wait, "consensus may have broken");
-    scene.qdrant(|qdrant| qdrant.peers = peers([2, 3]));
+    scene.qdrant(|qdrant| qdrant.peers = peers([1]));
     assert_eq!(scene.look(), Verdict::Done { quiet: true });
     // Of another generation, or another service, it says nothing of ours.
     let mut scene = Scene::new();
@@ -232,6 +232,7 @@ fn who_is_no_member_waits_for_nobody() {
     assert_eq!(scene.look(), Verdict::GiveUp(Futile::NoPeer));
     let mut scene = Scene::new();
     scene.qdrant(|qdrant| qdrant.peers = peers([1]));
+    scene.seen.peers.clear();
     assert_eq!(scene.look(), Verdict::GiveUp(Futile::Alone));
     // A Qdrant that does not answer may still be taken over from.
     let mut scene = Scene::new();

@@ -46,6 +46,8 @@ impl Task {
             let linger = budget.linger_left(began.elapsed());
             let _ = timeout(linger, Qdrant::ended(child)).await;
         }
+        // A question of the steward's that is under way ends with Qdrant; that is no failure.
+        self.steward.abort();
         let elapsed = began.elapsed();
         let stopped = self
             .qdrant
@@ -128,7 +130,12 @@ impl Task {
         let record = record::decision(&looked.seen, &looked.decision);
         let alarms = self.alarms(&looked.seen, &looked.decision);
         self.publish(&looked.seen, &looked.decision, &record, alarms);
-        let collections = survey::copies(self.qdrant.client()).await;
+        // Qdrant asks others for what it does not hold, and they may be gone already.
+        let copies = survey::copies(self.qdrant.client());
+        let collections = match timeout(self.config.probe_timeout, copies).await {
+            Ok(collections) => collections,
+            Err(_) => Observed::Unknown("Qdrant did not say it in time".to_owned()),
+        };
         Some((looked, collections))
     }
 
