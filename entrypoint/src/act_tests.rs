@@ -86,7 +86,6 @@ fn ledger(dir: &Path, task: &str) -> Ledger {
 fn claim() -> Action {
     Action::Claim {
         number: 1,
-        mode: Mode::Found,
         previous: None,
     }
 }

@@ -85,11 +85,21 @@ struct RaftState {
 #[derive(Deserialize)]
 struct RaftStateInner {
     hard_state: HardState,
+    #[serde(default)]
+    conf_state: ConfState,
+}
+
+#[derive(Deserialize, Default)]
+struct ConfState {
+    #[serde(default)]
+    voters: Vec<u64>,
 }
 
 #[derive(Deserialize)]
 struct HardState {
     term: u64,
+    #[serde(default)]
+    commit: u64,
 }
 
 /// The storage directory of this task.
@@ -134,7 +144,12 @@ impl Disk {
                 .is_some_and(|raft| raft.state.hard_state.term > 0),
             collections: has_entries(&self.storage.join("collections"))?,
             aside: has_entries(&self.ours().join(ASIDE))?,
-            peer_id: raft.map(|raft| PeerId(raft.this_peer_id)),
+            peer_id: raft.as_ref().map(|raft| PeerId(raft.this_peer_id)),
+            voters: raft
+                .iter()
+                .flat_map(|raft| raft.state.conf_state.voters.iter().copied().map(PeerId))
+                .collect(),
+            commit: raft.map(|raft| raft.state.hard_state.commit),
         })
     }
 
@@ -332,16 +347,14 @@ mod tests {
     use planner::records::Stage;
 
     fn stamp() -> Stamp {
+        let generation = GenerationId {
+            number: 3,
+            token: "t".into(),
+        };
         Stamp {
-            format: FORMAT,
-            store_id: StoreId::from("s"),
-            generation: GenerationId {
-                number: 3,
-                token: "t".into(),
-            },
-            previous: None,
             founder: Some(PeerId(7)),
             stage: Stage::Member,
+            ..Stamp::founding(StoreId::from("s"), generation, None)
         }
     }
 
@@ -353,7 +366,7 @@ mod tests {
         fs::create_dir_all(storage.join("collections/c/0")).unwrap();
         fs::write(
             storage.join("raft_state.json"),
-            r#"{"state":{"hard_state":{"term":4,"vote":1,"commit":9}},"this_peer_id":11}"#,
+            r#"{"state":{"hard_state":{"term":4,"vote":1,"commit":9},"conf_state":{"voters":[11,12],"learners":[]}},"this_peer_id":11}"#,
         )
         .unwrap();
         (dir, disk)
@@ -373,6 +386,16 @@ mod tests {
         assert_eq!(seen.stamp, Some(stamp()));
         assert!(seen.joined && seen.collections && !seen.aside);
         assert_eq!(seen.peer_id, Some(PeerId(11)));
+        assert_eq!(seen.voters, [PeerId(11), PeerId(12)].into());
+        assert_eq!(seen.commit, Some(9));
+    }
+
+    #[test]
+    fn a_stamp_of_an_earlier_version_is_read() {
+        let (_dir, disk) = with_data();
+        let old = r#"{"format":1,"store_id":"s","generation":{"number":3,"token":"t"},"previous":null,"founder":7,"stage":"member"}"#;
+        fs::write(disk.ours().join(STAMP), old).unwrap();
+        assert_eq!(disk.look().unwrap().stamp, Some(stamp()));
     }
 
     #[test]

@@ -16,12 +16,9 @@ fn id(number: u64, token: &str) -> GenerationId {
 
 fn disk(stage: Stage, collections: bool) -> Disk {
     let stamp = Stamp {
-        format: FORMAT,
-        store_id: "s".into(),
-        generation: id(1, "ours"),
-        previous: None,
         founder: Some(PeerId(1)),
         stage,
+        ..Stamp::founding("s".into(), id(1, "ours"), None)
     };
     Disk {
         stamp: Some(stamp),
@@ -29,6 +26,7 @@ fn disk(stage: Stage, collections: bool) -> Disk {
         collections,
         aside: false,
         peer_id: Some(PeerId(1)),
+        ..Disk::EMPTY
     }
 }
 

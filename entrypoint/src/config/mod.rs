@@ -29,7 +29,8 @@ pub use self::{
     error::{ConfigError, Printable},
     qdrant::QdrantSettings,
     types::{
-        AdoptStore, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret, StoreUrl, Word,
+        AdoptStore, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Secret, StoreUrl,
+        Word,
     },
 };
 
@@ -87,6 +88,8 @@ pub struct Config {
     pub probe_timeout: Duration,
     /// Whether the steward acts.
     pub heal: Heal,
+    /// What the survivors of a lost majority do.
+    pub requorum: Requorum,
     /// Silence after which a peer is gone, when a second witness says so.
     pub gone_timeout: Duration,
     /// How long a gone peer is kept for the sake of a last copy.
@@ -180,6 +183,7 @@ impl Config {
             loss_timeout: r.read(&vars::LOSS_TIMEOUT),
             probe_timeout: r.read(&vars::PROBE_TIMEOUT),
             heal: r.read(&vars::HEAL),
+            requorum: r.read(&vars::REQUORUM),
             gone_timeout: r.read(&vars::GONE_TIMEOUT),
             lost_copy_timeout: r.read(&vars::LOST_COPY_TIMEOUT),
             replacement_wait: r.read(&vars::REPLACEMENT_WAIT),

@@ -10,7 +10,8 @@ use std::{
 use super::{
     parse::Value,
     types::{
-        AdoptStore, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret, StoreUrl, Word,
+        AdoptStore, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Secret, StoreUrl,
+        Word,
     },
 };
 
@@ -214,6 +215,10 @@ variables! {
     GONE_TIMEOUT: Duration = var("ENTRYPOINT_GONE_TIMEOUT", Group::Healing, || ms(20_000),
         "How long a peer must have been silent before it counts as gone. A second witness must say \
          so too: its beat in the store, DNS, or another task at its address.");
+    REQUORUM: Requorum = var("ENTRYPOINT_REQUORUM", Group::Healing, || Requorum::Auto,
+        "What the survivors of a lost majority do when all others have been silent for the loss \
+         time-out: auto goes on without them, with the data that is left; wait calls a person. Either \
+         way an alarm says so.");
     LOST_COPY_TIMEOUT: Duration = var("ENTRYPOINT_LOST_COPY_TIMEOUT", Group::Healing, || ms(900_000),
         "How long a gone peer with the last copy of a shard is kept for. Then the loss is recorded \
          and the peer removed.");
