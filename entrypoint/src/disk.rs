@@ -4,15 +4,15 @@
 //! `aside/` holds data of earlier ones. Everything else under the storage directory is Qdrant's.
 //! Whether a disk may be freed is not decided here (`planner::destruction`).
 
+mod raft;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use planner::ids::PeerId;
 use planner::records::{FORMAT, Stamp};
 use planner::view::Disk as View;
-use serde::Deserialize;
 
 const OURS: &str = ".entrypoint";
 const STAMP: &str = "stamp.json";
@@ -22,8 +22,6 @@ const ASIDE: &str = "aside";
 const FREEING: &str = "freeing";
 /// The largest stamp that is read; one has some hundred bytes.
 const STAMP_LIMIT: u64 = 64 << 10;
-/// The largest Raft state that is read; it holds one line per peer and the key map.
-const RAFT_STATE_LIMIT: u64 = 64 << 20;
 
 /// What went wrong with the local disk.
 #[derive(Debug, thiserror::Error)]
@@ -75,33 +73,6 @@ impl<T> At<T> for io::Result<T> {
     }
 }
 
-/// The part of Qdrant's `raft_state.json` that we read (facts: section 2).
-#[derive(Deserialize)]
-struct RaftState {
-    state: RaftStateInner,
-    this_peer_id: u64,
-}
-
-#[derive(Deserialize)]
-struct RaftStateInner {
-    hard_state: HardState,
-    #[serde(default)]
-    conf_state: ConfState,
-}
-
-#[derive(Deserialize, Default)]
-struct ConfState {
-    #[serde(default)]
-    voters: Vec<u64>,
-}
-
-#[derive(Deserialize)]
-struct HardState {
-    term: u64,
-    #[serde(default)]
-    commit: u64,
-}
-
 /// The storage directory of this task.
 #[derive(Clone, Debug)]
 pub struct Disk {
@@ -136,20 +107,15 @@ impl Disk {
 
     /// What is on the disk now.
     pub fn look(&self) -> Result<View, DiskError> {
-        let raft = self.raft_state()?;
+        let raft = raft::look(&self.storage)?;
         Ok(View {
             stamp: self.stamp()?,
-            joined: raft
-                .as_ref()
-                .is_some_and(|raft| raft.state.hard_state.term > 0),
+            joined: raft.as_ref().is_some_and(|raft| raft.term > 0),
             collections: has_entries(&self.storage.join("collections"))?,
             aside: has_entries(&self.ours().join(ASIDE))?,
-            peer_id: raft.as_ref().map(|raft| PeerId(raft.this_peer_id)),
-            voters: raft
-                .iter()
-                .flat_map(|raft| raft.state.conf_state.voters.iter().copied().map(PeerId))
-                .collect(),
-            commit: raft.map(|raft| raft.state.hard_state.commit),
+            peer_id: raft.as_ref().map(|raft| raft.peer_id),
+            commit: raft.as_ref().map(|raft| raft.commit),
+            voters: raft.map(|raft| raft.voters).unwrap_or_default(),
         })
     }
 
@@ -173,19 +139,6 @@ impl Disk {
         Ok(Some(stamp))
     }
 
-    fn raft_state(&self) -> Result<Option<RaftState>, DiskError> {
-        let path = self.storage.join("raft_state.json");
-        let Some(bytes) = read_if_there(&path, RAFT_STATE_LIMIT)? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| DiskError::Record {
-                path,
-                why: error.to_string(),
-            })
-    }
-
     /// Writes our stamp so that it survives a crash: temporary file, fsync, rename, fsync of the
     /// directory.
     pub fn write_stamp(&self, stamp: &Stamp) -> Result<(), DiskError> {
@@ -198,13 +151,14 @@ impl Disk {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
-        let path = self.ours().join(name);
-        let partial = self.ours().join(format!("{name}.partial"));
-        let mut file = File::create(&partial).at("create", &partial)?;
-        file.write_all(bytes).at("write", &partial)?;
-        file.sync_all().at("flush", &partial)?;
-        fs::rename(&partial, &path).at("rename to", &path)?;
-        sync_dir(&self.ours())
+        replace(&self.ours(), name, bytes)
+    }
+
+    /// Raises the term in Qdrant's Raft state to at least this one, so that no peer of the old
+    /// generation is heard any more (decision 0019). The caller has asked
+    /// [`planner::destruction::may_reinit`] just now.
+    pub fn raise_term(&self, least: u64) -> Result<(), DiskError> {
+        raft::raise_term(&self.storage, least)
     }
 
     /// Deletes Qdrant's files and our stamp. The caller has asked `planner::destruction` just now.
@@ -334,6 +288,17 @@ fn remove_if_there(path: &Path) -> Result<(), DiskError> {
     }
 }
 
+/// Replaces a file so that a crash leaves the old one or the new one.
+fn replace(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
+    let path = dir.join(name);
+    let partial = dir.join(format!("{name}.partial"));
+    let mut file = File::create(&partial).at("create", &partial)?;
+    file.write_all(bytes).at("write", &partial)?;
+    file.sync_all().at("flush", &partial)?;
+    fs::rename(&partial, &path).at("rename to", &path)?;
+    sync_dir(dir)
+}
+
 fn sync_dir(path: &Path) -> Result<(), DiskError> {
     File::open(path)
         .and_then(|dir| dir.sync_all())
@@ -343,7 +308,7 @@ fn sync_dir(path: &Path) -> Result<(), DiskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use planner::ids::{GenerationId, StoreId};
+    use planner::ids::{GenerationId, PeerId, StoreId};
     use planner::records::Stage;
 
     fn stamp() -> Stamp {

@@ -53,6 +53,8 @@ events! {
     HEAL_ACTION = "heal.action": "The steward has asked Qdrant for a change.";
     HEAL_REFUSED = "heal.refused": "A second look, just before a change, spoke against it.";
     HEAL_FAILED = "heal.failed": "Qdrant refused a change of the steward, or did not answer; it is tried again after a pause.";
+    MEMBER_FORGOTTEN = "member.forgotten": "The steward has removed the store's record of a task that was killed long ago and is no peer.";
+    MEMBER_KEPT = "member.kept": "The record of a task that has been silent for long stays in the store, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";
     STOPPED = "stopped": "The task ends, with this exit code.";
 }

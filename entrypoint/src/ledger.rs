@@ -81,18 +81,33 @@ impl Ledger {
         self.store.describe()
     }
 
+    /// The same records for another loop of this task, which writes no beat.
+    pub fn beside(&self) -> Self {
+        Self::new(self.store.clone(), self.task.clone())
+    }
+
     /// Reads the store. Any part that cannot be read makes the whole unknown, with the reason; so
     /// does a store that answers each question and takes too long for all of them.
     pub async fn look(&mut self, depth: Depth) -> Observed<Store> {
+        self.bounded(depth).await.0
+    }
+
+    /// Reads the whole store, and the beat in our own record.
+    pub async fn census(&mut self) -> (Observed<Store>, Option<u64>) {
+        self.bounded(Depth::Full).await
+    }
+
+    async fn bounded(&mut self, depth: Depth) -> (Observed<Store>, Option<u64>) {
         let limit = self.store.deadline() * LOOK_DEADLINES;
+        let unknown = |why| (Observed::Unknown(why), None);
         match tokio::time::timeout(limit, self.read(depth)).await {
-            Ok(Ok(store)) => Observed::Known(store),
-            Ok(Err(error)) => Observed::Unknown(crate::log::chain(&error)),
-            Err(_) => Observed::Unknown(format!("it was not read through within {limit:?}")),
+            Ok(Ok((store, own))) => (Observed::Known(store), own),
+            Ok(Err(error)) => unknown(crate::log::chain(&error)),
+            Err(_) => unknown(format!("it was not read through within {limit:?}")),
         }
     }
 
-    async fn read(&mut self, depth: Depth) -> Result<Store, LedgerError> {
+    async fn read(&mut self, depth: Depth) -> Result<(Store, Option<u64>), LedgerError> {
         let identity = self.record::<Identity>(&Key::new(IDENTITY)?).await?;
         let mut generations = BTreeMap::new();
         let listed = self.store.list(&Prefix::new("generations")?).await?;
@@ -136,15 +151,15 @@ impl Ledger {
             }
             sets = self.any_set().await?;
         }
-        let own = members.remove(&self.task);
-        let own_beat_seen = own.is_some_and(|member| member.beat == self.beat && self.beat > 0);
-        Ok(Store {
+        let own = members.remove(&self.task).map(|member| member.beat);
+        let store = Store {
             identity,
             generations,
             members,
-            own_beat_seen,
+            own_beat_seen: own == Some(self.beat) && self.beat > 0,
             sets,
-        })
+        };
+        Ok((store, own))
     }
 
     /// Whether a complete snapshot set exists. Too many to list is many.
@@ -198,7 +213,16 @@ impl Ledger {
 
     /// Removes our member record: this task ends and says so.
     pub async fn farewell(&mut self) -> Result<(), LedgerError> {
-        match self.store.remove(&member_key(&self.task)?).await? {
+        self.remove(&self.task).await
+    }
+
+    /// Removes the member record of a task that is no more. Whether it may be is the planner's.
+    pub async fn forget(&mut self, task: &TaskId) -> Result<(), LedgerError> {
+        self.remove(task).await
+    }
+
+    async fn remove(&self, task: &TaskId) -> Result<(), LedgerError> {
+        match self.store.remove(&member_key(task)?).await? {
             Write::Written(_) => Ok(()),
             Write::Pending(pending) => Err(LedgerError::Pending(pending.path().to_owned())),
         }

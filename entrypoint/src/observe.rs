@@ -154,16 +154,13 @@ impl Senses {
                     orders,
                 }
             }
-            Probe::Refused { status } => Seen::Opaque(format!(
-                "it refuses our API key with {status} (was the key changed?)"
-            )),
-            Probe::Malformed(what) => Seen::Opaque(what),
-            Probe::OpenQdrant { port } => Seen::Opaque(format!(
-                "port {port} of a Qdrant is open and no entrypoint answers"
-            )),
-            Probe::Unknown(why) => Seen::Opaque(format!("it could not be asked: {why}")),
-            Probe::NoAnswer { .. } => Seen::Silent,
+            other => unproven(other),
         }
+    }
+
+    /// What asks an address who lives there.
+    pub(crate) fn prober(&self) -> &Prober {
+        &self.prober
     }
 
     /// What the key map of the Qdrant at this address says: the proof, and the orders when asked for.
@@ -184,6 +181,26 @@ impl Senses {
             _ => Err(()),
         };
         (proof, orders.ok())
+    }
+}
+
+/// What an answer is without a look at the key map behind it.
+pub(crate) fn unproven(probe: Probe) -> Seen {
+    match probe {
+        Probe::Hello(hello) => Seen::Task {
+            hello,
+            proof: None,
+            orders: None,
+        },
+        Probe::Refused { status } => Seen::Opaque(format!(
+            "it refuses our API key with {status} (was the key changed?)"
+        )),
+        Probe::Malformed(what) => Seen::Opaque(what),
+        Probe::OpenQdrant { port } => Seen::Opaque(format!(
+            "port {port} of a Qdrant is open and no entrypoint answers"
+        )),
+        Probe::Unknown(why) => Seen::Opaque(format!("it could not be asked: {why}")),
+        Probe::NoAnswer { .. } => Seen::Silent,
     }
 }
 

@@ -20,6 +20,8 @@ use crate::qdrant::Start;
 /// How long Qdrant waits until a dropped copy is applied, and we for its answer.
 const APPLY_SECS: u64 = 10;
 const ANSWER: Duration = Duration::from_secs(12);
+/// Every generation that begins by re-quorum has so many Raft terms of its own (decision 0019).
+const TERMS: u64 = 1 << 32;
 /// Copies dropped in one round at most, so that the loop of PID 1 goes on turning.
 const DROPS: usize = 32;
 
@@ -77,12 +79,16 @@ impl Hands<'_> {
         let (disk, runs, store) = self.look_again().await?;
         destruction::may_reinit(&disk, runs, &store).map_err(ActError::Refused)?;
         let mut stamp = disk.stamp.ok_or(ActError::Gone("the stamp is gone"))?;
-        if let Some(mark) = &mut stamp.regroup
-            && !mark.begun
-        {
+        let mark = stamp
+            .regroup
+            .as_mut()
+            .ok_or(ActError::Gone("the mark is gone"))?;
+        let generation = mark.claim.number;
+        if !mark.begun {
             mark.begun = true;
             self.disk.write_stamp(&stamp)?;
         }
+        self.disk.raise_term(generation.saturating_mul(TERMS))?;
         Ok(self.qdrant.start(Start::Reinit).await?)
     }
 

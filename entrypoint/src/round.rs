@@ -26,7 +26,7 @@ use crate::observe::{Senses, Wanted};
 use crate::qdrant::Qdrant;
 use crate::record;
 use crate::status::{Board, Peer, Status};
-use crate::steward::{self, Look, Post, Steward, Watch};
+use crate::steward::{self, Look, Post, Steward, Sweeper, Watch};
 use crate::wakefulness::Wakefulness;
 
 /// A task between its rounds.
@@ -54,6 +54,7 @@ pub struct Task {
     watch: Watch,
     posts: watch::Sender<Option<Post>>,
     _steward: AbortOnDropHandle<()>,
+    _sweeper: AbortOnDropHandle<()>,
 }
 
 impl Task {
@@ -116,7 +117,15 @@ impl Task {
             config.heal,
             board.clone(),
         );
+        let sweeper = Sweeper::new(
+            qdrant.client().clone(),
+            ledger.beside(),
+            senses.prober().clone(),
+            config.heal,
+            config.loss_timeout,
+        );
         let (posts, posted) = watch::channel(None);
+        let swept = posted.clone();
         let task = Self {
             config,
             identity,
@@ -139,6 +148,7 @@ impl Task {
             watch: Watch::new(healing),
             posts,
             _steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
+            _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
         };
         (task, reader)
     }
@@ -452,6 +462,7 @@ fn heal_settings(config: &Config) -> planner::heal::settings::Settings {
         gone_timeout: config.gone_timeout,
         lost_copy_timeout: config.lost_copy_timeout,
         replacement_wait: config.replacement_wait,
+        wanted_factor: config.copies.wanted(),
         ..Default::default()
     }
 }

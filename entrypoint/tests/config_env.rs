@@ -263,6 +263,10 @@ fn doubtful_values_are_warnings() {
     assert!(render_check(&config).contains("warning: ENTRYPOINT_LOSS_TIMEOUT=3m"));
 }
 
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
 #[test]
 fn the_check_shows_values_with_their_source() {
     let text = render_check(&read(&[
@@ -270,15 +274,15 @@ fn the_check_shows_values_with_their_source() {
         ("QDRANT__SERVICE__API_KEY", "k"),
     ]));
     for line in [
-        "ENTRYPOINT_CLUSTER_SIZE           1  (default)",
-        "ENTRYPOINT_BEAT                   500ms  (set)",
-        "ENTRYPOINT_STACK                  -  (not set)",
-        "ENTRYPOINT_DNS_SERVER             -  (default: the system's resolv.conf)",
-        "QDRANT__SERVICE__API_KEY          (hidden)  (set)",
+        "ENTRYPOINT_CLUSTER_SIZE 1 (default)",
+        "ENTRYPOINT_BEAT 500ms (set)",
+        "ENTRYPOINT_STACK - (not set)",
+        "ENTRYPOINT_DNS_SERVER - (default: the system's resolv.conf)",
+        "QDRANT__SERVICE__API_KEY (hidden) (set)",
         "for Qdrant: QDRANT__CLUSTER__ENABLED=true",
     ] {
         assert!(
-            text.lines().any(|printed| printed == line),
+            text.lines().any(|printed| words(printed) == words(line)),
             "{line:?} is not in\n{text}"
         );
     }
@@ -363,31 +367,119 @@ fn an_empty_key_is_no_key() {
     );
 }
 
+/// The variables that are set for Qdrant, by their names without what all have in common.
+fn given(pairs: &[(&str, &str)]) -> std::collections::BTreeMap<&'static str, String> {
+    let config = read(pairs);
+    let given = config.qdrant_env_overrides().iter();
+    given
+        .map(|(name, value)| (name.trim_start_matches("QDRANT__"), value.clone()))
+        .collect()
+}
+
 #[test]
 fn qdrant_is_given_what_the_user_has_not_set() {
+    let names = |pairs| given(pairs).into_keys().collect::<Vec<_>>();
+    const COLLECTION: [&str; 3] = [
+        "STORAGE__COLLECTION__REPLICATION_FACTOR",
+        "STORAGE__COLLECTION__SHARD_NUMBER",
+        "STORAGE__COLLECTION__WRITE_CONSISTENCY_FACTOR",
+    ];
+    let mut expected = vec!["CLUSTER__CONNECTION_TIMEOUT_MS", "CLUSTER__ENABLED"];
+    expected.extend(COLLECTION);
+    assert_eq!(names(&[]), expected);
+    let mut expected = vec!["CLUSTER__ENABLED", "SERVICE__ENFORCE_INTERNAL_AUTH"];
+    expected.extend(COLLECTION);
     assert_eq!(
-        read(&[]).qdrant_env_overrides(),
-        [
-            ("QDRANT__CLUSTER__ENABLED", "true"),
-            ("QDRANT__CLUSTER__CONNECTION_TIMEOUT_MS", "500")
-        ]
+        names(&[
+            ("QDRANT__SERVICE__API_KEY", "k"),
+            ("QDRANT__CLUSTER__CONNECTION_TIMEOUT_MS", "2000"),
+        ]),
+        expected
     );
-    let config = read(&[
-        ("QDRANT__SERVICE__API_KEY", "k"),
-        ("QDRANT__CLUSTER__CONNECTION_TIMEOUT_MS", "2000"),
-    ]);
     assert_eq!(
-        config.qdrant_env_overrides(),
-        [
+        names(&[
+            ("QDRANT__SERVICE__API_KEY", "k"),
+            ("QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", "false"),
             ("QDRANT__CLUSTER__ENABLED", "true"),
-            ("QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", "true")
-        ]
+            ("QDRANT__CLUSTER__CONNECTION_TIMEOUT_MS", "1"),
+            ("QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR", "1"),
+            ("QDRANT__STORAGE__COLLECTION__WRITE_CONSISTENCY_FACTOR", "1"),
+            // Qdrant would prefer the number of shards to this one.
+            ("QDRANT__STORAGE__COLLECTION__SHARD_NUMBER_PER_NODE", "1"),
+        ]),
+        Vec::<&str>::new()
     );
-    let config = read(&[
-        ("QDRANT__SERVICE__API_KEY", "k"),
-        ("QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", "false"),
-        ("QDRANT__CLUSTER__ENABLED", "true"),
-        ("QDRANT__CLUSTER__CONNECTION_TIMEOUT_MS", "1"),
+}
+
+#[test]
+fn new_collections_get_what_the_cluster_can_hold_and_writes_outlive_a_copy() {
+    let collection = |pairs: &[(&str, &str)]| {
+        let mut all = vec![("ENTRYPOINT_DNS_NAME", "qdrant.internal")];
+        all.extend(pairs);
+        let given = given(&all);
+        let of = |name: &str| given[&*format!("STORAGE__COLLECTION__{name}")].clone();
+        let numbers = [
+            of("REPLICATION_FACTOR"),
+            of("WRITE_CONSISTENCY_FACTOR"),
+            of("SHARD_NUMBER"),
+        ];
+        numbers.join(" ")
+    };
+    for (size, expected) in [
+        ("1", "1 1 1"),
+        ("2", "2 1 2"),
+        ("3", "3 2 2"),
+        ("9", "3 2 2"),
+    ] {
+        assert_eq!(
+            collection(&[("ENTRYPOINT_CLUSTER_SIZE", size)]),
+            expected,
+            "{size}"
+        );
+    }
+    for (copies, expected) in [
+        ("2", "2 1 2"),
+        ("5", "5 2 2"),
+        ("9", "6 2 2"),
+        ("off", "3 2 2"),
+    ] {
+        let pairs = [
+            ("ENTRYPOINT_CLUSTER_SIZE", "6"),
+            ("ENTRYPOINT_COPIES", copies),
+        ];
+        assert_eq!(collection(&pairs), expected, "{copies}");
+    }
+}
+
+#[test]
+fn the_wanted_copies_are_those_of_new_collections_unless_said() {
+    let factor = |n| ("QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR", n);
+    let wanted = |pairs: &[(&str, &str)]| read(pairs).copies.wanted();
+    assert_eq!(wanted(&[]), Some(3));
+    assert_eq!(wanted(&[factor("2")]), Some(2));
+    assert_eq!(wanted(&[factor("2"), ("ENTRYPOINT_COPIES", "off")]), None);
+    assert_eq!(wanted(&[factor("2"), ("ENTRYPOINT_COPIES", "4")]), Some(4));
+    // One acknowledgement for two copies of the user's.
+    let given = given(&[factor("2")]);
+    assert_eq!(given["STORAGE__COLLECTION__WRITE_CONSISTENCY_FACTOR"], "1");
+    let shown = render_check(&read(&[factor("2")]));
+    let line = shown
+        .lines()
+        .find(|line| line.starts_with("ENTRYPOINT_COPIES "));
+    assert!(
+        line.is_some_and(|line| line.ends_with("2  (default)")),
+        "{shown}"
+    );
+    let warned = read(&[
+        factor("1"),
+        ("ENTRYPOINT_COPIES", "2"),
+        ("ENTRYPOINT_CLUSTER_SIZE", "3"),
+        ("ENTRYPOINT_DNS_NAME", "qdrant.internal"),
     ]);
-    assert_eq!(config.qdrant_env_overrides(), []);
+    assert!(
+        warned.warnings.iter().any(|w| w.contains("too few copies")),
+        "{:?}",
+        warned.warnings
+    );
+    error(&[factor("0")]);
 }

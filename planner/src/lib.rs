@@ -8,6 +8,7 @@
 
 pub mod decision;
 pub mod destruction;
+pub mod forgetting;
 pub mod heal;
 pub mod ids;
 pub mod memory;

@@ -173,7 +173,7 @@ pub(crate) fn without_peers(
                 _ => Phase::Waiting,
             };
             let mut decision = Decision::wait(phase, reason);
-            decision.alarms.extend(alarm);
+            decision.alarms.extend(alarm.map(|alarm| *alarm));
             decision
         }
     }

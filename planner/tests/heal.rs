@@ -11,8 +11,12 @@
     reason = "a cluster of known shape, in tests that may fail loudly"
 )]
 
+#[path = "heal/farewells.rs"]
+mod farewells;
 #[path = "heal/guards.rs"]
 mod guards;
+#[path = "heal/large.rs"]
+mod large;
 #[path = "heal/lives.rs"]
 mod lives;
 #[path = "heal/memories.rs"]

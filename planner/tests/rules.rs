@@ -10,6 +10,8 @@
 
 #[path = "rules/cluster.rs"]
 mod cluster;
+#[path = "rules/forgetting.rs"]
+mod forgetting;
 #[path = "rules/founding.rs"]
 mod founding;
 #[path = "rules/grounds.rs"]

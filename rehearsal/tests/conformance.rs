@@ -30,6 +30,8 @@ mod joining;
 mod observation;
 #[path = "conformance/process.rs"]
 mod process;
+#[path = "conformance/reinit.rs"]
+mod reinit;
 #[path = "conformance/removal.rs"]
 mod removal;
 #[path = "conformance/replicas.rs"]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use super::{
-    qdrant::{SETTINGS, When},
+    qdrant::{SETTINGS, Value, When},
     rules::RULES,
     vars::{ALL, Declared, Group},
 };
@@ -93,13 +93,18 @@ pub fn render_markdown() -> String {
     text.push_str(SET);
     for setting in SETTINGS {
         let when = match setting.when {
-            When::Always => "always",
-            When::WithApiKey => "`QDRANT__SERVICE__API_KEY` is set",
+            When::Always => "always".to_owned(),
+            When::WithApiKey => "`QDRANT__SERVICE__API_KEY` is set".to_owned(),
+            When::Without(other) => format!("`{other}` is not set"),
+        };
+        let value = match setting.value {
+            Value::Text(text) => format!("`{text}`"),
+            Value::Number(how, _) => how.to_owned(),
         };
         let _ = writeln!(
             text,
-            "| `{}` | `{}` | {when} | {} |",
-            setting.name, setting.value, setting.why
+            "| `{}` | {value} | {when} | {} |",
+            setting.name, setting.why
         );
     }
     text.push_str(RULES_HEAD);

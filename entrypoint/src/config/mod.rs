@@ -29,8 +29,8 @@ pub use self::{
     error::{ConfigError, Printable},
     qdrant::QdrantSettings,
     types::{
-        AdoptStore, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Secret, StoreUrl,
-        Word,
+        AdoptStore, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Secret,
+        StoreUrl, Word,
     },
 };
 
@@ -90,6 +90,8 @@ pub struct Config {
     pub heal: Heal,
     /// What the survivors of a lost majority do.
     pub requorum: Requorum,
+    /// How many copies every shard should have.
+    pub copies: Copies,
     /// Silence after which a peer is gone, when a second witness says so.
     pub gone_timeout: Duration,
     /// How long a gone peer is kept for the sake of a last copy.
@@ -123,6 +125,7 @@ pub struct Config {
     p2p_tls: bool,
     snapshots_path: Option<PathBuf>,
     temp_path: Option<PathBuf>,
+    new_copies: Option<u32>,
 }
 
 /// One variable with the value that is in effect.
@@ -184,6 +187,7 @@ impl Config {
             probe_timeout: r.read(&vars::PROBE_TIMEOUT),
             heal: r.read(&vars::HEAL),
             requorum: r.read(&vars::REQUORUM),
+            copies: r.read(&vars::COPIES).unwrap_or(Copies::DEFAULT),
             gone_timeout: r.read(&vars::GONE_TIMEOUT),
             lost_copy_timeout: r.read(&vars::LOST_COPY_TIMEOUT),
             replacement_wait: r.read(&vars::REPLACEMENT_WAIT),
@@ -208,6 +212,7 @@ impl Config {
             },
             snapshots_path: r.read(&vars::QDRANT_SNAPSHOTS_PATH),
             temp_path: r.read(&vars::QDRANT_TEMP_PATH),
+            new_copies: r.read(&vars::QDRANT_REPLICATION_FACTOR),
             cluster_enabled: r.read(&vars::QDRANT_CLUSTER_ENABLED),
             p2p_tls: false,
             warnings: Vec::new(),
@@ -215,8 +220,19 @@ impl Config {
         };
         config.qdrant.tls = r.read(&vars::QDRANT_ENABLE_TLS);
         config.p2p_tls = r.read(&vars::QDRANT_P2P_TLS);
-        config.qdrant.overrides =
-            qdrant::overrides(config.qdrant.api_key.is_some(), |name| reader.holds(name));
+        if let Some(factor) = config.new_copies
+            && !reader.holds(vars::COPIES.name)
+        {
+            config.copies = Copies::Wanted(factor);
+        }
+        reader.settle(vars::COPIES.name, &config.copies);
+        let basis = qdrant::Basis {
+            has_api_key: config.qdrant.api_key.is_some(),
+            cluster_size,
+            copies: config.copies.wanted().unwrap_or(Copies::USUAL),
+            factor: config.new_copies,
+        };
+        config.qdrant.overrides = qdrant::overrides(&basis, |name| reader.holds(name));
 
         config.effective = std::mem::take(&mut reader.effective);
         let findings = rules::check(&config, &reader.broken);
@@ -238,7 +254,7 @@ impl Config {
     }
 
     /// The variables to set for Qdrant beside those it inherits: only ones that the user has not set.
-    pub fn qdrant_env_overrides(&self) -> &[(&'static str, &'static str)] {
+    pub fn qdrant_env_overrides(&self) -> &[(&'static str, String)] {
         &self.qdrant.overrides
     }
 }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::types::{
-    AdoptStore, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Secret, StoreUrl, Word,
+    AdoptStore, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Secret,
+    StoreUrl, Word,
 };
 
 /// Longest duration that is accepted. Longer ones are mistakes, and would overflow when added to
@@ -58,6 +59,25 @@ impl Value for u32 {
 
     fn show(&self) -> Option<String> {
         Some(self.to_string())
+    }
+}
+
+impl Value for Copies {
+    const KIND: &'static str = "number or `off`";
+    const FORM: &'static str = "a whole number from 1, or off";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            number => u32::parse(number).map(Self::Wanted),
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        match self {
+            Self::Off => Some("off".to_owned()),
+            Self::Wanted(factor) => factor.show(),
+        }
     }
 }
 
@@ -339,6 +359,9 @@ mod tests {
     fn numbers_and_ports() {
         reads("6", 6_u32);
         refuses::<u32>(&["", "0", "-1", "+1", "1.5", "six", "4294967296", " 6"]);
+        reads("off", Copies::Off);
+        reads("2", Copies::Wanted(2));
+        refuses::<Copies>(&["", "0", "Off", "none"]);
         reads("6333", 6333_u16);
         refuses::<u16>(&["", "0", "65536", "http"]);
     }

@@ -28,7 +28,7 @@ pub struct QdrantSettings {
     /// Whether Qdrant's own ports speak TLS. Always `false` in this version: `true` is refused.
     pub tls: bool,
     /// What `Config::qdrant_env_overrides` gives.
-    pub(super) overrides: Vec<(&'static str, &'static str)>,
+    pub(super) overrides: Vec<(&'static str, String)>,
 }
 
 impl QdrantSettings {
@@ -49,53 +49,127 @@ pub(super) enum When {
     /// Outgoing calls between peers carry `api_key` and never the second key, so enforcing it
     /// without that one would lock the peers out from each other.
     WithApiKey,
+    /// Qdrant prefers the variable that we would set to this one of the user's.
+    Without(&'static str),
+}
+
+/// What a variable is set to.
+#[derive(Clone, Copy)]
+pub(super) enum Value {
+    Text(&'static str),
+    /// A number that follows from the configuration, and how in words.
+    Number(&'static str, fn(&Basis) -> u32),
+}
+
+/// What the numbers follow from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Basis {
+    pub(super) has_api_key: bool,
+    pub(super) cluster_size: u32,
+    /// Wanted copies, whatever the cluster's size.
+    pub(super) copies: u32,
+    /// The user's own factor for new collections.
+    pub(super) factor: Option<u32>,
+}
+
+impl Basis {
+    /// More copies than tasks cannot be made, and Qdrant would never add the missing ones.
+    fn factor(&self) -> u32 {
+        self.factor
+            .unwrap_or_else(|| self.copies.min(self.cluster_size))
+    }
+
+    /// One fewer than there are copies, so that one dead copy never stops a write until it is
+    /// dropped; two say that what is acknowledged outlives any one task.
+    fn acknowledgements(&self) -> u32 {
+        self.factor().saturating_sub(1).clamp(1, 2)
+    }
+
+    fn shards(&self) -> u32 {
+        self.cluster_size.min(2)
+    }
 }
 
 /// One variable that we set for Qdrant.
 pub(super) struct Setting {
     pub(super) name: &'static str,
-    pub(super) value: &'static str,
+    pub(super) value: Value,
     pub(super) when: When,
     pub(super) why: &'static str,
 }
 
 /// All that we set. Sources: Qdrant 1.19 `src/settings.rs:66-74` (internal authentication),
-/// `lib/api/src/grpc/transport_channel_pool.rs:171-182` (one lock held across a connect).
+/// `lib/api/src/grpc/transport_channel_pool.rs:171-182` (one lock held across a connect),
+/// `lib/segment/src/data_types/collection_defaults.rs` (defaults of collections).
 pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         name: "QDRANT__CLUSTER__ENABLED",
-        value: "true",
+        value: Value::Text("true"),
         when: When::Always,
         why: "Without it Qdrant ignores its cluster arguments; one node is a cluster of one.",
     },
     Setting {
         name: "QDRANT__CLUSTER__CONNECTION_TIMEOUT_MS",
-        value: "500",
+        value: Value::Text("500"),
         when: When::Always,
         why: "A stopped task answers nothing at all, and while Qdrant tries to reach one, its calls \
               to every other peer wait; its own default is 2 seconds a try.",
     },
     Setting {
         name: "QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH",
-        value: "true",
+        value: Value::Text("true"),
         when: When::WithApiKey,
         why: "Without it the port between peers takes anybody's requests, also those of a Qdrant of \
               another cluster at a reused address.",
+    },
+    Setting {
+        name: "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR",
+        value: Value::Number(
+            "`ENTRYPOINT_COPIES` (3 when that is `off`), at most `ENTRYPOINT_CLUSTER_SIZE`",
+            Basis::factor,
+        ),
+        when: When::Always,
+        why: "A new collection that does not say otherwise gets copies enough to outlive a task; \
+              Qdrant's own default is one copy.",
+    },
+    Setting {
+        name: "QDRANT__STORAGE__COLLECTION__WRITE_CONSISTENCY_FACTOR",
+        value: Value::Number(
+            "one fewer than the copies of a new collection, at least 1, at most 2",
+            Basis::acknowledgements,
+        ),
+        when: When::Always,
+        why: "A write is acknowledged when so many copies have it. With as many as there are copies, \
+              one dead task would stop all writes until its copies are dropped.",
+    },
+    Setting {
+        name: "QDRANT__STORAGE__COLLECTION__SHARD_NUMBER",
+        value: Value::Number("2; 1 when `ENTRYPOINT_CLUSTER_SIZE` is 1", Basis::shards),
+        when: When::Without("QDRANT__STORAGE__COLLECTION__SHARD_NUMBER_PER_NODE"),
+        why: "Qdrant's own default is the number of peers at that moment, which differs while tasks \
+              come and go; two shards in three copies give each of six tasks one.",
     },
 ];
 
 /// The settings that apply, without those that the user has set to whatever value.
 pub(super) fn overrides(
-    has_api_key: bool,
+    basis: &Basis,
     set_by_user: impl Fn(&str) -> bool,
-) -> Vec<(&'static str, &'static str)> {
+) -> Vec<(&'static str, String)> {
     SETTINGS
         .iter()
         .filter(|setting| match setting.when {
             When::Always => true,
-            When::WithApiKey => has_api_key,
+            When::WithApiKey => basis.has_api_key,
+            When::Without(other) => !set_by_user(other),
         })
         .filter(|setting| !set_by_user(setting.name))
-        .map(|setting| (setting.name, setting.value))
+        .map(|setting| {
+            let value = match setting.value {
+                Value::Text(text) => text.to_owned(),
+                Value::Number(_, number) => number(basis).to_string(),
+            };
+            (setting.name, value)
+        })
         .collect()
 }

@@ -81,6 +81,14 @@ impl Reader {
         value
     }
 
+    /// Notes what a variable that was read comes to, once everything that it follows from was read.
+    pub(super) fn settle(&mut self, name: &str, value: &impl Value) {
+        let noted = self.effective.iter_mut().find(|noted| noted.name == name);
+        if let Some(noted) = noted {
+            noted.value = value.show();
+        }
+    }
+
     fn parse<T: Value>(&self, var: &Var<T>) -> Result<Option<T>, ConfigError> {
         let Some(raw) = self.entries.get(std::ffi::OsStr::new(var.name)) else {
             return Ok(None);

@@ -307,6 +307,23 @@ pub(super) static RULES: &[Rule] = &[
         },
     },
     Rule {
+        text: "`ENTRYPOINT_COPIES` above `QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR` is a \
+               warning: every new collection is created with fewer copies and raised afterwards.",
+        uses: &[vars::COPIES.name, vars::QDRANT_REPLICATION_FACTOR.name],
+        check: |config, findings| {
+            if let (Some(wanted), Some(factor)) = (config.copies.wanted(), config.new_copies)
+                && factor < wanted.min(config.cluster_size)
+            {
+                findings.warnings.push(format!(
+                    "{}={factor} is below {} ({wanted}): new collections begin with too few copies \
+                     and are raised afterwards",
+                    vars::QDRANT_REPLICATION_FACTOR.name,
+                    vars::COPIES.name,
+                ));
+            }
+        },
+    },
+    Rule {
         text: "`QDRANT__CLUSTER__ENABLED` is not false.",
         uses: &[vars::QDRANT_CLUSTER_ENABLED.name],
         check: |config, findings| {

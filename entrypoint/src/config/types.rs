@@ -166,6 +166,30 @@ pub enum Requorum {
     Wait,
 }
 
+/// How many copies every shard should have, however its collection was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copies {
+    /// Collections keep the factor that they were created with.
+    Off,
+    /// Collections with a lower factor are raised to this one.
+    Wanted(u32),
+}
+
+impl Copies {
+    /// What new collections get where nobody has said anything.
+    pub(super) const USUAL: u32 = 3;
+    /// The value when nobody has said anything.
+    pub(super) const DEFAULT: Self = Self::Wanted(Self::USUAL);
+
+    /// The factor below which collections are raised.
+    pub fn wanted(self) -> Option<u32> {
+        match self {
+            Self::Off => None,
+            Self::Wanted(factor) => Some(factor),
+        }
+    }
+}
+
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {

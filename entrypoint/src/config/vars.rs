@@ -10,8 +10,8 @@ use std::{
 use super::{
     parse::Value,
     types::{
-        AdoptStore, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Secret, StoreUrl,
-        Word,
+        AdoptStore, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Secret,
+        StoreUrl, Word,
     },
 };
 
@@ -212,13 +212,18 @@ variables! {
     HEAL: Heal = var("ENTRYPOINT_HEAL", Group::Healing, || Heal::Act,
         "What the task beside Raft's leader does for the cluster: bring copies back, take dead peers \
          out, keep zones apart. With dry-run it says what it would do and changes nothing.");
-    GONE_TIMEOUT: Duration = var("ENTRYPOINT_GONE_TIMEOUT", Group::Healing, || ms(20_000),
-        "How long a peer must have been silent before it counts as gone. A second witness must say \
-         so too: its beat in the store, DNS, or another task at its address.");
     REQUORUM: Requorum = var("ENTRYPOINT_REQUORUM", Group::Healing, || Requorum::Auto,
         "What the survivors of a lost majority do when all others have been silent for the loss \
          time-out: auto goes on without them, with the data that is left; wait calls a person. Either \
          way an alarm says so.");
+    COPIES: Option<Copies> = derived("ENTRYPOINT_COPIES", Group::Healing,
+        "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR, else 3",
+        "How many copies of every shard there should be. The replication factor of a collection that \
+         asks for fewer is raised to it (at most to the number of tasks) and the copies are made; \
+         off leaves collections as they are.");
+    GONE_TIMEOUT: Duration = var("ENTRYPOINT_GONE_TIMEOUT", Group::Healing, || ms(20_000),
+        "How long a peer must have been silent before it counts as gone. A second witness must say \
+         so too: its beat in the store, DNS, or another task at its address.");
     LOST_COPY_TIMEOUT: Duration = var("ENTRYPOINT_LOST_COPY_TIMEOUT", Group::Healing, || ms(900_000),
         "How long a gone peer with the last copy of a shard is kept for. Then the loss is recorded \
          and the peer removed.");
@@ -268,6 +273,11 @@ variables! {
         "The directory for snapshots, read only to see that it is not inside the store.");
     QDRANT_TEMP_PATH: Option<PathBuf> = var("QDRANT__STORAGE__TEMP_PATH", Group::Qdrant, || None,
         "The directory for temporary files, read only to see that it is not inside the store.");
+    QDRANT_REPLICATION_FACTOR: Option<u32> = derived(
+        "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR", Group::Qdrant,
+        "set by the entrypoint, see below",
+        "The copies of collections that are created without a number; where you set it, it is also \
+         the default of ENTRYPOINT_COPIES.");
     QDRANT_CLUSTER_ENABLED: bool = var("QDRANT__CLUSTER__ENABLED", Group::Qdrant, || true,
         "Distributed mode, without which there is no cluster; false is refused.");
     QDRANT_ENABLE_TLS: bool = var("QDRANT__SERVICE__ENABLE_TLS", Group::Qdrant, || false,

@@ -1,4 +1,5 @@
-//! How long copies have not been well and transfers have stood still, by this task's own clock.
+//! How long copies have not been well, transfers have stood still, and copies have been listed on
+//! peers that are not in the address book, by this task's own clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +15,7 @@ type TransferKey = (CollectionName, ShardId, PeerId, PeerId);
 pub struct Clocks {
     unwell: BTreeMap<CopyKey, Duration>,
     stalled: BTreeMap<TransferKey, (String, Duration)>,
+    unlisted: BTreeMap<PeerId, Duration>,
 }
 
 /// The clocks while a survey goes on, `step` after the one before. What it does not name is
@@ -59,6 +61,14 @@ impl Running<'_> {
             _ => Duration::ZERO,
         };
         self.now.stalled.insert(key, (done.to_owned(), lasted));
+        lasted
+    }
+
+    /// For how long this peer has been named without being in the address book.
+    pub fn unlisted(&mut self, peer: PeerId) -> Duration {
+        let before = self.before.unlisted.get(&peer);
+        let lasted = before.map_or(Duration::ZERO, |before| before.saturating_add(self.step));
+        self.now.unlisted.insert(peer, lasted);
         lasted
     }
 

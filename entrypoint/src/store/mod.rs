@@ -78,7 +78,8 @@ pub trait Store: Send + Sync {
     /// list is either complete or not given.
     fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, StoreError>;
 
-    /// Removes `key`. Gives `false` when it was not there. Only for a member's own stale beat.
+    /// Removes `key`. Gives `false` when it was not there. Only for the record of a task
+    /// that ends or is no more.
     ///
     /// # Errors
     /// See [`Store`].

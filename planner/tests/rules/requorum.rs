@@ -527,8 +527,13 @@ fn rejoiner(voters: impl IntoIterator<Item = u64>, joined: bool) -> Scene {
 
 #[test]
 fn raft_begins_anew_at_every_try_until_it_was_let_in_and_never_after() {
-    for (voters, joined) in [(1..=6, true), (1..=0, false), (3..=3, false)] {
-        let mut scene = rejoiner(voters, joined);
+    for (voters, joined) in [
+        (peers(1..=6), true),
+        (peers([]), false),
+        (peers([3]), false),
+    ] {
+        let mut scene = rejoiner([], joined);
+        scene.seen.disk.voters = voters;
         assert!(matches!(scene.round().action, Action::StartRejoin { .. }));
         scene.seen.child = Child::Resting("exit 101".to_owned());
         acts(&scene.round(), &Action::Wait);

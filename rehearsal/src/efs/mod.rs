@@ -4,6 +4,7 @@
 pub mod fuse;
 mod translate;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -188,6 +189,23 @@ impl Efs {
             .collect();
         numbers.sort_unstable();
         numbers
+    }
+
+    /// The tasks that have a member record.
+    pub fn members(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.records().join("members"));
+        let names = entries.into_iter().flatten().flatten();
+        names
+            .filter_map(|entry| {
+                Some(
+                    entry
+                        .file_name()
+                        .to_str()?
+                        .strip_suffix(".json")?
+                        .to_owned(),
+                )
+            })
+            .collect()
     }
 
     fn record<T: serde::de::DeserializeOwned>(&self, generation: u64, name: &str) -> Option<T> {

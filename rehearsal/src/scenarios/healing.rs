@@ -45,8 +45,13 @@ pub(super) async fn begin_with(world: &World, wanted: Wanted) -> Result<Points, 
     form(world).await?;
     let since = world.timeline.now();
     world.create(&world.leader()?, COLLECTION, wanted).await?;
+    writing(world, "the collection was created", since).await
+}
+
+/// Starts the load on the collection that was just created, and waits until its copies are in
+/// their zones.
+pub(super) async fn writing(world: &World, fault: &str, since: f64) -> Result<Points, Failure> {
     let points = Points::start(world, COLLECTION, FIRST).await?;
-    let fault = "the collection was created";
     world.healed(fault, since, world.size()).await?;
     points.more(world, BETWEEN).await?;
     Ok(points)

@@ -18,7 +18,9 @@ mod kill_any;
 mod kill_first;
 mod kill_leader;
 mod kill_two;
+mod low_factor;
 mod one;
+mod records_swept;
 mod replace_two;
 mod scale_6_9;
 mod slow_peer;
@@ -106,6 +108,8 @@ pub const ALL: &[&Scenario] = &[
     &slow_peer::SCENARIO,
     &scale_6_9::SCENARIO,
     &collections_uneven::SCENARIO,
+    &records_swept::SCENARIO,
+    &low_factor::SCENARIO,
 ];
 
 #[cfg(test)]

@@ -44,28 +44,43 @@ impl Collection {
         active(peer) && !replicas.keys().any(|id| *id != peer && active(*id))
     }
 
+    /// A replica that is not listed is added (upstream collection/mod.rs:426-463).
     pub(super) fn set_replica(
         &mut self,
+        name: &str,
         shard_id: u32,
-        peer: u64,
+        (peer, me): (u64, u64),
         state: ReplicaState,
         from: Option<ReplicaState>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Vec<Effect>, ApiError> {
         let present = self.replica(shard_id, peer);
         if from.is_some() && from != present {
             let why = format!("Replica {peer} of shard {shard_id} has state {present:?}");
             return Err(ApiError::bad_input(why));
         }
-        if present.is_none() {
-            let why = format!("Replica {peer} of shard {shard_id} does not exist");
-            return Err(ApiError::bad_request(why));
+        if !self.shards.contains_key(&shard_id) {
+            return Err(ApiError::not_found(format!("Shard {shard_id} not found")));
         }
         if state != ReplicaState::Active && self.last_active(shard_id, peer) {
             let why = format!("Cannot deactivate the last active replica {peer} of {shard_id}");
             return Err(ApiError::bad_input(why));
         }
+        let mut effects = Vec::new();
+        if state == ReplicaState::Dead {
+            effects = self.abort_related(name, shard_id, peer, me);
+        }
         self.put(shard_id, peer, state);
-        Ok(())
+        if present.is_none() && peer == me {
+            effects.push(Effect::OpenShards);
+        }
+        Ok(effects)
+    }
+
+    fn abort_related(&mut self, name: &str, shard_id: u32, peer: u64, me: u64) -> Vec<Effect> {
+        let related = |t: &&Transfer| t.shard_id == shard_id && (t.from == peer || t.to == peer);
+        let related: Vec<Transfer> = self.transfers.iter().filter(related).cloned().collect();
+        let aborts = related.iter().flat_map(|t| self.abort(name, t, me));
+        aborts.collect()
     }
 
     fn put(&mut self, shard_id: u32, peer: u64, state: ReplicaState) {
@@ -95,17 +110,7 @@ impl Collection {
                 "Shard {shard_id} must have at least one active replica after removing {peer}"
             )));
         }
-        let related = |t: &&Transfer| t.shard_id == shard_id && (t.from == peer || t.to == peer);
-        let mut effects = Vec::new();
-        for transfer in self
-            .transfers
-            .iter()
-            .filter(related)
-            .cloned()
-            .collect::<Vec<_>>()
-        {
-            effects.extend(self.abort(name, &transfer, me));
-        }
+        let mut effects = self.abort_related(name, shard_id, peer, me);
         effects.extend(self.forget(name, shard_id, peer, me));
         Ok(effects)
     }

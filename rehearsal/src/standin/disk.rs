@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::model::Collection;
 use super::raft::message::Entry;
 
 /// `state` of `raft_state.json`.
@@ -48,10 +49,10 @@ pub struct ConfState {
 pub struct Persistent {
     /// Raft's state.
     pub state: RaftState,
-    /// Always zero here: the log is not compacted.
+    /// Always zero here: the log is kept from its first entry on.
     #[serde(default)]
     pub latest_snapshot_meta: Value,
-    /// Unused here: applying follows the commit index.
+    /// First committed entry that is not applied, and the last one.
     #[serde(default)]
     pub apply_progress_queue: Value,
     /// The first peer of the cluster.
@@ -73,6 +74,14 @@ pub struct Persistent {
 pub struct Disk {
     root: PathBuf,
     log: Option<File>,
+}
+
+impl Persistent {
+    /// Index of the last entry that was applied.
+    pub fn applied(&self) -> u64 {
+        let first = self.apply_progress_queue.get(0).and_then(Value::as_u64);
+        first.map_or(0, |first| first.saturating_sub(1))
+    }
 }
 
 impl Disk {
@@ -150,6 +159,25 @@ impl Disk {
 
     fn rewrite(&self, log: &[Entry]) -> io::Result<()> {
         replace(&self.log_path(), &lines(log.iter())?)
+    }
+
+    /// What a peer that was re-initialised to join another cluster held before: Qdrant keeps that
+    /// beside the points of each collection.
+    pub fn load_held(&self) -> io::Result<BTreeMap<String, Collection>> {
+        match fs::read(self.held_path()) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Replace what `load_held` gives.
+    pub fn save_held(&self, held: &BTreeMap<String, Collection>) -> io::Result<()> {
+        replace(&self.held_path(), &serde_json::to_vec(held)?)
+    }
+
+    fn held_path(&self) -> PathBuf {
+        self.root.join("held.json")
     }
 
     /// Directory of the points of one shard.

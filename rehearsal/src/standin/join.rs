@@ -9,12 +9,11 @@ use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::client::{self, CallError};
-use super::disk::{ConfState, Disk, HardState, Persistent};
+use super::disk::{Disk, Persistent};
 use super::error::ApiError;
 use super::log;
-use super::model::{Model, Op};
 use super::node::Node;
-use super::raft::message::{ConfChange, Entry, Payload};
+use super::raft::message::{ConfChange, Payload};
 use super::serve::Fatal;
 use super::settings::Settings;
 
@@ -44,7 +43,7 @@ pub async fn prepare(
     state: &mut Persistent,
 ) -> Result<(), Fatal> {
     if settings.reinit {
-        reinit(settings, disk, state)?;
+        super::reinit::reinit(settings, disk, state)?;
     }
     let id = state.this_peer_id;
     if state.state.hard_state.term != 0 {
@@ -121,54 +120,6 @@ async fn move_address(
         tokio::time::sleep(Duration::from_secs(pause)).await;
     }
     Err(Fatal::panic("Failed to recover from any known peers"))
-}
-
-/// Alone: keep the replicated state, forget everybody else. With bootstrap: forget it all but the
-/// id and the points.
-fn reinit(settings: &Settings, disk: &mut Disk, state: &mut Persistent) -> Result<(), Fatal> {
-    let log = disk.load_log().map_err(Fatal::panic)?;
-    let held = log.len() as u64;
-    let hard = state.state.hard_state;
-    let id = state.this_peer_id;
-    let mut model = Model::default();
-    let committed = log.iter().take(hard.commit as usize);
-    for Entry { payload, .. } in committed {
-        match payload {
-            Payload::Op(op) => drop(model.apply(op, id)),
-            // Our own removal does not take our replicas away here: this state is all that is left.
-            Payload::Conf(ConfChange::Remove { id: gone }) if *gone != id => {
-                drop(model.remove_peer(*gone, id));
-            }
-            _ => {}
-        }
-    }
-    let new: Vec<Entry> = if settings.bootstrap.is_some() {
-        state.state.hard_state = HardState::default();
-        Vec::new()
-    } else {
-        let uri = settings.uri.as_ref();
-        let uri = uri.ok_or_else(|| Fatal::panic("First peer should specify its uri."))?;
-        model.peers = BTreeMap::from([(id, uri.to_string())]);
-        let term = hard.term.max(1);
-        state.state.hard_state = HardState {
-            term,
-            vote: id,
-            commit: 1,
-        };
-        vec![Entry {
-            index: 1,
-            term,
-            payload: Payload::Op(Op::Restore(Box::new(model.clone()))),
-        }]
-    };
-    disk.save_log(&new, 1, held.max(1)).map_err(Fatal::panic)?;
-    state.peer_address_by_id = model.peers;
-    state.first_voter = Some(id);
-    state.state.conf_state = ConfState {
-        voters: vec![id],
-        ..ConfState::default()
-    };
-    disk.save(state).map_err(Fatal::panic)
 }
 
 /// Take a newcomer in: one that holds the same address without replicas goes first.

@@ -16,6 +16,7 @@ mod node;
 mod outbox;
 mod p2p;
 mod raft;
+mod reinit;
 mod rest;
 mod serve;
 mod settings;

@@ -57,6 +57,7 @@ pub enum Op {
         name: String,
         params: Value,
         shards: BTreeMap<u32, Vec<u64>>,
+        uuid: u64,
     },
     /// Change some of the parameters of a collection, and nothing else about it.
     UpdateCollection { name: String, params: Value },
@@ -93,7 +94,7 @@ pub enum Op {
         from: u64,
         to: u64,
     },
-    /// The whole state of a peer that was re-initialised: first entry of its new log.
+    /// The whole state of a peer that was re-initialised, where Qdrant sends a Raft snapshot.
     Restore(Box<Model>),
 }
 
@@ -112,6 +113,8 @@ pub enum Effect {
     },
     /// Open the files of all replicas we hold.
     OpenShards,
+    /// Our replica cannot be what the state says that it is.
+    ReportDead { collection: String, shard_id: u32 },
 }
 
 /// One collection.
@@ -123,6 +126,8 @@ pub struct Collection {
     pub shards: BTreeMap<u32, BTreeMap<u64, ReplicaState>>,
     /// Transfers under way.
     pub transfers: Vec<Transfer>,
+    /// Tells it from a former one of the same name.
+    pub uuid: u64,
 }
 
 /// The replicated state.
@@ -181,7 +186,7 @@ impl Model {
             }
         }
         if peer == me {
-            self.peers.clear();
+            self.peers.retain(|id, _| *id == me);
         } else {
             self.peers.remove(&peer);
         }
@@ -203,6 +208,7 @@ impl Model {
                 name,
                 params,
                 shards,
+                uuid,
             } => {
                 if self.collections.contains_key(name) {
                     let why = format!("Collection `{name}` already exists!");
@@ -229,6 +235,7 @@ impl Model {
                     params: params.clone(),
                     shards,
                     transfers,
+                    uuid: *uuid,
                 };
                 self.collections.insert(name.clone(), collection);
                 Ok(effects)
@@ -256,9 +263,16 @@ impl Model {
                 state,
                 from,
             } => {
-                self.collection_mut(collection)?
-                    .set_replica(*shard_id, *peer, *state, *from)?;
-                Ok(Vec::new())
+                let listed = self.peers.contains_key(peer);
+                let name = collection;
+                let collection = self.collection_mut(name)?;
+                if collection.replica(*shard_id, *peer).is_none() && !listed {
+                    return Err(ApiError::bad_input(format!(
+                        "Can't set replica {peer}:{shard_id} state to {state:?}, because replica \
+                         {peer}:{shard_id} does not exist and peer {peer} is not part of the cluster"
+                    )));
+                }
+                collection.set_replica(name, *shard_id, (*peer, me), *state, *from)
             }
             Op::DropReplica {
                 collection,
@@ -291,10 +305,7 @@ impl Model {
                 let transfer = transfer.ok_or_else(|| no_transfer(name, *shard_id, *from, *to))?;
                 Ok(collection.abort(name, &transfer, me))
             }
-            Op::Restore(model) => {
-                *self = (**model).clone();
-                Ok(vec![Effect::OpenShards])
-            }
+            Op::Restore(model) => Ok(self.restore(model, me)),
         }
     }
 }

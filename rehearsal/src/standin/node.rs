@@ -29,6 +29,8 @@ pub enum Stopped {
     Removed,
     /// An entry could not be applied.
     Failed(String),
+    /// Its thread panicked; the status goes on saying `working`.
+    Panicked,
 }
 
 type Waiter = oneshot::Sender<Result<(), ApiError>>;
@@ -103,6 +105,7 @@ impl Node {
         disk.save(&state)?;
         let model = Model {
             peers: state.peer_address_by_id,
+            collections: disk.load_held()?,
             ..Model::default()
         };
         let mut inner = Inner {
@@ -269,6 +272,11 @@ impl Inner {
                 self.save(node.id)?;
                 continue;
             }
+            if let Some(why) = self.raft.panic.take() {
+                log("ERROR", &format!("Panic occurred: {why}"));
+                self.stopped = Some(Stopped::Panicked);
+                break;
+            }
             let promoted = self
                 .raft
                 .promotable_learner()
@@ -396,6 +404,7 @@ impl Inner {
                 conf_state,
             },
             latest_snapshot_meta: serde_json::json!({"term": 0, "index": 0}),
+            apply_progress_queue: serde_json::json!([self.raft.applied + 1, self.raft.commit]),
             first_voter: Some(self.first_voter),
             peer_address_by_id: self.model.peers.clone(),
             cluster_metadata: self.model.metadata.clone(),

@@ -1,5 +1,6 @@
 //! Start and stop: found, join or restart, open the ports, tick, end on a signal.
 
+use std::collections::BTreeMap;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::health::Health;
 use super::node::{Node, Stopped};
 use super::raft::message::{ConfChange, Payload};
 use super::settings::Settings;
-use super::{client, data, join, log, p2p, rest};
+use super::{client, data, join, log, p2p, reinit, rest};
 
 const TICK: Duration = Duration::from_millis(100);
 /// `cluster.connection_timeout_ms`.
@@ -58,6 +59,10 @@ pub async fn run(settings: Settings) -> Result<(), Fatal> {
     let new = state.state.hard_state.term == 0 || settings.reinit;
     let joined = new && settings.bootstrap.is_some();
     join::prepare(&settings, &client, &mut disk, &mut state).await?;
+    let held = match state.state.hard_state.term {
+        0 => disk.load_held().map_err(Fatal::panic)?,
+        _ => BTreeMap::new(),
+    };
     let node = Node::new(settings, disk, state, client).map_err(Fatal::panic)?;
     if let Some(Stopped::Failed(why)) = node.read(|inner| inner.stopped.clone()) {
         return Err(Fatal::panic(why));
@@ -95,6 +100,7 @@ pub async fn run(settings: Settings) -> Result<(), Fatal> {
     // Accepted connections are closed at once: nobody here speaks gRPC.
     tokio::spawn(async move { while grpc.accept().await.is_ok() {} });
     tokio::spawn(tick(Arc::clone(&node)));
+    tokio::spawn(reinit::propose_held(Arc::clone(&node), held));
 
     let mut term = signal(SignalKind::terminate()).map_err(Fatal::settings)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fatal::settings)?;
@@ -126,7 +132,7 @@ fn lead_alone(node: &Arc<Node>) {
     node.change(|inner| inner.raft.campaign());
     node.change(|inner| {
         let uri = inner.model.peers.get(&node.id).cloned();
-        if !inner.raft.has_origin() && inner.first_voter == node.id {
+        if !inner.raft.has_origin() && inner.raft.commit <= 1 {
             inner
                 .raft
                 .propose(Payload::Conf(ConfChange::AddVoter { id: node.id, uri }));

@@ -37,6 +37,20 @@ pub struct Settings {
     pub storage: PathBuf,
     /// How long the copying of a shard takes.
     pub transfer: Duration,
+    /// What collections get that are created without a number.
+    pub collection: CollectionDefaults,
+}
+
+/// `QDRANT__STORAGE__COLLECTION__…`: what collections get that are created without a number
+/// (upstream lib/segment/src/data_types/collection_defaults.rs).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CollectionDefaults {
+    /// Shards; as many as there are peers when unset.
+    pub shards: Option<u64>,
+    /// Copies of each shard.
+    pub factor: Option<u64>,
+    /// Copies that a write must reach.
+    pub consistency: Option<u64>,
 }
 
 impl Settings {
@@ -140,14 +154,16 @@ pub fn parse(
             .filter(|k| !k.is_empty())
             .map(Into::into),
         enforce_internal_auth: read(env, "QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", false)?,
-        peer_id: match get("QDRANT__CLUSTER__PEER_ID") {
-            Some(_) => Some(read(env, "QDRANT__CLUSTER__PEER_ID", 0)?),
-            None => None,
-        },
+        peer_id: optional(env, "QDRANT__CLUSTER__PEER_ID")?,
         storage: get("QDRANT__STORAGE__STORAGE_PATH")
             .unwrap_or("./storage")
             .into(),
         transfer: Duration::from_millis(read(env, "STANDIN_TRANSFER_MS", 200)?),
+        collection: CollectionDefaults {
+            shards: optional(env, "QDRANT__STORAGE__COLLECTION__SHARD_NUMBER")?,
+            factor: optional(env, "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR")?,
+            consistency: optional(env, "QDRANT__STORAGE__COLLECTION__WRITE_CONSISTENCY_FACTOR")?,
+        },
     })))
 }
 
@@ -166,6 +182,15 @@ fn read<T: std::str::FromStr>(
         return Ok(default);
     };
     text.parse()
+        .map_err(|_| refuse(1, format!("{key}: cannot read {text:?}")))
+}
+
+fn optional(env: &BTreeMap<String, String>, key: &str) -> Result<Option<u64>, Refused> {
+    let Some(text) = env.get(key) else {
+        return Ok(None);
+    };
+    text.parse()
+        .map(Some)
         .map_err(|_| refuse(1, format!("{key}: cannot read {text:?}")))
 }
 

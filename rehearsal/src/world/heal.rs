@@ -134,10 +134,24 @@ impl World {
         name: &str,
         wanted: Wanted,
     ) -> Result<(), Failure> {
+        self.create_as(through, name, Some(wanted), wanted).await
+    }
+
+    /// The same with other numbers than the collection should have at rest, or with none.
+    ///
+    /// # Errors
+    /// The last refusal, when it cannot be had in time.
+    pub async fn create_as(
+        &self,
+        through: &Arc<Task>,
+        name: &str,
+        asked: Option<Wanted>,
+        wanted: Wanted,
+    ) -> Result<(), Failure> {
         let rest = Rest::new().context("build a client")?;
         let limit = Instant::now() + timing::REST;
         loop {
-            match rest.create(through, name, wanted).await {
+            match rest.create(through, name, asked).await {
                 // It is there: an attempt without an answer was carried out.
                 Ok(()) | Err(RestError::Refused(409, _)) => break,
                 Err(error) if Instant::now() > limit => {
@@ -149,7 +163,7 @@ impl World {
             }
         }
         lock(&self.healing.wanted).insert(name.into(), wanted);
-        let (shards, copies) = (wanted.shards, wanted.copies);
+        let Wanted { shards, copies } = asked.unwrap_or(wanted);
         self.step(format!("{name} has {shards} shards in {copies} copies"));
         Ok(())
     }

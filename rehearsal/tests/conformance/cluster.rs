@@ -104,6 +104,14 @@ impl Node {
         assert_eq!(answer.result(), json!(true));
     }
 
+    /// Remove a peer by force.
+    pub async fn force_out(&self, peer: u64) {
+        let answer = self
+            .delete(&format!("/cluster/peer/{peer}?force=true"))
+            .await;
+        assert_eq!(answer.result(), json!(true));
+    }
+
     /// Write the points with these ids and wait.
     pub async fn write(&self, ids: std::ops::Range<u64>) {
         let answer = self

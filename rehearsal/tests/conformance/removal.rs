@@ -88,7 +88,75 @@ async fn last_voter_can_be_removed(lab: Lab) {
     assert_eq!(view.id, id);
 }
 
+/// The leader can be asked to remove itself: that is applied, its consensus stops, the others elect
+/// another one, and the copies that it held are gone from its disk and from the lists.
+async fn leader_removes_itself(lab: Lab) {
+    let nodes = lab.cluster(3).await;
+    nodes[0].create(1, 3, 10).await;
+    nodes[0].write(0..10).await;
+    let id = nodes[0].view().await.leader.unwrap();
+    let mut views = Vec::new();
+    for node in &nodes {
+        views.push(node.view().await);
+    }
+    let at = views.iter().position(|view| view.id == id).unwrap();
+    let leader = &nodes[at];
+    let answer = leader.delete(&format!("/cluster/peer/{id}")).await;
+    assert_eq!(answer.status, 400, "not while it holds shards: {answer:?}");
+    let answer = leader
+        .delete(&format!("/cluster/peer/{id}?force=true"))
+        .await;
+    assert_eq!(answer.result(), json!(true));
+    let view = leader
+        .until_view("stopped", 10, |v| v.thread == "\"stopped\"")
+        .await;
+    assert_eq!(view.peers.len(), 1, "{view:?}");
+    assert_eq!(leader.local_points().await, Ok(0));
+    for other in nodes.iter().filter(|node| node.spec.ip != leader.spec.ip) {
+        other
+            .until_view("another leader", 15, |v| {
+                v.peers.len() == 2 && v.leader.is_some_and(|l| l != 0 && l != id)
+            })
+            .await;
+        let replicas = other.replicas().await.unwrap();
+        assert_eq!(replicas.len(), 2, "{replicas:?}");
+        assert_eq!(other.local_points().await, Ok(10));
+        let path = "/cluster/metadata/keys/k?wait=true";
+        other.put(path, json!(1)).await.result();
+    }
+}
+
+/// A holder that is removed by force while it lives deletes its points.
+async fn removed_live_holder_deletes_its_points(lab: Lab) {
+    let nodes = lab.cluster(3).await;
+    nodes[0].create(1, 3, 10).await;
+    nodes[0].write(0..10).await;
+    let leader = nodes[0].view().await.leader;
+    let mut ids = Vec::new();
+    for node in &nodes {
+        ids.push(node.view().await.id);
+    }
+    let at = ids.iter().rposition(|id| Some(*id) != leader).unwrap();
+    assert_eq!(nodes[at].local_points().await, Ok(10));
+    let by = nodes
+        .iter()
+        .position(|node| node.spec.ip != nodes[at].spec.ip);
+    nodes[by.unwrap()].force_out(ids[at]).await;
+    let view = nodes[at]
+        .until_view("stopped or without a leader", 10, |v| {
+            v.thread.contains("stopped") || v.leader == Some(0)
+        })
+        .await;
+    // One that never heard of it keeps them (see removed_live_peer_stops_or_campaigns).
+    if view.thread.contains("stopped") {
+        assert_eq!(nodes[at].local_points().await, Ok(0));
+    }
+    assert_eq!(nodes[by.unwrap()].count().await, Ok(10));
+}
+
 crate::behaviours!(
+    leader_removes_itself,
+    removed_live_holder_deletes_its_points,
     removal_refuses_holders_only,
     removed_live_peer_stops_or_campaigns,
     force_drops_the_last_copy,

@@ -209,6 +209,45 @@ async fn too_few_replicas_refuse_a_write(lab: Lab) {
     nodes[0].write(30..40).await;
 }
 
+/// What a collection does not say of its copies comes from the configuration of the node that was
+/// asked to create it.
+async fn defaults_of_collections(lab: Lab) {
+    let node = lab
+        .node(1)
+        .env("QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR", "3")
+        .env("QDRANT__STORAGE__COLLECTION__WRITE_CONSISTENCY_FACTOR", "2")
+        .env("QDRANT__STORAGE__COLLECTION__SHARD_NUMBER", "2")
+        .start();
+    node.leads_itself().await;
+    let vectors = json!({"size": 1, "distance": "Dot"});
+    let made = node
+        .put("/collections/plain", json!({"vectors": vectors}))
+        .await;
+    assert_eq!(made.result(), json!(true));
+    let body = json!({"vectors": vectors, "replication_factor": 1, "shard_number": 1});
+    assert_eq!(
+        node.put("/collections/said", body).await.result(),
+        json!(true)
+    );
+    for (name, expected) in [("plain", [2, 3, 2]), ("said", [1, 1, 2])] {
+        let info = node.get(&format!("/collections/{name}")).await.result();
+        let params = &info["config"]["params"];
+        let names = [
+            "shard_number",
+            "replication_factor",
+            "write_consistency_factor",
+        ];
+        let seen = names.map(|name| params[name].as_u64().unwrap());
+        assert_eq!(seen, expected, "{info}");
+    }
+    // There is one copy of each: a write needs no more than there are.
+    let one = json!({"points": [{"id": 1, "vector": [0.5]}]});
+    for name in ["plain", "said"] {
+        let path = format!("/collections/{name}/points?wait=true");
+        assert_eq!(node.put(&path, one.clone()).await.status, 200);
+    }
+}
+
 /// A higher factor is a number: nothing is copied.
 async fn a_raised_factor_copies_nothing(lab: Lab) {
     let nodes = lab.cluster(2).await;
@@ -261,4 +300,5 @@ crate::behaviours!(
     unconfirmed_later_write_is_kept,
     too_few_replicas_refuse_a_write,
     a_raised_factor_copies_nothing,
+    defaults_of_collections,
 );

@@ -168,6 +168,18 @@ impl Spec {
         serde_json::from_slice(&text).unwrap()
     }
 
+    /// Put the Raft term on disk so far ahead.
+    pub fn raise_term(&self, by: u64) {
+        let mut state = self.raft_state();
+        let term = &mut state["state"]["hard_state"]["term"];
+        *term = (term.as_u64().unwrap() + by).into();
+        fs::write(
+            self.dir.join("storage/raft_state.json"),
+            serde_json::to_vec(&state).unwrap(),
+        )
+        .unwrap();
+    }
+
     /// Start the process; its output goes to `log` beside its storage.
     pub fn start(&self) -> Node {
         fs::create_dir_all(&self.dir).unwrap();

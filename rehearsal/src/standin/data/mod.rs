@@ -55,6 +55,15 @@ pub fn run(node: &Arc<Node>, effect: Effect) {
             let model = node.read(|inner| inner.model.clone());
             open_own(&node.shards, &model, node.id)
         }
+        Effect::ReportDead {
+            collection,
+            shard_id,
+        } => {
+            let key = (collection, shard_id, node.id);
+            // Reported when we are idle, as every replica that missed something.
+            node.change(|inner| inner.disabled.insert(key, Instant::now()));
+            Ok(())
+        }
         Effect::DriveTransfer {
             collection,
             transfer,

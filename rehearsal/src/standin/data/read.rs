@@ -79,7 +79,10 @@ async fn read_shard(
         let mut sources: Vec<(u64, String)> = replicas
             .into_iter()
             .flatten()
-            .filter(|(_, state)| **state == ReplicaState::Active)
+            .filter(|(id, state)| {
+                let key = (name.to_owned(), shard_id, **id);
+                **state == ReplicaState::Active && !inner.disabled.contains_key(&key)
+            })
             .map(|(id, _)| (*id, inner.model.peers.get(id).cloned().unwrap_or_default()))
             .collect();
         sources.sort_by_key(|(id, _)| *id != node.id);

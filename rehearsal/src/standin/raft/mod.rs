@@ -72,6 +72,8 @@ pub struct Raft {
     heartbeat_elapsed: u64,
     out: Vec<(u64, Message)>,
     unsaved: Option<u64>,
+    /// Set where raft-rs ends its thread: messages that contradict what is committed here.
+    pub panic: Option<String>,
 }
 
 impl Raft {
@@ -97,6 +99,7 @@ impl Raft {
             heartbeat_elapsed: 0,
             out: Vec::new(),
             unsaved: None,
+            panic: None,
         };
         raft.reset_timer();
         raft
@@ -191,6 +194,10 @@ impl Raft {
             return;
         }
         let of_leader = matches!(body, Body::Append { .. } | Body::Heartbeat { .. });
+        // Two leaders of one term are of two clusters; raft-rs has no case for it.
+        if of_leader && term == self.term && self.role == Role::Leader {
+            return;
+        }
         if term > self.term {
             self.become_follower(term, if of_leader { from } else { 0 });
         }
@@ -211,7 +218,7 @@ impl Raft {
                 self.on_append(from, prev_index, prev_term, entries, commit);
             }
             Body::Heartbeat { commit } => {
-                self.commit_to(commit.min(self.last_index()));
+                self.commit_to(commit);
                 self.send(from, Body::HeartbeatReply);
             }
             Body::Vote {
@@ -317,7 +324,7 @@ impl Raft {
     }
 
     fn on_append(&mut self, from: u64, prev: u64, term: u64, entries: Vec<Entry>, commit: u64) {
-        if prev < self.commit && entries.last().is_none_or(|e| e.index <= self.commit) {
+        if prev < self.commit {
             let index = self.commit;
             self.send(
                 from,
@@ -343,8 +350,13 @@ impl Raft {
         }
         let held = entries.last().map_or(prev, |e| e.index);
         for entry in entries {
-            if self.term_at(entry.index) == Some(entry.term) || entry.index <= self.commit {
+            if self.term_at(entry.index) == Some(entry.term) {
                 continue;
+            }
+            if entry.index <= self.commit {
+                let (at, commit) = (entry.index, self.commit);
+                self.panic = Some(format!("entry {at} conflict with committed entry {commit}"));
+                return;
             }
             self.log.truncate(entry.index.saturating_sub(1) as usize);
             self.push(entry);
@@ -367,6 +379,12 @@ impl Raft {
     }
 
     fn commit_to(&mut self, index: u64) {
+        let last = self.last_index();
+        if index > last {
+            let why = format!("to_commit {index} is out of range [last_index {last}]");
+            self.panic = Some(why);
+            return;
+        }
         self.commit = self.commit.max(index);
     }
 }

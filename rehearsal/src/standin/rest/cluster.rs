@@ -39,7 +39,9 @@ fn view(me: u64, inner: &Inner) -> Value {
         .map(|(id, uri)| (id.to_string(), json!({"uri": uri})))
         .collect();
     let thread = match &inner.stopped {
-        None => json!({"consensus_thread_status": "working", "last_update": inner.last_update}),
+        None | Some(Stopped::Panicked) => {
+            json!({"consensus_thread_status": "working", "last_update": inner.last_update})
+        }
         Some(Stopped::Removed) => json!({"consensus_thread_status": "stopped"}),
         Some(Stopped::Failed(why)) => {
             json!({"consensus_thread_status": "stopped_with_err", "err": why})

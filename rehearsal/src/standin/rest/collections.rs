@@ -73,9 +73,12 @@ pub(super) async fn create(
                 ApiError::bad_request(format!("Format error in JSON body: {key}: {value}"))
             }),
         };
-        let shard_number = number("shard_number", peers.len() as u64)?;
-        let factor = number("replication_factor", 1)?;
-        let consistency = number("write_consistency_factor", 1)?;
+        let defaults = api.node.settings.collection;
+        let shards = defaults.shards.unwrap_or(peers.len() as u64);
+        let shard_number = number("shard_number", shards)?;
+        let factor = number("replication_factor", defaults.factor.unwrap_or(1))?;
+        let consistency = defaults.consistency.unwrap_or(1);
+        let consistency = number("write_consistency_factor", consistency)?;
         let params = json!({
             "vectors": request.get("vectors"),
             "shard_number": shard_number,
@@ -88,6 +91,7 @@ pub(super) async fn create(
             name: name.clone(),
             params,
             shards,
+            uuid: rand::random(),
         };
         api.node.propose_and_wait(Payload::Op(op), timeout).await?;
         let limit = timeout.unwrap_or(META_OP_WAIT);

@@ -48,17 +48,26 @@ impl Rest {
         Ok(Self { client })
     }
 
-    /// Creates a collection in which a write needs two copies.
+    /// Creates a collection in which a write needs two copies, or one that says nothing of copies.
     ///
     /// # Errors
     /// [`RestError`]; 409 when there is one already.
-    pub async fn create(&self, task: &Task, name: &str, wanted: Wanted) -> Result<(), RestError> {
-        let body = json!({
-            "vectors": {"size": 4, "distance": "Dot"},
-            "shard_number": wanted.shards,
-            "replication_factor": wanted.copies,
-            "write_consistency_factor": wanted.copies.min(2),
-        });
+    pub async fn create(
+        &self,
+        task: &Task,
+        name: &str,
+        asked: Option<Wanted>,
+    ) -> Result<(), RestError> {
+        let vectors = json!({"size": 4, "distance": "Dot"});
+        let body = match asked {
+            None => json!({"vectors": vectors}),
+            Some(asked) => json!({
+                "vectors": vectors,
+                "shard_number": asked.shards,
+                "replication_factor": asked.copies,
+                "write_consistency_factor": asked.copies.min(2),
+            }),
+        };
         let path = format!("/collections/{name}?timeout={CREATE_SECS}");
         let request = self.client.put(url(task, &path)).json(&body);
         self.send(task, request).await.map(drop)
