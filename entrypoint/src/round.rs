@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::act::Hands;
 use crate::child::StopBudget;
-use crate::config::Config;
+use crate::config::{Config, Requorum};
 use crate::disk::{Disk, DiskError};
 use crate::ecs::keeper::Keeper;
 use crate::events;
@@ -407,7 +407,8 @@ impl Task {
         let mut trouble = None;
         if let (true, Some(stamp)) = (wanted, &seen.disk.stamp) {
             self.lease += 1;
-            let renewed = self.ledger.renew(&stamp.generation, self.lease).await;
+            let claim = stamp.claims().map_or(&stamp.generation, |(claim, _)| claim);
+            let renewed = self.ledger.renew(claim, self.lease).await;
             trouble = renewed.err().map(|error| crate::log::chain(&error));
         }
         self.journal.store("renew our lease", trouble);
@@ -471,9 +472,9 @@ impl Task {
             status.role = None;
             status.is_voter = None;
             status.peers.clear();
-            status.said.commit = None;
+            status.said.commit = decision.commit;
+            status.said.quorum_lost = decision.quorum_lost;
             if let (ChildView::Running(Observed::Known(_)), Some(info)) = (&seen.child, info) {
-                status.said.commit = Some(info.raft.commit);
                 status.peer_id = Some(PeerId(info.peer_id));
                 status.role = info.raft.role.as_ref().map(|role| format!("{role:?}"));
                 status.is_voter = Some(info.raft.is_voter);
@@ -534,5 +535,6 @@ fn settings(config: &Config, identity: &Identity) -> Settings {
         claim_timeout: config.claim_timeout,
         loss_timeout: config.loss_timeout,
         dns_settle: config.dns_settle,
+        requorum: config.requorum == Requorum::Auto,
     }
 }
