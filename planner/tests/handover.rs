@@ -29,6 +29,7 @@ fn settings() -> Settings {
         claim_timeout: STEP * 60,
         loss_timeout: STEP * 240,
         dns_settle: STEP * 20,
+        requorum: true,
     }
 }
 
@@ -89,11 +90,14 @@ impl Scene {
                         previous: None,
                         founder: Some(PeerId(1)),
                         stage: Stage::Member,
+                        regroup: Default::default(),
+                        rejoin: Default::default(),
+                        survivors: Default::default(),
                     }),
                     joined: true,
                     collections: true,
-                    aside: false,
                     peer_id: Some(PeerId(1)),
+                    ..Disk::EMPTY
                 },
                 store: Observed::Unknown("not read".to_owned()),
                 dns: Dns::NotConfigured,
