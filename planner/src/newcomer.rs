@@ -1,5 +1,6 @@
 //! An empty task: join what is there, else wait for who is at work, else found.
 
+use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::claims::{self, Refusal};
@@ -7,9 +8,9 @@ use crate::decision::{Action, Alarm, Decision, Phase, Reason};
 use crate::ids::{GenerationId, TaskId};
 use crate::memory::{GaveUp, Memory, count};
 use crate::observed::Observed;
-use crate::records::{Formed, Mode, State};
+use crate::records::{Formed, Grant, GrantKind, Hello, Mode, State};
 use crate::settings::{ELECTION, Settings};
-use crate::view::{Child, Observation};
+use crate::view::{Child, Observation, Probe};
 use crate::witness;
 
 /// Decides for a disk without a stamp.
@@ -100,6 +101,9 @@ pub(crate) fn join(
         true => others,
         false => leaders,
     };
+    if let Err(why) = admitted(settings, seen, &peers) {
+        return Decision::wait(Phase::Joining, why);
+    }
     let turn = usize::from(memory.joins) % peers.len().max(1);
     let Some((via, (hello, formed))) = peers.get(turn) else {
         return Decision::wait(Phase::Joining, Reason::NobodyLeads).state(State::Joining);
@@ -111,6 +115,35 @@ pub(crate) fn join(
         uri: hello.uri.clone(),
     };
     Decision::act(Phase::Joining, action, Reason::JoinThrough(**via)).state(State::Joining)
+}
+
+/// Whether the steward lets us in, as these members say. Before the first formation is complete
+/// everybody comes as it likes.
+fn admitted(
+    settings: &Settings,
+    seen: &Observation,
+    peers: &[(&IpAddr, &(&Hello, &Formed))],
+) -> Result<(), Reason> {
+    if !peers.iter().any(|(_, (_, formed))| formed.complete) {
+        return Ok(());
+    }
+    let orders = peers.iter().filter_map(|(address, _)| match seen.peers.get(*address) {
+        Some(Probe::Task { orders, .. }) => orders.as_ref(),
+        _ => None,
+    });
+    let mut grants = orders.map(|orders| orders.grant.as_ref()).peekable();
+    let other = match grants.peek() {
+        Some(other) => other.cloned(),
+        None => return Err(Reason::OrdersUnknown),
+    };
+    let ours = Grant {
+        kind: GrantKind::Join,
+        task: settings.task.clone(),
+    };
+    match grants.any(|grant| grant == Some(&ours)) {
+        true => Ok(()),
+        false => Err(Reason::NotAdmitted(other)),
+    }
 }
 
 /// Nobody to join: the store decides.

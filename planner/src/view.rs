@@ -36,6 +36,8 @@ pub struct Disk {
     pub aside: bool,
     /// The peer id in the Raft state, when there is one.
     pub peer_id: Option<PeerId>,
+    /// This task was ready before, in an earlier process upon this disk.
+    pub served: bool,
 }
 
 impl Disk {
@@ -46,6 +48,7 @@ impl Disk {
         collections: false,
         aside: false,
         peer_id: None,
+        served: false,
     };
 }
 

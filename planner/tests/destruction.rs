@@ -29,6 +29,7 @@ fn disk(stage: Stage, collections: bool) -> Disk {
         collections,
         aside: false,
         peer_id: Some(PeerId(1)),
+        served: false,
     }
 }
 

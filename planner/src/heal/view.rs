@@ -39,6 +39,8 @@ pub struct Service {
     pub complete: bool,
     /// The orders in force.
     pub orders: Orders,
+    /// Why the orders cannot be read, when they cannot: then none is given or taken back.
+    pub orders_unread: Option<String>,
     /// The tasks that answer and are no peers.
     pub outside: BTreeMap<TaskId, Outsider>,
     /// The peers that go on in this generation with their data, when it began by re-quorum; some
@@ -203,6 +205,21 @@ impl ClusterView {
         }
     }
 
+    /// The living peer of this task.
+    pub fn peer_of(&self, task: &TaskId) -> Option<(PeerId, &Peer)> {
+        let mut peers = self.peers.iter();
+        let peer = peers.find(|(_, p)| p.life == Life::Alive && p.task.as_ref() == Some(task))?;
+        Some((*peer.0, peer.1))
+    }
+
+    /// Tasks that may get traffic, peers or not.
+    pub fn ready_tasks(&self) -> usize {
+        let peers = self.peers.values().filter(|p| p.life == Life::Alive);
+        let peers = peers.filter(|p| p.said.ready).count();
+        let outside = self.service.outside.values();
+        peers + outside.filter(|task| task.said.ready).count()
+    }
+
     /// Whether this peer answers.
     pub fn alive(&self, peer: PeerId) -> bool {
         matches!(self.life(peer), Some(Life::Alive))
@@ -227,6 +244,11 @@ impl Peer {
     /// given copies.
     pub fn stays(&self) -> bool {
         self.life == Life::Alive && self.voter && !self.leaving && !self.said.ending
+    }
+
+    /// It has data that the cluster needs, or serves: not one that joined a moment ago.
+    pub fn is_settled(&self, holds: bool) -> bool {
+        self.life == Life::Alive && (self.said.ready || holds)
     }
 
     /// It lives and is being stopped.

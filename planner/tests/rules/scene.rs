@@ -235,6 +235,7 @@ impl Scene {
             collections: false,
             aside: false,
             peer_id: Some(PeerId(1)),
+            served: false,
         };
         self
     }
