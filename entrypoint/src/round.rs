@@ -23,6 +23,7 @@ use crate::disk::{Disk, DiskError};
 use crate::ecs::keeper::Keeper;
 use crate::events;
 use crate::identity::Identity;
+use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::observe::{Senses, Wanted};
 use crate::qdrant::Qdrant;
@@ -30,6 +31,9 @@ use crate::record;
 use crate::status::{Board, Peer, Status};
 use crate::steward::{self, Look, Post, Steward, Sweeper, Watch};
 use crate::wakefulness::Wakefulness;
+
+/// The steward's task reads the store's members once in so many settled rounds.
+const MEMBERS_EVERY: u32 = 10;
 
 /// What a task is made of.
 pub struct Parts {
@@ -49,6 +53,8 @@ pub struct Parts {
     pub stop_budget: StopBudget,
     /// Who keeps its protection; `None` where there is none.
     pub protection: Option<Keeper>,
+    /// Who waits at its control port.
+    pub knocks: Knocks,
 }
 
 /// A task between its rounds.
@@ -76,6 +82,9 @@ pub struct Task {
     watch: Watch,
     posts: watch::Sender<Option<Post>>,
     protection: Option<Keeper>,
+    knocks: Knocks,
+    /// Rounds since the store's members were last read.
+    members_read: u32,
     _steward: AbortOnDropHandle<()>,
     _sweeper: AbortOnDropHandle<()>,
 }
@@ -92,6 +101,7 @@ impl Task {
             senses,
             stop_budget,
             protection,
+            knocks,
         } = parts;
         let settings = settings(&config, &identity);
         // Until the disk was looked at it may hold anything.
@@ -174,6 +184,8 @@ impl Task {
             watch: Watch::new(healing),
             posts,
             protection,
+            knocks,
+            members_read: 0,
             _steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
         };
@@ -192,8 +204,25 @@ impl Task {
             };
             // The end of Qdrant is never waited out.
             let child = self.qdrant.running();
-            let _ = timeout(pause, Qdrant::ended(child)).await;
+            let round = self.config.round;
+            let knocked = async {
+                // Whoever waits is not waited for faster than by any round that forms.
+                tokio::time::sleep(round).await;
+                match self.leads() {
+                    true => self.knocks.next().await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = timeout(pause, Qdrant::ended(child)) => {}
+                () = knocked => {}
+            }
         }
+    }
+
+    /// The steward is here.
+    fn leads(&self) -> bool {
+        self.posts.borrow().is_some()
     }
 
     /// Our own disk cannot be read: nothing can be decided, so nothing is changed. Qdrant goes on as
@@ -249,16 +278,30 @@ impl Task {
             );
         }
         let disk = self.disk.look()?;
-        if self.last_round.is_none() && disk == DiskView::EMPTY {
+        let empty = DiskView {
+            served: disk.served,
+            ..DiskView::EMPTY
+        };
+        if self.last_round.is_none() && disk == empty {
             self.state = State::Empty;
         }
         self.beat(&disk).await;
         let stamp = disk.stamp.clone();
         let wanted_settled = self.settled();
+        // Now and then the steward's task looks for newcomers whom DNS does not list.
+        let all_members = self.leads() && self.members_read >= MEMBERS_EVERY;
+        self.members_read = match all_members || !wanted_settled {
+            true => 0,
+            false => self.members_read.saturating_add(1),
+        };
+        let knocked = self.knocks.waiting();
         let wanted = Wanted {
             stage: stamp.as_ref().map(|stamp| (stamp.stage, &stamp.generation)),
             settled: wanted_settled,
             probe_commit: self.probe_commit,
+            waits: !self.memory.ready,
+            all_members,
+            knocked: &knocked,
         };
         let seen = self
             .senses
@@ -275,6 +318,9 @@ impl Task {
         self.generation.clone_from(&decision.generation);
         self.probe_commit = decision.probe_commit;
         self.look_after_peers(&seen, &decision, passed, !wanted_settled);
+        if decision.ready.is_ok() && !seen.disk.served {
+            self.disk.mark_served(&self.settings.task.0)?;
+        }
         // Said before it is done, so that nobody takes us for empty while we act.
         let record = record::decision(&seen, &decision);
         let alarms = self.alarms(&seen, &decision);
@@ -319,13 +365,23 @@ impl Task {
             let said = self.board.borrow().hello().said;
             steward::watch::ourselves(&self.settings.task, zone, self.qdrant.uri(), said)
         };
-        self.posts.send_replace(well.then_some(Post {
-            ourselves,
-            peers,
-            wanted_tasks: usize::try_from(self.config.cluster_size).unwrap_or(usize::MAX),
-            at: Instant::now(),
-            fresh_for: self.settings.gap,
-        }));
+        let service = &self.settings.service;
+        let ids = listed.peers.keys().map(|id| PeerId(*id)).collect();
+        let outside = steward::service::outside(seen, service, &ids);
+        let others = steward::service::hellos(seen, service);
+        let wanted = steward::service::wanted(&self.settings.task, &ourselves.said, others);
+        self.posts.send_replace(
+            well.then_some(Post {
+                ourselves,
+                peers,
+                outside,
+                wanted_revision: wanted.revision,
+                wanted_tasks: usize::try_from(wanted.tasks.unwrap_or(self.config.cluster_size))
+                    .unwrap_or(usize::MAX),
+                at: Instant::now(),
+                fresh_for: self.settings.gap,
+            }),
+        );
     }
 
     async fn act(&mut self, action: &Action, seen: &Observation) -> bool {

@@ -147,7 +147,10 @@ fn ready(
     if !qdrant.ready {
         return Err(NotReady::Qdrant);
     }
-    let grant = qdrant.orders.known().and_then(|orders| orders.grant.as_ref());
+    let grant = qdrant
+        .orders
+        .known()
+        .and_then(|orders| orders.grant.as_ref());
     let ours =
         grant.is_some_and(|grant| grant.kind == GrantKind::Serve && grant.task == settings.task);
     if !early && !ours {

@@ -127,10 +127,12 @@ fn admitted(
     if !peers.iter().any(|(_, (_, formed))| formed.complete) {
         return Ok(());
     }
-    let orders = peers.iter().filter_map(|(address, _)| match seen.peers.get(*address) {
-        Some(Probe::Task { orders, .. }) => orders.as_ref(),
-        _ => None,
-    });
+    let orders = peers
+        .iter()
+        .filter_map(|(address, _)| match seen.peers.get(*address) {
+            Some(Probe::Task { orders, .. }) => orders.as_ref(),
+            _ => None,
+        });
     let mut grants = orders.map(|orders| orders.grant.as_ref()).peekable();
     let other = match grants.peek() {
         Some(other) => other.cloned(),

@@ -13,9 +13,9 @@ use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::settings::Settings;
 use crate::heal::view::{ClusterView, Peer};
+use crate::ids::PeerId;
 use crate::ids::TaskId;
 use crate::records::GrantKind;
-use crate::ids::PeerId;
 
 /// How far the cluster is from rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,7 +147,10 @@ fn admissions(view: &ClusterView, sum: &mut Measure) {
     let outside = service.outside.iter();
     let outside = outside.filter(|(task, there)| joins(there) && !has(GrantKind::Join, task));
     sum.outside = count(outside.count());
-    let unready = view.peers.values().filter(|peer| peer.stays() && !peer.said.ready);
+    let unready = view
+        .peers
+        .values()
+        .filter(|peer| peer.stays() && !peer.said.ready);
     let unready = unready.filter(|peer| {
         let task = peer.task.as_ref();
         !task.is_some_and(|task| has(GrantKind::Serve, task))

@@ -82,15 +82,19 @@ impl Memory {
         let service = &view.service;
         self.granted = service.orders.grant.as_ref().map(|grant| {
             let before = self.granted.take().filter(|before| before.grant == *grant);
-            let there = service.outside.contains_key(&grant.task)
-                || view.peer_of(&grant.task).is_some();
+            let there =
+                service.outside.contains_key(&grant.task) || view.peer_of(&grant.task).is_some();
             let lasted = |count: fn(&Granted) -> Duration| {
                 let count = before.as_ref().map(count);
                 count.map_or(Duration::ZERO, |count| count.saturating_add(step))
             };
             Granted {
                 age: lasted(|before| before.age),
-                unseen: if there { Duration::ZERO } else { lasted(|before| before.unseen) },
+                unseen: if there {
+                    Duration::ZERO
+                } else {
+                    lasted(|before| before.unseen)
+                },
                 grant: grant.clone(),
             }
         });

@@ -201,7 +201,11 @@ impl fmt::Display for Waiting {
                     Short::Unread(Some(name)) => write!(f, "{name} could not be read")?,
                     Short::Unread(None) => f.write_str("the collections could not be listed")?,
                 }
-                write!(f, "; {} s at most if nothing can be done for it", left.as_secs())
+                write!(
+                    f,
+                    "; {} s at most if nothing can be done for it",
+                    left.as_secs()
+                )
             }
             Self::Recovering {
                 shard,

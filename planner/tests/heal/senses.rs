@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use planner::heal::life::Life;
 use planner::heal::names::{ShardId, Zone};
-use planner::heal::view::Outsider;
 use planner::heal::sight::{Answer, Listing, Sighting};
+use planner::heal::view::Outsider;
 use planner::heal::view::{
     ClusterView, Collection, Copy, CopyState, Peer, Service, Shard, Transfer,
 };
