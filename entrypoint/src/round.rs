@@ -376,6 +376,7 @@ impl Task {
                 peers,
                 outside,
                 wanted_revision: wanted.revision,
+                told: wanted.told,
                 wanted_tasks: usize::try_from(wanted.tasks.unwrap_or(self.config.cluster_size))
                     .unwrap_or(usize::MAX),
                 at: Instant::now(),

@@ -57,6 +57,8 @@ pub struct Post {
     pub wanted_revision: Option<String>,
     /// How many tasks the service is meant to have.
     pub wanted_tasks: usize,
+    /// ECS itself says so.
+    pub told: bool,
     /// When this was seen.
     pub at: Instant,
     /// For how long it may be acted upon.

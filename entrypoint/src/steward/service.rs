@@ -44,6 +44,8 @@ pub struct Wanted {
     pub revision: Option<String>,
     /// How many tasks, when anybody says.
     pub tasks: Option<u32>,
+    /// ECS says so.
+    pub told: bool,
 }
 
 /// What the ECS API told a task, ourselves first; else the word of the task that ECS created last: it
@@ -63,16 +65,19 @@ pub fn wanted<'a>(
         return Wanted {
             revision: Some(told.revision.clone()),
             tasks: Some(told.tasks),
+            told: true,
         };
     }
     match all.last() {
         Some((_, newest)) if newest.created.is_some() => Wanted {
             revision: newest.revision.clone(),
             tasks: newest.size.or(said.size),
+            told: false,
         },
         _ => Wanted {
             revision: None,
             tasks: said.size,
+            told: false,
         },
     }
 }
@@ -117,10 +122,11 @@ mod tests {
         wanted(&"ourselves".into(), own, hellos.iter())
     }
 
-    fn wants(revision: Option<&str>, tasks: u32) -> Wanted {
+    fn wants(revision: Option<&str>, tasks: u32, told: bool) -> Wanted {
         Wanted {
             revision: revision.map(str::to_owned),
             tasks: Some(tasks),
+            told,
         }
     }
 
@@ -129,15 +135,15 @@ mod tests {
         let own = said("app:7", Some(10), 6);
         let older = ("old", said("app:8", Some(5), 9));
         let newer = ("new", said("app:3", Some(20), 3));
-        assert_eq!(of(&own, &[older.clone()]), wants(Some("app:7"), 6));
-        assert_eq!(of(&own, &[older, newer]), wants(Some("app:3"), 3));
+        assert_eq!(of(&own, &[older.clone()]), wants(Some("app:7"), 6, false));
+        assert_eq!(of(&own, &[older, newer]), wants(Some("app:3"), 3, false));
     }
 
     #[test]
     fn without_any_time_of_creation_no_revision_is_wanted() {
         let own = said("app:7", None, 6);
         let other = ("other", said("app:8", None, 3));
-        assert_eq!(of(&own, &[other]), wants(None, 6));
+        assert_eq!(of(&own, &[other]), wants(None, 6, false));
     }
 
     #[test]
@@ -149,8 +155,11 @@ mod tests {
             Some(WantedService { revision, tasks })
         };
         newer.wanted = told("app:8", 4);
-        assert_eq!(of(&own, &[("new", newer.clone())]), wants(Some("app:8"), 4));
+        assert_eq!(
+            of(&own, &[("new", newer.clone())]),
+            wants(Some("app:8"), 4, true)
+        );
         own.wanted = told("app:9", 5);
-        assert_eq!(of(&own, &[("new", newer)]), wants(Some("app:9"), 5));
+        assert_eq!(of(&own, &[("new", newer)]), wants(Some("app:9"), 5, true));
     }
 }

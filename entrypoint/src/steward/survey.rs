@@ -107,6 +107,7 @@ pub async fn survey(
         losses: BTreeSet::new(),
         service: Service {
             wanted_revision: post.wanted_revision.clone(),
+            told: post.told,
             complete: proof.as_ref().is_some_and(|proof| proof.complete),
             outside: post.outside.clone(),
             survivors: proof.map(|proof| proof.survivors).unwrap_or_default(),

@@ -35,6 +35,9 @@ pub struct ClusterView {
 pub struct Service {
     /// The wanted `family:revision`, when it is known.
     pub wanted_revision: Option<String>,
+    /// The number of tasks that are wanted was told by ECS itself. Otherwise it is what a configuration
+    /// said when its task began, which nobody changes when the service is scaled.
+    pub told: bool,
     /// The first formation was complete once. Before that everybody joins and nobody waits.
     pub complete: bool,
     /// The orders in force.
@@ -210,6 +213,24 @@ impl ClusterView {
         let mut peers = self.peers.iter();
         let peer = peers.find(|(_, p)| p.life == Life::Alive && p.task.as_ref() == Some(task))?;
         Some((*peer.0, peer.1))
+    }
+
+    /// How many tasks are wanted, as far as that may hold anybody back: as ECS says, or, while tasks of
+    /// different revisions are here, as the newest of them does. More tasks of one revision are a
+    /// service that was scaled out.
+    pub fn limit(&self) -> Option<usize> {
+        let peers = self
+            .peers
+            .values()
+            .filter(|p| !p.life.is_gone())
+            .map(|p| &p.said);
+        let outside = self.service.outside.values().map(|task| &task.said);
+        let revisions: BTreeSet<_> = peers
+            .chain(outside)
+            .filter_map(|s| s.revision.as_ref())
+            .collect();
+        self.wanted_tasks
+            .filter(|_| self.service.told || revisions.len() > 1)
     }
 
     /// Tasks that may get traffic, peers or not.

@@ -101,6 +101,7 @@ impl Sim {
             losses: self.losses.clone(),
             service: Service {
                 complete: self.complete,
+                told: true,
                 orders: self.orders.clone(),
                 outside: self
                     .outside

@@ -73,7 +73,7 @@ fn serve(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
         return Err(Refusal::NotWaiting(task.clone()));
     }
     let ready = view.ready_tasks();
-    match view.wanted_tasks {
+    match view.limit() {
         Some(wanted) if ready > wanted => Err(Refusal::EnoughReady { ready, wanted }),
         _ => Ok(()),
     }
