@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::act::Hands;
 use crate::child::StopBudget;
-use crate::config::Config;
+use crate::config::{Config, Requorum};
 use crate::disk::{Disk, DiskError};
 use crate::ecs::keeper::Keeper;
 use crate::events;
@@ -29,7 +29,7 @@ use crate::observe::{Senses, Wanted};
 use crate::qdrant::Qdrant;
 use crate::record;
 use crate::status::{Board, Peer, Status};
-use crate::steward::{self, Look, Post, Steward, Sweeper, Watch};
+use crate::steward::{self, Comparer, Look, Post, Steward, Sweeper, Watch};
 use crate::wakefulness::Wakefulness;
 
 /// The steward's task reads the store's members once in so many settled rounds.
@@ -87,6 +87,7 @@ pub struct Task {
     members_read: u32,
     _steward: AbortOnDropHandle<()>,
     _sweeper: AbortOnDropHandle<()>,
+    _comparer: AbortOnDropHandle<()>,
 }
 
 impl Task {
@@ -137,6 +138,8 @@ impl Task {
             alarms: Vec::new(),
             lost_log_lines: 0,
             plan: serde_json::Value::Null,
+            divergence: serde_json::Value::Null,
+            diverged: Vec::new(),
             hears: Default::default(),
             whole: false,
             child: qdrant.describe(),
@@ -161,7 +164,13 @@ impl Task {
             config.loss_timeout,
         );
         let (posts, posted) = watch::channel(None);
-        let swept = posted.clone();
+        let comparer = Comparer::new(
+            qdrant.client().clone(),
+            config.qdrant.http_port,
+            config.divergence_interval,
+            board.clone(),
+        );
+        let (swept, compared) = (posted.clone(), posted.clone());
         let task = Self {
             config,
             identity,
@@ -188,6 +197,7 @@ impl Task {
             members_read: 0,
             _steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
+            _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
         };
         (task, reader)
     }
@@ -430,7 +440,8 @@ impl Task {
         let mut trouble = None;
         if let (true, Some(stamp)) = (wanted, &seen.disk.stamp) {
             self.lease += 1;
-            let renewed = self.ledger.renew(&stamp.generation, self.lease).await;
+            let claim = stamp.claims().map_or(&stamp.generation, |(claim, _)| claim);
+            let renewed = self.ledger.renew(claim, self.lease).await;
             trouble = renewed.err().map(|error| crate::log::chain(&error));
         }
         self.journal.store("renew our lease", trouble);
@@ -490,9 +501,9 @@ impl Task {
             status.role = None;
             status.is_voter = None;
             status.peers.clear();
-            status.said.commit = None;
+            status.said.commit = decision.commit;
+            status.said.quorum_lost = decision.quorum_lost;
             if let (ChildView::Running(Observed::Known(_)), Some(info)) = (&seen.child, info) {
-                status.said.commit = Some(info.raft.commit);
                 status.peer_id = Some(PeerId(info.peer_id));
                 status.role = info.raft.role.as_ref().map(|role| format!("{role:?}"));
                 status.is_voter = Some(info.raft.is_voter);
@@ -517,6 +528,8 @@ impl Task {
             status.said.protection = protection;
             status.hears = hears;
             status.alarms.extend(troubles);
+            let differ = |shard: &String| format!("copies have diverged, {shard}");
+            status.alarms.extend(status.diverged.iter().map(differ));
             status.lost_log_lines = crate::log::lost_lines();
             status.child = child;
             status.decision.clone_from(record);
@@ -591,5 +604,6 @@ fn settings(config: &Config, identity: &Identity) -> Settings {
         claim_timeout: config.claim_timeout,
         loss_timeout: config.loss_timeout,
         dns_settle: config.dns_settle,
+        requorum: config.requorum == Requorum::Auto,
     }
 }

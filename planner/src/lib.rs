@@ -29,6 +29,9 @@ mod fencing;
 mod joiner;
 mod member;
 mod newcomer;
+mod regroup;
+mod rejoin;
+mod requorum;
 mod witness;
 
 pub use decide::decide;

@@ -8,7 +8,7 @@ use crate::decision::{Action, Alarm, Decision, Phase, Reason};
 use crate::ids::{GenerationId, TaskId};
 use crate::memory::{GaveUp, Memory, count};
 use crate::observed::Observed;
-use crate::records::{Formed, Grant, GrantKind, Hello, Mode, State};
+use crate::records::{Formed, Grant, GrantKind, State};
 use crate::settings::{ELECTION, Settings};
 use crate::view::{Child, Observation, Probe};
 use crate::witness;
@@ -87,6 +87,24 @@ pub(crate) fn join(
     if let Child::Resting(why) = &seen.child {
         return Decision::wait(Phase::Joining, Reason::Resting(why.clone())).state(State::Joining);
     }
+    if let Err(why) = admitted(settings, seen, formed) {
+        return Decision::wait(Phase::Joining, why);
+    }
+    let Some((via, uri, formed)) = door(memory, settings, seen, formed) else {
+        return Decision::wait(Phase::Joining, Reason::NobodyLeads).state(State::Joining);
+    };
+    let action = Action::StartJoiner { formed, via, uri };
+    Decision::act(Phase::Joining, action, Reason::JoinThrough(via)).state(State::Joining)
+}
+
+/// The believed peer of this generation to join through, another at each try: its address, its URI
+/// and its proof. `None` while an election is waited for.
+pub(crate) fn door(
+    memory: &mut Memory,
+    settings: &Settings,
+    seen: &Observation,
+    formed: &Formed,
+) -> Option<(IpAddr, String, Formed)> {
     let believed = witness::believed(settings, seen);
     let (leaders, others): (Vec<_>, Vec<_>) = believed
         .iter()
@@ -101,50 +119,38 @@ pub(crate) fn join(
         true => others,
         false => leaders,
     };
-    if let Err(why) = admitted(settings, seen, &peers) {
-        return Decision::wait(Phase::Joining, why);
-    }
     let turn = usize::from(memory.joins) % peers.len().max(1);
-    let Some((via, (hello, formed))) = peers.get(turn) else {
-        return Decision::wait(Phase::Joining, Reason::NobodyLeads).state(State::Joining);
-    };
+    let (via, (hello, formed)) = peers.get(turn)?;
     memory.joins = (memory.joins + 1) % 64;
-    let action = Action::StartJoiner {
-        formed: (*formed).clone(),
-        via: **via,
-        uri: hello.uri.clone(),
-    };
-    Decision::act(Phase::Joining, action, Reason::JoinThrough(**via)).state(State::Joining)
+    Some((**via, hello.uri.clone(), (*formed).clone()))
 }
 
-/// Whether the steward lets us in, as these members say. Before the first formation is complete
-/// everybody comes as it likes.
-fn admitted(
-    settings: &Settings,
-    seen: &Observation,
-    peers: &[(&IpAddr, &(&Hello, &Formed))],
-) -> Result<(), Reason> {
-    if !peers.iter().any(|(_, (_, formed))| formed.complete) {
+/// Whether the steward lets us in, as the members say: those that lead, else any. Before the first
+/// formation is complete everybody comes as it likes.
+fn admitted(settings: &Settings, seen: &Observation, formed: &Formed) -> Result<(), Reason> {
+    let believed = witness::believed(settings, seen);
+    let mut members: Vec<_> = believed
+        .iter()
+        .filter(|(_, (_, other))| other.generation == formed.generation)
+        .collect();
+    if !members.iter().any(|(_, (_, formed))| formed.complete) {
         return Ok(());
     }
-    let orders = peers
+    if members.iter().any(|(_, (hello, _))| hello.leads) {
+        members.retain(|(_, (hello, _))| hello.leads);
+    }
+    let orders = members
         .iter()
         .filter_map(|(address, _)| match seen.peers.get(*address) {
             Some(Probe::Task { orders, .. }) => orders.as_ref(),
             _ => None,
         });
-    let mut grants = orders.map(|orders| orders.grant.as_ref()).peekable();
-    let other = match grants.peek() {
-        Some(other) => other.cloned(),
-        None => return Err(Reason::OrdersUnknown),
-    };
-    let ours = Grant {
-        kind: GrantKind::Join,
-        task: settings.task.clone(),
-    };
-    match grants.any(|grant| grant == Some(&ours)) {
-        true => Ok(()),
-        false => Err(Reason::NotAdmitted(other)),
+    let grants: Vec<Option<&Grant>> = orders.map(|orders| orders.grant.as_ref()).collect();
+    let ours = |grant: &Grant| grant.kind == GrantKind::Join && grant.task == settings.task;
+    match grants.first() {
+        None => Err(Reason::OrdersUnknown),
+        Some(_) if grants.iter().flatten().any(|grant| ours(grant)) => Ok(()),
+        Some(other) => Err(Reason::NotAdmitted(other.cloned())),
     }
 }
 
@@ -184,7 +190,6 @@ pub(crate) fn without_peers(
         Ok((reason, alarm)) => {
             let action = Action::Claim {
                 number: store.next_number(),
-                mode: Mode::Found,
                 previous,
             };
             let mut decision =
@@ -200,7 +205,7 @@ pub(crate) fn without_peers(
                 _ => Phase::Waiting,
             };
             let mut decision = Decision::wait(phase, reason);
-            decision.alarms.extend(alarm);
+            decision.alarms.extend(alarm.map(|alarm| *alarm));
             decision
         }
     }

@@ -38,6 +38,10 @@ pub struct Disk {
     pub peer_id: Option<PeerId>,
     /// This task was ready before, in an earlier process upon this disk.
     pub served: bool,
+    /// The voters in the Raft state.
+    pub voters: BTreeSet<PeerId>,
+    /// The last committed entry in the Raft state.
+    pub commit: Option<u64>,
 }
 
 impl Disk {
@@ -49,6 +53,8 @@ impl Disk {
         aside: false,
         peer_id: None,
         served: false,
+        voters: BTreeSet::new(),
+        commit: None,
     };
 }
 

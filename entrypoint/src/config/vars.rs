@@ -10,8 +10,8 @@ use std::{
 use super::{
     parse::Value,
     types::{
-        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret,
-        StoreUrl, Word,
+        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
+        Secret, StoreUrl, Word,
     },
 };
 
@@ -212,6 +212,10 @@ variables! {
     HEAL: Heal = var("ENTRYPOINT_HEAL", Group::Healing, || Heal::Act,
         "What the task beside Raft's leader does for the cluster: bring copies back, take dead peers \
          out, keep zones apart. With dry-run it says what it would do and changes nothing.");
+    REQUORUM: Requorum = var("ENTRYPOINT_REQUORUM", Group::Healing, || Requorum::Auto,
+        "What the survivors of a lost majority do when all others have been silent for the loss \
+         time-out: auto goes on without them, with the data that is left; wait calls a person. Either \
+         way an alarm says so.");
     COPIES: Option<Copies> = derived("ENTRYPOINT_COPIES", Group::Healing,
         "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR, else 3",
         "How many copies of every shard there should be. The replication factor of a collection that \
@@ -226,6 +230,10 @@ variables! {
     REPLACEMENT_WAIT: Duration = var("ENTRYPOINT_REPLACEMENT_WAIT", Group::Healing, || ms(180_000),
         "How long a missing copy waits for the replacement task before another gets it. The second to \
          last copy waits for nobody.");
+    DIVERGENCE_INTERVAL: Duration = var("ENTRYPOINT_DIVERGENCE_INTERVAL", Group::Healing,
+        || ms(300_000),
+        "How often the copies of every shard are counted and compared. What differs at rest again and \
+         again is an alarm; nothing is repaired.");
 
     STOP_TIMEOUT: Duration = var("ENTRYPOINT_STOP_TIMEOUT", Group::Stopping, || ms(30_000),
         "The time from SIGTERM until ECS kills the task: the same value as stopTimeout in the task \

@@ -6,6 +6,7 @@ mod all_restart;
 mod cold_start;
 mod collections_uneven;
 mod dead_during_transfer;
+mod diverged;
 mod dns_empty;
 mod dns_lag;
 mod dns_stale;
@@ -109,6 +110,7 @@ pub const ALL: &[&Scenario] = &[
     &scale_6_9::SCENARIO,
     &collections_uneven::SCENARIO,
     &records_swept::SCENARIO,
+    &diverged::SCENARIO,
     &low_factor::SCENARIO,
 ];
 
