@@ -135,7 +135,10 @@ mod tests {
         let own = said("app:7", Some(10), 6);
         let older = ("old", said("app:8", Some(5), 9));
         let newer = ("new", said("app:3", Some(20), 3));
-        assert_eq!(of(&own, &[older.clone()]), wants(Some("app:7"), 6, false));
+        assert_eq!(
+            of(&own, std::slice::from_ref(&older)),
+            wants(Some("app:7"), 6, false)
+        );
         assert_eq!(of(&own, &[older, newer]), wants(Some("app:3"), 3, false));
     }
 
