@@ -65,6 +65,8 @@ events! {
     MEMBER_FORGOTTEN = "member.forgotten": "The steward has removed the store's record of a task that was killed long ago and is no peer.";
     MEMBER_KEPT = "member.kept": "The record of a task that has been silent for long stays in the store, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";
+    HANDED_OVER = "handover.done": "A task that is being stopped is out of the cluster: nothing on it is missed.";
+    HANDOVER_SHORT = "handover.short": "A task ends as a member of the cluster: why the others did not take over, and which shards are short of copies now.";
     STOPPED = "stopped": "The task ends, with this exit code.";
 }
 

@@ -1,5 +1,7 @@
 //! One task's life: observe, decide, act, record, again and again until a signal ends it.
 
+mod stop;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,6 +59,14 @@ pub struct Parts {
     pub knocks: Knocks,
 }
 
+/// What one look came to.
+struct Looked {
+    seen: Observation,
+    decision: Decision,
+    /// Since the look before.
+    passed: Duration,
+}
+
 /// A task between its rounds.
 pub struct Task {
     config: Arc<Config>,
@@ -70,6 +80,8 @@ pub struct Task {
     board: watch::Sender<Board>,
     /// What we say in our member record until the next decision.
     state: State,
+    /// A signal has asked us to stop: rounds go on, and nothing is done any more.
+    ending: bool,
     generation: Option<GenerationId>,
     lease: u64,
     probe_commit: bool,
@@ -85,7 +97,7 @@ pub struct Task {
     knocks: Knocks,
     /// Rounds since the store's members were last read.
     members_read: u32,
-    _steward: AbortOnDropHandle<()>,
+    steward: AbortOnDropHandle<()>,
     _sweeper: AbortOnDropHandle<()>,
     _comparer: AbortOnDropHandle<()>,
 }
@@ -182,6 +194,7 @@ impl Task {
             senses,
             board,
             state,
+            ending: false,
             generation: None,
             lease: 0,
             probe_commit: false,
@@ -195,7 +208,7 @@ impl Task {
             protection,
             knocks,
             members_read: 0,
-            _steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
+            steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
             _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
         };
@@ -295,6 +308,24 @@ impl Task {
         if self.last_round.is_none() && disk == empty {
             self.state = State::Empty;
         }
+        let looked = self.look(disk).await;
+        let Looked { seen, decision, .. } = &looked;
+        if decision.ready.is_ok() && !seen.disk.served {
+            self.disk.mark_served(&self.settings.task.0)?;
+        }
+        // Said before it is done, so that nobody takes us for empty while we act.
+        let record = record::decision(seen, decision);
+        let alarms = self.alarms(seen, decision);
+        self.publish(seen, decision, &record, alarms.clone());
+        if self.journal.decided(seen, decision, &record, alarms) {
+            self.stirred = Instant::now();
+        }
+        self.renew(seen, decision.renew_lease).await;
+        Ok(self.act(&decision.action, seen).await)
+    }
+
+    /// Sees everything once and decides upon it; what is to be done is not done here.
+    async fn look(&mut self, disk: DiskView) -> Looked {
         self.beat(&disk).await;
         let stamp = disk.stamp.clone();
         let wanted_settled = self.settled();
@@ -328,18 +359,11 @@ impl Task {
         self.generation.clone_from(&decision.generation);
         self.probe_commit = decision.probe_commit;
         self.look_after_peers(&seen, &decision, passed, !wanted_settled);
-        if decision.ready.is_ok() && !seen.disk.served {
-            self.disk.mark_served(&self.settings.task.0)?;
+        Looked {
+            seen,
+            decision,
+            passed: passed.time,
         }
-        // Said before it is done, so that nobody takes us for empty while we act.
-        let record = record::decision(&seen, &decision);
-        let alarms = self.alarms(&seen, &decision);
-        self.publish(&seen, &decision, &record, alarms.clone());
-        if self.journal.decided(&seen, &decision, &record, alarms) {
-            self.stirred = Instant::now();
-        }
-        self.renew(&seen, decision.renew_lease).await;
-        Ok(self.act(&decision.action, &seen).await)
     }
 
     /// Counts on who lives, in every member; hands over to the steward where Qdrant leads.
@@ -473,6 +497,8 @@ impl Task {
         alarms: Vec<String>,
     ) {
         let protection = self.protection.as_ref().map(Keeper::protection);
+        // What a stop has said stays said.
+        let ending = self.ending;
         let info = self.qdrant.last();
         let child = self.qdrant.describe();
         let hears = self.watch.hears();
@@ -481,11 +507,13 @@ impl Task {
             board.turned = Instant::now();
             let status = &mut board.status;
             let phase = decision.phase.to_string();
-            if status.phase != phase {
+            if !ending && status.phase != phase {
                 status.since = Timestamp::now();
             }
-            status.phase = phase;
-            status.reason = decision.reason.to_string();
+            if !ending {
+                status.phase = phase;
+                status.reason = decision.reason.to_string();
+            }
             status.generation.clone_from(&decision.generation);
             status.state = decision.state;
             status.aside = seen.disk.aside;
@@ -519,11 +547,13 @@ impl Task {
                     .collect();
             }
             status.verified = self.memory.verified;
-            status.ready = decision.ready.is_ok();
-            status.ready_reason = match &decision.ready {
-                Ok(()) => "ready".to_owned(),
-                Err(why) => why.to_string(),
-            };
+            if !ending {
+                status.ready = decision.ready.is_ok();
+                status.ready_reason = match &decision.ready {
+                    Ok(()) => "ready".to_owned(),
+                    Err(why) => why.to_string(),
+                };
+            }
             status.alarms = alarms;
             status.said.protection = protection;
             status.hears = hears;
@@ -534,48 +564,6 @@ impl Task {
             status.child = child;
             status.decision.clone_from(record);
         });
-    }
-
-    /// Ends in order: keep serving for `linger`, then ask Qdrant, then SIGKILL at the margin. Returns
-    /// the exit code of the task: that of Qdrant, 0 when it was not running.
-    pub async fn stop(&mut self, began: Instant) -> i32 {
-        self.posts.send_replace(None);
-        let budget = self.stop_budget;
-        self.board.send_modify(|board| {
-            board.status.phase = "stopping".to_owned();
-            board.status.reason = "a signal asked the task to stop".to_owned();
-            board.status.since = Timestamp::now();
-            board.status.ready = false;
-            board.status.ready_reason = "stopping".to_owned();
-        });
-        let child = self.qdrant.running();
-        if child.is_some() {
-            let linger = budget.linger_left(began.elapsed());
-            let _ = timeout(linger, Qdrant::ended(child)).await;
-        }
-        let elapsed = began.elapsed();
-        let stopped = self
-            .qdrant
-            .stop(budget.signal(elapsed), budget.grace(elapsed))
-            .await;
-        // Nobody need wait for our silence; when the store hangs, they will.
-        let left = budget.grace(began.elapsed()).min(self.config.probe_timeout);
-        if let Ok(Err(error)) = timeout(left, self.ledger.farewell()).await {
-            tracing::debug!("our member record stays: {}", crate::log::chain(&error));
-        }
-        match stopped {
-            None => 0,
-            Some(stopped) => {
-                let code = stopped.exit.exit_code();
-                tracing::info!(
-                    event = events::QDRANT_STOPPED,
-                    exit = stopped.exit.to_string(),
-                    killed = stopped.forced,
-                    code
-                );
-                code
-            }
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod decision;
 pub mod destruction;
 pub mod forgetting;
+pub mod handover;
 pub mod heal;
 pub mod ids;
 pub mod memory;
