@@ -1,6 +1,7 @@
 //! The scheduler in a box: so many tasks wanted, in zones, dead ones replaced after a delay.
 //! Owns: starting, replacing, scaling and ending tasks. Must not: know what a cluster is.
 
+pub mod cut;
 pub mod metadata;
 pub mod network;
 pub mod process;

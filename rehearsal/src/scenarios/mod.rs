@@ -3,9 +3,12 @@
 
 mod address_reuse;
 mod all_restart;
+mod busy_everywhere;
 mod cold_start;
 mod collections_uneven;
+mod crash_loop_everywhere;
 mod dead_during_transfer;
+mod dns_and_store_out;
 mod dns_empty;
 mod dns_lag;
 mod dns_stale;
@@ -20,6 +23,7 @@ mod kill_leader;
 mod kill_two;
 mod low_factor;
 mod one;
+mod partition;
 mod records_swept;
 mod replace_two;
 mod scale_6_9;
@@ -110,6 +114,10 @@ pub const ALL: &[&Scenario] = &[
     &collections_uneven::SCENARIO,
     &records_swept::SCENARIO,
     &low_factor::SCENARIO,
+    &partition::SCENARIO,
+    &dns_and_store_out::SCENARIO,
+    &crash_loop_everywhere::SCENARIO,
+    &busy_everywhere::SCENARIO,
 ];
 
 #[cfg(test)]
