@@ -25,6 +25,12 @@ events! {
     ABANDONED = "generation.abandoned": "This task has abandoned a claim.";
     FORMED = "generation.formed": "This task has formed a generation.";
     PUBLISHED = "generation.published": "The formed generation stands in Qdrant's key map.";
+    REQUORUM_CLAIMED = "requorum.claimed": "This task claims the next generation for the survivors of a lost majority.";
+    REQUORUM_FORMED = "requorum.formed": "The survivors' generation is formed; what was changed last in collections and aliases may be lost.";
+    REQUORUM_RESUMED = "requorum.resumed": "A claim for the survivors came to nothing before anything was changed: this task goes on in its generation.";
+    REQUORUM_REJOINS = "requorum.rejoins": "This survivor begins Raft anew to go over into the survivors' generation with its data.";
+    REQUORUM_SHED = "requorum.shed": "This survivor drops its copy of a shard because a settled member holds one that has missed nothing; the steward makes it anew.";
+    REQUORUM_REJOINED = "requorum.rejoined": "This survivor has gone over with its data.";
     RECREATED = "generation.recreated": "This member has written the records of its generation into a store that had lost them.";
     JOINED = "peer.joined": "Qdrant on this task votes in the cluster.";
     DISCARDED = "disk.discarded": "Qdrant's files on this disk were removed: they were never served, or held no collection.";
@@ -47,9 +53,18 @@ events! {
     HEAL_ACTION = "heal.action": "The steward has asked Qdrant for a change.";
     HEAL_REFUSED = "heal.refused": "A second look, just before a change, spoke against it.";
     HEAL_FAILED = "heal.failed": "Qdrant refused a change of the steward, or did not answer; it is tried again after a pause.";
+    DIVERGENCE_SUSPECT = "divergence.suspect": "Copies of a shard that are all Active differ in their number of points while nothing changes. It is looked at again.";
+    DIVERGENCE_FOUND = "divergence.found": "They differ again and again: a person must find out which copy is right. Nothing is repaired.";
+    DIVERGENCE_OVER = "divergence.over": "The copies of a shard that differed hold the same number of points.";
+    PROTECTION_HELD = "protection.held": "ECS has confirmed that it will not stop this task for a deployment or a smaller count.";
+    PROTECTION_OFF = "protection.off": "This task has given its protection back, and why.";
+    PROTECTION_REFUSED = "protection.refused": "ECS, or the agent's endpoint, has not done what was asked of it about protection; it is asked again.";
+    PROTECTION_LOST = "protection.lost": "A confirmed protection has run out without a new one.";
     MEMBER_FORGOTTEN = "member.forgotten": "The steward has removed the store's record of a task that was killed long ago and is no peer.";
     MEMBER_KEPT = "member.kept": "The record of a task that has been silent for long stays in the store, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";
+    HANDED_OVER = "handover.done": "A task that is being stopped is out of the cluster: nothing on it is missed.";
+    HANDOVER_SHORT = "handover.short": "A task ends as a member of the cluster: why the others did not take over, and which shards are short of copies now.";
     STOPPED = "stopped": "The task ends, with this exit code.";
 }
 

@@ -33,6 +33,17 @@ fn action(action: &Action) -> String {
         Action::StartFounder => "start Qdrant as the first peer".to_owned(),
         Action::StartJoiner { via, .. } => format!("start Qdrant to join through {via}"),
         Action::StartMember => "start Qdrant with its data".to_owned(),
+        Action::Regroup { number, .. } => {
+            format!("claim generation {number} for the survivors")
+        }
+        Action::StartReinit => "begin Raft anew with the data of this disk".to_owned(),
+        Action::Resume => "go on in the old generation".to_owned(),
+        Action::StartRejoin { via, .. } => {
+            format!("begin Raft anew to go over through {via} with the data of this disk")
+        }
+        Action::Rejoined { formed, .. } => {
+            format!("belong to generation {}", formed.generation.number)
+        }
         Action::Publish(formed) => format!("publish generation {}", formed.generation.number),
         Action::Recreate(formed) => {
             format!(
@@ -140,9 +151,15 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A round has decided; `record` is its [`decision`]. Gives whether it decided something else
-    /// than the one before.
-    pub fn decided(&mut self, seen: &Observation, decided: &Decision, record: &Value) -> bool {
+    /// A round has decided; `record` is its [`decision`], `alarms` are its own and those of what runs
+    /// beside the rounds. Gives whether it decided something else than the one before.
+    pub fn decided(
+        &mut self,
+        seen: &Observation,
+        decided: &Decision,
+        record: &Value,
+        alarms: Vec<String>,
+    ) -> bool {
         let kind = std::mem::discriminant(&decided.reason);
         // A reason with a running count is one reason; its kind tells.
         let now = (
@@ -161,7 +178,6 @@ impl Journal {
             );
             self.said = Some(now);
         }
-        let alarms: Vec<_> = decided.alarms.iter().map(ToString::to_string).collect();
         for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
             tracing::error!(event = events::ALARM, "{alarm}");
         }

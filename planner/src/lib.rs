@@ -9,10 +9,12 @@
 pub mod decision;
 pub mod destruction;
 pub mod forgetting;
+pub mod handover;
 pub mod heal;
 pub mod ids;
 pub mod memory;
 pub mod observed;
+pub mod protection;
 pub mod records;
 pub mod restart;
 pub mod settings;
@@ -28,6 +30,9 @@ mod fencing;
 mod joiner;
 mod member;
 mod newcomer;
+mod regroup;
+mod rejoin;
+mod requorum;
 mod witness;
 
 pub use decide::decide;

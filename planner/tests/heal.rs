@@ -11,6 +11,10 @@
     reason = "a cluster of known shape, in tests that may fail loudly"
 )]
 
+#[path = "heal/diverging.rs"]
+mod diverging;
+#[path = "heal/farewells.rs"]
+mod farewells;
 #[path = "heal/guards.rs"]
 mod guards;
 #[path = "heal/large.rs"]

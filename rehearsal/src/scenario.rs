@@ -3,6 +3,9 @@
 
 use futures::future::BoxFuture;
 
+use crate::ecs::deployment::Percent;
+use crate::ecs::{Policy, agent, api};
+use crate::timing;
 use crate::verdict::{Allowed, Failure};
 use crate::world::World;
 
@@ -54,9 +57,24 @@ pub struct Setup {
     pub breakable_qdrant: bool,
     /// Whether healing is what it is about: copies are watched, and the steward's times are short.
     pub heals: bool,
+    /// How ECS runs the service.
+    pub policy: Policy,
     /// Environment of every task beside the usual.
     pub env: Vec<(&'static str, String)>,
 }
+
+/// What ECS does unless a scenario says otherwise: its own defaults, but for the zones, which it
+/// levels only where that is what a scenario is about.
+const POLICY: Policy = Policy {
+    percent: Percent {
+        minimum: 100,
+        maximum: 200,
+    },
+    rebalancing: false,
+    grace: timing::GRACE,
+    agent: agent::Mode::Ecs,
+    api: api::Mode::Answers,
+};
 
 impl Setup {
     /// The usual world for so many tasks.
@@ -70,6 +88,7 @@ impl Setup {
             breakable_network: false,
             breakable_qdrant: false,
             heals: false,
+            policy: POLICY,
             env: Vec::new(),
         }
     }

@@ -51,6 +51,19 @@ pub const SETTLE: Duration = Duration::from_secs(1);
 pub const STOP: Duration = Duration::from_secs(10);
 /// From the end of a task to the start of its replacement (ECS: some tens of seconds).
 pub const REPLACE: Duration = Duration::from_millis(300);
+/// From a task's removal from the load balancer to its SIGTERM (deregistration delay: 15 to 30 s).
+pub const DRAIN: Duration = Duration::from_millis(300);
+/// Between two checks of a load balancer's target and of a container (5 s at the least).
+pub const CHECK: Duration = Duration::from_millis(250);
+/// How long such a check may take (2 s at the least).
+pub const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
+/// `healthCheckGracePeriodSeconds` unless a scenario says otherwise: an hour, as is recommended.
+pub const GRACE: Duration = Duration::from_secs(3600);
+/// Between two rounds of the scheduler when nothing wakes it.
+pub const SCHEDULE: Duration = Duration::from_millis(100);
+/// What task scale-in protection calls a minute. Its times are counted in minutes of at least one,
+/// and a rehearsal has no minutes to wait; what is told to be protected until when is true.
+pub const MINUTE: Duration = Duration::from_secs(1);
 /// Between two looks of the observers.
 pub const LOOK: Duration = Duration::from_millis(50);
 /// Between two looks where a scenario must hit a moment.

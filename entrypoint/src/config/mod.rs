@@ -29,8 +29,8 @@ pub use self::{
     error::{ConfigError, Printable},
     qdrant::QdrantSettings,
     types::{
-        AdoptStore, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret, StoreUrl,
-        Word,
+        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
+        Secret, StoreUrl, Word,
     },
 };
 
@@ -88,6 +88,8 @@ pub struct Config {
     pub probe_timeout: Duration,
     /// Whether the steward acts.
     pub heal: Heal,
+    /// What the survivors of a lost majority do.
+    pub requorum: Requorum,
     /// How many copies every shard should have.
     pub copies: Copies,
     /// Silence after which a peer is gone, when a second witness says so.
@@ -96,6 +98,8 @@ pub struct Config {
     pub lost_copy_timeout: Duration,
     /// How long a missing copy waits for the replacement task.
     pub replacement_wait: Duration,
+    /// Between two comparisons of all copies.
+    pub divergence_interval: Duration,
     /// Time from SIGTERM to the kill by ECS.
     pub stop_timeout: Duration,
     /// Qdrant is killed this long before that.
@@ -110,6 +114,12 @@ pub struct Config {
     pub log: LogFormat,
     /// Least important lines logged.
     pub log_level: LogLevel,
+    /// Whether to ask ECS for task protection.
+    pub protection: Auto,
+    /// For how many minutes at a time.
+    pub protection_minutes: u32,
+    /// Where the ECS agent serves task protection; `None` outside ECS.
+    pub agent_uri: Option<reqwest::Url>,
     /// Where ECS serves task metadata; `None` outside ECS.
     pub metadata_uri: Option<reqwest::Url>,
     /// What we know of Qdrant's own configuration.
@@ -184,10 +194,12 @@ impl Config {
             loss_timeout: r.read(&vars::LOSS_TIMEOUT),
             probe_timeout: r.read(&vars::PROBE_TIMEOUT),
             heal: r.read(&vars::HEAL),
+            requorum: r.read(&vars::REQUORUM),
             copies: r.read(&vars::COPIES).unwrap_or(Copies::DEFAULT),
             gone_timeout: r.read(&vars::GONE_TIMEOUT),
             lost_copy_timeout: r.read(&vars::LOST_COPY_TIMEOUT),
             replacement_wait: r.read(&vars::REPLACEMENT_WAIT),
+            divergence_interval: r.read(&vars::DIVERGENCE_INTERVAL),
             stop_timeout: r.read(&vars::STOP_TIMEOUT),
             stop_margin: r.read(&vars::STOP_MARGIN),
             stop_linger: r.read_or(&vars::STOP_LINGER, linger),
@@ -195,6 +207,9 @@ impl Config {
             restart_max: r.read(&vars::RESTART_MAX),
             log: r.read(&vars::LOG),
             log_level: r.read(&vars::LOG_LEVEL),
+            protection: r.read(&vars::PROTECTION),
+            protection_minutes: r.read(&vars::PROTECTION_MINUTES),
+            agent_uri: r.read(&vars::AGENT_URI),
             metadata_uri: r.read(&vars::METADATA_URI),
             qdrant: QdrantSettings {
                 api_key: r.read(&vars::QDRANT_API_KEY),

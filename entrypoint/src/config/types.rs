@@ -157,6 +157,15 @@ pub enum Heal {
     DryRun,
 }
 
+/// What the survivors of a lost majority do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requorum {
+    /// They go on as a new generation with their data.
+    Auto,
+    /// They wait for a person.
+    Wait,
+}
+
 /// How many copies every shard should have, however its collection was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {
@@ -179,6 +188,15 @@ impl Copies {
             Self::Wanted(factor) => Some(factor),
         }
     }
+}
+
+/// Whether something is done where the environment allows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auto {
+    /// Where the environment allows it.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// The form of log lines.

@@ -10,8 +10,8 @@ use std::{
 use super::{
     parse::Value,
     types::{
-        AdoptStore, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret, StoreUrl,
-        Word,
+        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
+        Secret, StoreUrl, Word,
     },
 };
 
@@ -212,6 +212,10 @@ variables! {
     HEAL: Heal = var("ENTRYPOINT_HEAL", Group::Healing, || Heal::Act,
         "What the task beside Raft's leader does for the cluster: bring copies back, take dead peers \
          out, keep zones apart. With dry-run it says what it would do and changes nothing.");
+    REQUORUM: Requorum = var("ENTRYPOINT_REQUORUM", Group::Healing, || Requorum::Auto,
+        "What the survivors of a lost majority do when all others have been silent for the loss \
+         time-out: auto goes on without them, with the data that is left; wait calls a person. Either \
+         way an alarm says so.");
     COPIES: Option<Copies> = derived("ENTRYPOINT_COPIES", Group::Healing,
         "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR, else 3",
         "How many copies of every shard there should be. The replication factor of a collection that \
@@ -226,6 +230,10 @@ variables! {
     REPLACEMENT_WAIT: Duration = var("ENTRYPOINT_REPLACEMENT_WAIT", Group::Healing, || ms(180_000),
         "How long a missing copy waits for the replacement task before another gets it. The second to \
          last copy waits for nobody.");
+    DIVERGENCE_INTERVAL: Duration = var("ENTRYPOINT_DIVERGENCE_INTERVAL", Group::Healing,
+        || ms(300_000),
+        "How often the copies of every shard are counted and compared. What differs at rest again and \
+         again is an alarm; nothing is repaired.");
 
     STOP_TIMEOUT: Duration = var("ENTRYPOINT_STOP_TIMEOUT", Group::Stopping, || ms(30_000),
         "The time from SIGTERM until ECS kills the task: the same value as stopTimeout in the task \
@@ -245,6 +253,14 @@ variables! {
     LOG_LEVEL: LogLevel = var("ENTRYPOINT_LOG_LEVEL", Group::Logs, || LogLevel::Info,
         "The least important lines of its own that the entrypoint logs.");
 
+    PROTECTION: Auto = var("ENTRYPOINT_PROTECTION", Group::Ecs, || Auto::Auto,
+        "Whether a task that holds data asks ECS not to stop it for a deployment or a smaller count; \
+         auto does so where ECS_AGENT_URI is set.");
+    PROTECTION_MINUTES: u32 = var("ENTRYPOINT_PROTECTION_MINUTES", Group::Ecs, || 10,
+        "For how many minutes protection is asked for at a time; it is renewed after a third of them.");
+    AGENT_URI: Option<reqwest::Url> = var("ECS_AGENT_URI", Group::Ecs, || None,
+        "Where the ECS agent serves task protection; ECS sets it in every container, nobody else \
+         should.");
     METADATA_URI: Option<reqwest::Url> = var("ECS_CONTAINER_METADATA_URI_V4", Group::Ecs, || None,
         "Where task metadata is served; ECS sets it in every container, nobody else should.");
 

@@ -57,8 +57,10 @@ pub async fn carry_out(
         Action::RemovePeer { peer } | Action::RemoveGhost { peer } | Action::Release { peer } => {
             client.remove_peer(peer.0, false, APPLY_SECS).await
         }
-        // Each copy on it is lost for good and on record; Qdrant has no other way.
-        Action::RemoveLostPeer { peer } => client.remove_peer(peer.0, true, APPLY_SECS).await,
+        // Each copy on it is lost for good and on record, or lives elsewhere; Qdrant has no other way.
+        Action::RemoveLostPeer { peer } | Action::ForgetUnlisted { peer } => {
+            client.remove_peer(peer.0, true, APPLY_SECS).await
+        }
         Action::Replicate { shard, from, to } => {
             let route = route(shard.shard, *from, *to);
             client

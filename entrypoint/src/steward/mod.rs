@@ -7,6 +7,7 @@
 //! peers is used only while it is fresh.
 
 mod clocks;
+mod compare;
 mod hands;
 mod page;
 pub mod pause;
@@ -34,11 +35,14 @@ use crate::log::chain;
 use crate::qdrant::probe_commit;
 use crate::status::Board;
 
+pub use self::compare::Comparer;
 pub use self::sweep::Sweeper;
 pub use self::watch::{Look, Watch};
 
-/// The pause between two rounds while something is under way.
+/// The pause before the next round while something is under way that cannot be seen yet.
 const BUSY: Duration = Duration::from_millis(200);
+/// The same after a change that shows at once.
+const NEXT: Duration = Duration::from_millis(20);
 
 /// What a member's round hands over when its Qdrant leads and all is well with it.
 #[derive(Clone, Debug)]
@@ -93,17 +97,17 @@ impl Steward {
     pub async fn run(mut self, mut posts: channel::Receiver<Option<Post>>) {
         loop {
             let post = posts.borrow_and_update().clone();
-            let busy = match &post {
+            let pause = match &post {
                 Some(post) => self.round(post, &posts).await,
                 None => {
                     self.rest();
-                    false
+                    None
                 }
             };
-            let changed = match busy {
+            let changed = match pause {
                 // A new post does not hurry it, but an end does.
-                true => tokio::time::timeout(BUSY, ended(&mut posts)).await,
-                false => Ok(posts.changed().await.is_err()),
+                Some(pause) => tokio::time::timeout(pause, ended(&mut posts)).await,
+                None => Ok(posts.changed().await.is_err()),
             };
             if changed == Ok(true) {
                 return;
@@ -122,8 +126,12 @@ impl Steward {
         }
     }
 
-    /// One round; gives whether something is under way.
-    async fn round(&mut self, post: &Post, posts: &channel::Receiver<Option<Post>>) -> bool {
+    /// One round; gives the pause before the next one, `None` when that waits for a new post.
+    async fn round(
+        &mut self,
+        post: &Post,
+        posts: &channel::Receiver<Option<Post>>,
+    ) -> Option<Duration> {
         let now = Instant::now();
         let mut step = self.last.map_or(Duration::ZERO, |last| now - last);
         if step > post.fresh_for {
@@ -141,7 +149,7 @@ impl Steward {
             Err(error) => {
                 self.last.get_or_insert(now);
                 self.show(page::blind(&chain(&error)), false);
-                return false;
+                return None;
             }
         };
         self.tell_of_peers(&view);
@@ -155,10 +163,13 @@ impl Steward {
         self.say(&plan);
         let Some(planned) = plan.actions.first() else {
             // A transfer is looked at with each post; only what cannot be seen yet is hurried after.
-            return self.memory.unseen().is_some();
+            return self.memory.unseen().is_some().then_some(BUSY);
         };
         self.act(planned, posts).await;
-        true
+        Some(match planned.action.is_transfer() {
+            true => BUSY,
+            false => NEXT,
+        })
     }
 
     async fn probe(&self) -> Observed<bool> {

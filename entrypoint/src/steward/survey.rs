@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::Post;
 use super::clocks::{Clocks, Running};
 use super::pause;
+use crate::qdrant::read_proof;
 
 /// Where the losses are on record, in Qdrant's key map.
 pub const LOSSES_KEY: &str = "entrypoint.losses";
@@ -54,6 +55,9 @@ pub enum SurveyError {
     /// The record of losses is not ours to read; nothing is done beside it.
     #[error("the key {LOSSES_KEY} in Qdrant's key map cannot be read")]
     Losses(#[from] serde_json::Error),
+    /// The proof of our generation in our own key map is not ours to read.
+    #[error("the proof of our generation cannot be read: {0}")]
+    Proof(String),
     /// The rounds have handed over nothing for too long.
     #[error("what is known of the peers is {0:?} old")]
     Stale(Duration),
@@ -103,11 +107,47 @@ pub async fn survey(
         service: Service::default(),
     };
     restore_lost(&mut view, &recorded);
+    for peer in strangers(&view) {
+        let lasted = clocks.unlisted(peer);
+        view.service.unlisted.insert(peer, lasted);
+    }
+    if !view.service.unlisted.is_empty() {
+        // Only then does it matter whom a re-quorum expects back.
+        view.service.survivors = read_proof(client)
+            .await
+            .map_err(SurveyError::Proof)?
+            .map(|proof| proof.survivors)
+            .unwrap_or_default();
+    }
     view.losses = recorded
         .into_iter()
         .filter(|shard| still_lost(&view, shard))
         .collect();
     Ok((view, clocks.end()))
+}
+
+/// What our own Qdrant says of the copies of all collections, for one who only looks.
+pub async fn copies(client: &Client) -> Observed<BTreeMap<CollectionName, Observed<Collection>>> {
+    let clocks = Clocks::default();
+    match client.collections().await {
+        Ok(names) => {
+            let mut running = clocks.run(Duration::ZERO);
+            Observed::Known(collections(client, names, &mut running).await)
+        }
+        Err(error) => Observed::Unknown(crate::log::chain(&error)),
+    }
+}
+
+/// The peers that copies or transfers name and the address book does not.
+fn strangers(view: &ClusterView) -> BTreeSet<PeerId> {
+    let named = view.known().flat_map(|(_, there)| {
+        let holders = there.shards.values().flat_map(|shard| shard.copies.keys());
+        let ends = there.transfers.iter().flat_map(|t| [&t.from, &t.to]);
+        holders.chain(ends).copied()
+    });
+    named
+        .filter(|peer| !view.peers.contains_key(peer))
+        .collect()
 }
 
 /// Qdrant lists nothing for a shard whose last copy was removed: it is put back, without a copy.
@@ -194,13 +234,18 @@ async fn collections(
     let mut all = BTreeMap::new();
     for (name, (cluster, info)) in answers {
         let name = CollectionName(name);
-        let collection = match (cluster, info) {
-            (Ok(cluster), Ok(info)) => {
-                Observed::Known(collection(&name, &cluster, &info.params, clocks))
+        let gone = |error: &qdrant_api::Error| error.is_not_found();
+        let params = match info {
+            Err(error) if gone(&error) => Err(error),
+            info => clocks.params(&name, info.map(|info| info.params)),
+        };
+        let collection = match (cluster, params) {
+            (Ok(cluster), Ok(params)) => {
+                Observed::Known(collection(&name, &cluster, &params, clocks))
             }
             (Err(error), _) | (_, Err(error)) => {
                 // Deleted between the two questions: it is no more.
-                if error.is_not_found() {
+                if gone(&error) {
                     continue;
                 }
                 Observed::Unknown(crate::log::chain(&error))

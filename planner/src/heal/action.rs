@@ -45,12 +45,20 @@ pub enum Action {
         /// The peer.
         peer: PeerId,
     },
+    /// Make Qdrant forget the copies that it lists on a peer which is not in its address book: what a
+    /// re-quorum leaves of the voters that it went on without. Each of them lives elsewhere, or is
+    /// lost and on record. Qdrant has no way for it but a removal by force.
+    ForgetUnlisted {
+        /// The peer.
+        peer: PeerId,
+    },
     /// Take a learner that is gone out of the address book. It never voted.
     RemoveGhost {
         /// The peer.
         peer: PeerId,
     },
-    /// Take a living peer that was told to leave, and holds nothing any more, out of Raft.
+    /// Take a living peer that was told to leave, or that is being stopped, and holds nothing any more,
+    /// out of Raft.
     Release {
         /// The peer.
         peer: PeerId,
@@ -89,12 +97,16 @@ pub enum Purpose {
     SourceGone,
     /// The target of a transfer is gone.
     TargetGone,
+    /// The target of a transfer is being stopped.
+    TargetEnds,
     /// Nothing has moved in a transfer for so long.
     Stalled(Duration),
     /// The peer is gone and the shard lives elsewhere.
     HolderGone,
     /// The peer is gone and nothing depends on it.
     PeerGone,
+    /// The cluster goes on without the peer, and without the copies listed on it.
+    NotListed,
     /// The last copies have been gone for so long that they do not come back.
     LossIsFinal,
     /// Only one copy lives.
@@ -110,6 +122,8 @@ pub enum Purpose {
     NotRecovering(Duration),
     /// The peer was told to leave.
     Leaving,
+    /// The peer's task is being stopped.
+    Ending,
     /// Two copies in one zone, fewer in the other.
     Spread {
         /// The crowded zone.
@@ -141,6 +155,7 @@ impl Action {
                 | Self::RemovePeer { .. }
                 | Self::RemoveLostPeer { .. }
                 | Self::RemoveGhost { .. }
+                | Self::ForgetUnlisted { .. }
                 | Self::Release { .. }
                 | Self::MoveReplica { .. }
         )
@@ -164,6 +179,12 @@ impl fmt::Display for Action {
             Self::RemoveLostPeer { peer } => {
                 write!(f, "remove peer {peer} and the lost copies listed on it")
             }
+            Self::ForgetUnlisted { peer } => {
+                write!(
+                    f,
+                    "forget the copies listed on peer {peer}, which is not in the address book"
+                )
+            }
             Self::RemoveGhost { peer } => write!(f, "remove learner {peer}, which never voted"),
             Self::Release { peer } => write!(f, "release peer {peer}"),
             Self::Replicate { shard, from, to } => {
@@ -184,9 +205,11 @@ impl fmt::Display for Purpose {
         match self {
             Self::SourceGone => f.write_str("its source is gone"),
             Self::TargetGone => f.write_str("its target is gone"),
+            Self::TargetEnds => f.write_str("its target is being stopped"),
             Self::Stalled(lasted) => write!(f, "nothing has moved for {} s", lasted.as_secs()),
             Self::HolderGone => f.write_str("the peer is gone and the shard lives elsewhere"),
             Self::PeerGone => f.write_str("it is gone and holds nothing"),
+            Self::NotListed => f.write_str("the cluster goes on without it"),
             Self::LossIsFinal => f.write_str("it does not come back"),
             Self::OneLivingCopy => f.write_str("only one copy lives"),
             Self::TooFew { present, wanted } => write!(f, "{present} of {wanted} copies"),
@@ -198,6 +221,7 @@ impl fmt::Display for Purpose {
                 )
             }
             Self::Leaving => f.write_str("the peer was told to leave"),
+            Self::Ending => f.write_str("its task is being stopped"),
             Self::Spread { from, to } => {
                 write!(f, "zone {from} has more copies of it than zone {to}")
             }

@@ -1,6 +1,7 @@
 //! How far an action has come, as the view shows it.
 
 use crate::heal::action::Action;
+use crate::heal::guard::holdings;
 use crate::heal::names::ShardRef;
 use crate::heal::view::{ClusterView, Copy, Transfer};
 use crate::ids::PeerId;
@@ -31,6 +32,10 @@ pub(crate) fn progress(view: &ClusterView, action: &Action) -> Progress {
         | Action::RemoveLostPeer { peer }
         | Action::RemoveGhost { peer }
         | Action::Release { peer } => Some(!view.peers.contains_key(peer)),
+        Action::ForgetUnlisted { peer } => view
+            .unknown()
+            .is_none()
+            .then(|| holdings(view, *peer).next().is_none()),
         Action::Replicate { shard, from, to } | Action::MoveReplica { shard, from, to } => {
             if transfer(view, shard, *from, *to).is_some() {
                 return Progress::Running;

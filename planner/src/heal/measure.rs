@@ -12,7 +12,8 @@ use crate::heal::health::{Health, crowd, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::settings::Settings;
-use crate::heal::view::ClusterView;
+use crate::heal::view::{ClusterView, Peer};
+use crate::ids::PeerId;
 
 /// How far the cluster is from rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,8 +26,14 @@ pub struct Measure {
     pub unrecorded: u64,
     /// Copies listed on gone peers.
     pub dead_copies: u64,
+    /// Copies listed on peers that are not in the address book.
+    pub unlisted: u64,
     /// Gone peers.
     pub gone: u64,
+    /// Copies on peers whose tasks are being stopped.
+    pub ending_copies: u64,
+    /// Peers whose tasks are being stopped.
+    pub ending: u64,
     /// Shards with one living copy that should have more.
     pub single: u64,
     /// Copies that are missing.
@@ -56,6 +63,7 @@ pub(crate) fn measured(settings: &Settings, view: &ClusterView, facts: &Facts<'_
     let mut sum = Measure::default();
     for peer in view.peers.values() {
         sum.gone += u64::from(peer.life.is_gone());
+        sum.ending += u64::from(peer.ends());
         sum.leaving += u64::from(peer.leaving && peer.life == Life::Alive);
     }
     let tasks = view.wanted_tasks.unwrap_or(0).max(facts.seats.len());
@@ -65,7 +73,11 @@ pub(crate) fn measured(settings: &Settings, view: &ClusterView, facts: &Facts<'_
         sum.factors += u64::from(factor.saturating_sub(collection.factor));
         let wanted = wanted_copies(collection.factor, facts.seats.len());
         let transfers = collection.transfers.iter();
-        sum.doomed += count(transfers.filter(|t| doomed(settings, view, t)).count());
+        sum.doomed += count(
+            transfers
+                .filter(|t| doomed(settings, view, name, t))
+                .count(),
+        );
         for (id, shard) in &collection.shards {
             let health = Health::of(view, shard);
             sum.single += u64::from(health.is_single(settings, view, wanted));
@@ -74,13 +86,24 @@ pub(crate) fn measured(settings: &Settings, view: &ClusterView, facts: &Facts<'_
             sum.crowding += squares(crowd(view, shard, None).values());
             let gone = || shard.copies.keys().filter(|peer| view.gone(**peer));
             sum.dead_copies += count(gone().count());
+            let unlisted = || {
+                shard
+                    .copies
+                    .keys()
+                    .filter(|peer| view.life(**peer).is_none())
+            };
+            sum.unlisted += count(unlisted().count());
+            let ending = |peer: &&PeerId| view.peers.get(peer).is_some_and(Peer::ends);
+            sum.ending_copies += count(shard.copies.keys().filter(ending).count());
             let name = ShardRef {
                 collection: name.clone(),
                 shard: *id,
             };
             let unrecorded = health.living.is_empty()
                 && !view.losses.contains(&name)
-                && gone().any(|peer| lost(settings, view, &name, *peer).is_ok());
+                && gone()
+                    .chain(unlisted())
+                    .any(|peer| lost(settings, view, &name, *peer).is_ok());
             sum.unrecorded += u64::from(unrecorded);
         }
     }

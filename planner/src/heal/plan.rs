@@ -8,14 +8,16 @@
 //! 3. A gone peer: drop its copies where another one lives, then remove it. Its last copies
 //!    protect it until they are lost for good and on record. Gone learners come here too, not at
 //!    the end: each dead address costs every transfer ten seconds (facts: T9).
-//! 4. A shard with one living copy that should have more: replicate, at once.
-//! 5. A peer that was told to leave: move its copies away, then release it.
-//! 6. Other missing copies: replicate, into a zone without a copy first. A copy that Qdrant does
+//! 4. Copies listed on a peer that a re-quorum went on without: forget them, by the same rule.
+//! 5. A peer whose task is being stopped: drop its copies where another one stays, then release it.
+//! 6. A shard with one living copy that should have more: replicate, at once.
+//! 7. A peer that was told to leave: move its copies away, then release it.
+//! 8. Other missing copies: replicate, into a zone without a copy first. A copy that Qdrant does
 //!    not bring back by itself is made again.
-//! 7. Zones: two copies of a shard in one, while another has two fewer: move one.
-//! 8. Balance: copies of each collection, then of all, then bytes. Not while a replacement task
-//!    is to come.
-//! 9. Collections whose factor is too low: raise it.
+//! 9. Zones: two copies of a shard in one, while another has two fewer: move one.
+//! 10. Balance: copies of each collection, then of all, then bytes. Not while a replacement task
+//!     is to come.
+//! 11. Collections whose factor is too low: raise it.
 //!
 //! One change at a time: nothing is begun until the last one can be seen, and no transfer while
 //! one is under way, whoever began it. Dropping the copies of a gone peer and removing it do not

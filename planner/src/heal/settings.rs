@@ -9,6 +9,9 @@ pub struct Settings {
     pub gone_timeout: Duration,
     /// For so long after the end of its task a peer is kept for the sake of a last copy.
     pub lost_copy_timeout: Duration,
+    /// Copies on a peer that is not in the address book are left alone for so long: the address book
+    /// and the copies are read one after the other.
+    pub unlisted_timeout: Duration,
     /// For so long after a loss a missing copy waits for the replacement task, unless only one lives.
     pub replacement_wait: Duration,
     /// A peer that neither answers nor is gone stops counting for a shard with one living copy
@@ -38,6 +41,7 @@ impl Default for Settings {
         Self {
             gone_timeout: Duration::from_secs(20),
             lost_copy_timeout: Duration::from_secs(15 * 60),
+            unlisted_timeout: Duration::from_secs(2),
             replacement_wait: Duration::from_secs(3 * 60),
             patience: Duration::from_secs(2 * 60),
             stall_timeout: Duration::from_secs(10 * 60),

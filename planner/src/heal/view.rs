@@ -44,6 +44,9 @@ pub struct Service {
     /// The peers that go on in this generation with their data, when it began by re-quorum; some
     /// may not be back yet.
     pub survivors: BTreeSet<PeerId>,
+    /// The peers on which copies are listed and that are not in the address book; for how long, by
+    /// this task's own clock.
+    pub unlisted: BTreeMap<PeerId, Duration>,
 }
 
 /// A task that answers and is no peer.
@@ -220,8 +223,14 @@ impl ClusterView {
 pub type Unread<'a> = (Option<&'a CollectionName>, &'a str);
 
 impl Peer {
-    /// It lives, votes and was not told to leave: it counts, and may be given copies.
+    /// It lives, votes, and was neither told to leave nor is being stopped: it counts, and may be
+    /// given copies.
     pub fn stays(&self) -> bool {
-        self.life == Life::Alive && self.voter && !self.leaving
+        self.life == Life::Alive && self.voter && !self.leaving && !self.said.ending
+    }
+
+    /// It lives and is being stopped.
+    pub fn ends(&self) -> bool {
+        self.life == Life::Alive && self.said.ending
     }
 }

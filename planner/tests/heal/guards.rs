@@ -14,23 +14,23 @@ use planner::heal::view::{
 use planner::ids::PeerId;
 use planner::observed::Observed;
 
-const LONG: Duration = Duration::from_secs(24 * 60 * 60);
-const ONE: PeerId = PeerId(1);
-const TWO: PeerId = PeerId(2);
-const THREE: PeerId = PeerId(3);
-const FOUR: PeerId = PeerId(4);
+pub const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+pub const ONE: PeerId = PeerId(1);
+pub const TWO: PeerId = PeerId(2);
+pub const THREE: PeerId = PeerId(3);
+pub const FOUR: PeerId = PeerId(4);
 
-fn gone(lasted: Duration) -> Life {
+pub fn gone(lasted: Duration) -> Life {
     let witnesses = [Witness::NotInDns].into();
     Life::Gone { witnesses, lasted }
 }
 
-fn unsure() -> Life {
+pub fn unsure() -> Life {
     let (why, lasted) = (Doubt::NoWitness, LONG);
     Life::Unsure { why, lasted }
 }
 
-fn copy(active: bool) -> Copy {
+pub fn copy(active: bool) -> Copy {
     Copy {
         state: CopyState::parse(if active { "Active" } else { "Dead" }),
         bytes: Some(100),
@@ -40,7 +40,7 @@ fn copy(active: bool) -> Copy {
 
 /// Four peers in three zones; 3 is gone and holds nothing; `c/0` is Active on 1 and 2, `c/1` on 1
 /// and, Dead, on 2.
-fn good() -> ClusterView {
+pub fn good() -> ClusterView {
     let peer = |life: Life, zone: &str| Peer {
         life,
         zone: Some(zone.into()),
@@ -79,14 +79,14 @@ fn good() -> ClusterView {
     }
 }
 
-fn shard(id: u32) -> ShardRef {
+pub fn shard(id: u32) -> ShardRef {
     ShardRef {
         collection: "c".into(),
         shard: ShardId(id),
     }
 }
 
-fn collection(view: &mut ClusterView) -> &mut Collection {
+pub fn collection(view: &mut ClusterView) -> &mut Collection {
     let Observed::Known(all) = &mut view.collections else {
         panic!("known");
     };
@@ -96,21 +96,21 @@ fn collection(view: &mut ClusterView) -> &mut Collection {
     there
 }
 
-fn hold(view: &mut ClusterView, id: u32, peer: PeerId, active: bool) {
+pub fn hold(view: &mut ClusterView, id: u32, peer: PeerId, active: bool) {
     let shard = collection(view).shards.get_mut(&ShardId(id)).unwrap();
     shard.copies.insert(peer, copy(active));
 }
 
-fn unhold(view: &mut ClusterView, id: u32, peer: PeerId) {
+pub fn unhold(view: &mut ClusterView, id: u32, peer: PeerId) {
     let shard = collection(view).shards.get_mut(&ShardId(id)).unwrap();
     shard.copies.remove(&peer);
 }
 
-fn live(view: &mut ClusterView, peer: PeerId, life: Life) {
+pub fn live(view: &mut ClusterView, peer: PeerId, life: Life) {
     view.peers.get_mut(&peer).unwrap().life = life;
 }
 
-fn transfer(id: u32, from: PeerId, to: PeerId, stalled: Duration) -> Transfer {
+pub fn transfer(id: u32, from: PeerId, to: PeerId, stalled: Duration) -> Transfer {
     Transfer {
         shard: ShardId(id),
         from,
@@ -120,21 +120,21 @@ fn transfer(id: u32, from: PeerId, to: PeerId, stalled: Duration) -> Transfer {
     }
 }
 
-fn under_way(id: u32, from: PeerId, to: PeerId) -> Refusal {
+pub fn under_way(id: u32, from: PeerId, to: PeerId) -> Refusal {
     let shard = shard(id);
     Refusal::Transfer { shard, from, to }
 }
 
 /// As the steward asks.
-fn may(view: &ClusterView, action: Action) -> Result<(), Refusal> {
+pub fn may(view: &ClusterView, action: Action) -> Result<(), Refusal> {
     guard::may(&Settings::default(), view, &action)
 }
 
-type Change = (fn(&mut ClusterView), Refusal);
+pub type Change = (fn(&mut ClusterView), Refusal);
 
 /// The good situation is granted, and each change to it refused for its own reason.
 #[track_caller]
-fn check(
+pub fn check(
     good: &ClusterView,
     may: impl Fn(&ClusterView) -> Result<(), Refusal>,
     changes: Vec<Change>,
@@ -169,7 +169,7 @@ fn check(
     }
 }
 
-fn unread(view: &mut ClusterView) {
+pub fn unread(view: &mut ClusterView) {
     let Observed::Known(all) = &mut view.collections else {
         panic!("known");
     };
@@ -181,7 +181,7 @@ fn unlistable(view: &mut ClusterView) {
     view.collections = Observed::Unknown("500".to_owned());
 }
 
-fn dark() -> Refusal {
+pub fn dark() -> Refusal {
     Refusal::Unread(Some("dark".into()), "timed out".to_owned())
 }
 
@@ -189,7 +189,7 @@ fn unlisted() -> Refusal {
     Refusal::Unread(None, "500".to_owned())
 }
 
-fn resharding(view: &mut ClusterView) {
+pub fn resharding(view: &mut ClusterView) {
     collection(view).resharding = true;
 }
 

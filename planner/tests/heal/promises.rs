@@ -60,7 +60,7 @@ pub fn nothing_lost(before: &Copies, after: &Copies, sim: &Sim) -> Result<(), St
         let works = |peer: &&PeerId| {
             sim.peers
                 .get(*peer)
-                .is_some_and(|p| p.task == Task::Up && !p.leaving)
+                .is_some_and(|p| p.task == Task::Up && !p.leaving && !p.ending)
         };
         if is.iter().filter(works).count() < was.iter().filter(works).count() {
             return Err(format!("{shard:?} has fewer copies than before our action"));
@@ -79,7 +79,7 @@ pub fn at_rest(sim: &Sim) -> Result<(), String> {
     {
         return Err(format!("peer {peer} is listed and {:?}", there.task));
     }
-    let stays = sim.peers.iter().filter(|(_, p)| !p.leaving);
+    let stays = sim.peers.iter().filter(|(_, p)| !p.leaving && !p.ending);
     let stays: Vec<PeerId> = stays.map(|(peer, _)| *peer).collect();
     for (name, there) in &sim.collections {
         let mut spread: BTreeMap<PeerId, u32> = stays.iter().map(|p| (*p, 0)).collect();

@@ -12,9 +12,12 @@ use planner::heal::memory::Memory;
 use planner::heal::names::{CollectionName, ShardId};
 use planner::heal::plan;
 use planner::heal::settings::Settings;
-use planner::heal::view::{ClusterView, Collection, Copy, CopyState, Disk, Peer, Shard, Transfer};
+use planner::heal::view::{
+    ClusterView, Collection, Copy, CopyState, Disk, Peer, Service, Shard, Transfer,
+};
 use planner::ids::PeerId;
 use planner::observed::Observed;
+use planner::records::Said;
 use proptest::prelude::*;
 
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
@@ -64,6 +67,20 @@ fn complete(view: &mut ClusterView, action: &Action) {
                     let held = shard.copies.remove(peer);
                     let force = matches!(action, Action::RemoveLostPeer { .. });
                     assert!(held.is_none() || force, "Qdrant would refuse");
+                }
+            }
+        }
+        Action::ForgetUnlisted { peer } => {
+            assert!(!view.peers.contains_key(peer));
+            let Observed::Known(all) = &mut view.collections else {
+                panic!("known");
+            };
+            for there in all.values_mut() {
+                let Observed::Known(there) = there else {
+                    panic!("known");
+                };
+                for shard in there.shards.values_mut() {
+                    shard.copies.remove(peer);
                 }
             }
         }
@@ -144,20 +161,26 @@ fn peer(life: impl Strategy<Value = Life>) -> impl Strategy<Value = Peer> {
     ];
     let voter = prop::bool::weighted(0.9);
     let leaving = prop::bool::weighted(0.1);
+    let ending = prop::bool::weighted(0.1);
     let disk = prop::option::weighted(
         0.2,
         (0..200_u64).prop_map(|free| Disk { free, reserve: 50 }),
     );
-    (life, zone, voter, leaving, disk).prop_map(|(life, zone, voter, leaving, disk)| Peer {
-        life,
-        zone,
-        voter,
-        uri: String::new(),
-        leaving,
-        disk,
-        task: None,
-        said: Default::default(),
-    })
+    (life, zone, voter, leaving, ending, disk).prop_map(
+        |(life, zone, voter, leaving, ending, disk)| Peer {
+            life,
+            zone,
+            voter,
+            uri: String::new(),
+            leaving,
+            disk,
+            task: None,
+            said: Said {
+                ending,
+                ..Said::default()
+            },
+        },
+    )
 }
 
 fn shard() -> impl Strategy<Value = Shard> {
@@ -202,7 +225,8 @@ fn some_collection() -> impl Strategy<Value = Observed<Collection>> {
 fn view(peer: impl Strategy<Value = Peer>) -> impl Strategy<Value = ClusterView> {
     let peers = prop::collection::vec(peer, 1..=8);
     let collections = prop::collection::vec(some_collection(), 0..4);
-    (peers, collections).prop_map(|(peers, collections)| {
+    let unlisted = prop::sample::select(vec![Duration::ZERO, Duration::from_secs(10), LONG]);
+    (peers, collections, unlisted).prop_map(|(peers, collections, unlisted)| {
         let mut peers: BTreeMap<PeerId, Peer> = (1..).map(PeerId).zip(peers).collect();
         let us = peers.get_mut(&PeerId(1)).unwrap();
         (us.life, us.voter, us.leaving) = (Life::Alive, true, false);
@@ -216,7 +240,10 @@ fn view(peer: impl Strategy<Value = Peer>) -> impl Strategy<Value = ClusterView>
             peers,
             collections: Observed::Known(names.zip(collections).collect()),
             losses: BTreeSet::new(),
-            service: Default::default(),
+            service: Service {
+                unlisted: [(PeerId(9), unlisted)].into(),
+                ..Service::default()
+            },
         }
     })
 }
@@ -224,6 +251,7 @@ fn view(peer: impl Strategy<Value = Peer>) -> impl Strategy<Value = ClusterView>
 fn healthy_peer() -> impl Strategy<Value = Peer> {
     peer(Just(Life::Alive)).prop_map(|mut peer| {
         (peer.voter, peer.leaving, peer.disk) = (true, false, None);
+        peer.said.ending = false;
         peer.zone = peer.zone.or_else(|| Some("a".into()));
         peer
     })
@@ -269,9 +297,14 @@ proptest! {
                 | Action::RemoveGhost { peer }
                 | Action::RemoveLostPeer { peer } => prop_assert!(view.gone(peer)),
                 Action::DropReplica { peer, .. } => {
-                    prop_assert!(view.gone(peer) || view.peers[&peer].leaving);
+                    let there = &view.peers[&peer];
+                    prop_assert!(view.gone(peer) || there.leaving || there.ends());
                 }
-                Action::Release { peer } => prop_assert!(view.peers[&peer].leaving),
+                Action::Release { peer } => {
+                    let there = &view.peers[&peer];
+                    prop_assert!(there.leaving || there.ends());
+                }
+                Action::ForgetUnlisted { peer } => prop_assert!(!view.peers.contains_key(&peer)),
                 _ => {}
             }
         }

@@ -261,7 +261,9 @@ impl Sim {
             Action::RemovePeer { peer }
             | Action::RemoveGhost { peer }
             | Action::Release { peer } => self.remove(*peer, false),
-            Action::RemoveLostPeer { peer } => self.remove(*peer, true),
+            Action::RemoveLostPeer { peer } | Action::ForgetUnlisted { peer } => {
+                self.remove(*peer, true)
+            }
         }
     }
 

@@ -134,6 +134,22 @@ fn schedule(seed: u64, sabotage: Sabotage) -> Result<u64, String> {
 }
 
 fn step(sim: &mut Sim) -> Result<(), String> {
+    // A task that was asked to stop ends.
+    let ended: Vec<PeerId> = sim
+        .peers
+        .iter()
+        .filter(|(_, p)| p.ending && p.task != Task::Dead && sim.now > p.stops_at)
+        .map(|(id, _)| *id)
+        .collect();
+    for peer in ended {
+        if !may_stop(sim, peer) {
+            // The loss of a quorum is not decided here.
+            sim.peers.get_mut(&peer).unwrap().ending = false;
+            continue;
+        }
+        sim.set_task(peer, Task::Dead);
+        sim.log(format!("task {peer} ends"));
+    }
     // A frozen task goes on before it could be taken for lost.
     let (now, longest) = (sim.now, Duration::from_secs(150));
     let frozen = |p: &crate::sim::SimPeer| p.task == Task::Frozen && now > p.silent_since + longest;
@@ -183,7 +199,7 @@ fn fault(sim: &mut Sim, rng: &mut SmallRng, zones: u32, size: usize) {
     let peers: Vec<PeerId> = sim.peers.keys().copied().collect();
     let peer = *peers.choose(rng).unwrap();
     let alive = sim.peers.values().filter(|p| p.task != Task::Dead).count();
-    match rng.random_range(0..20) {
+    match rng.random_range(0..22) {
         0..=3 if may_stop(sim, peer) && sim.peers[&peer].task != Task::Dead => {
             sim.set_task(peer, Task::Dead);
             sim.log(format!("task {peer} dies"));
@@ -233,6 +249,22 @@ fn fault(sim: &mut Sim, rng: &mut SmallRng, zones: u32, size: usize) {
                 _ => there.leaving |= leaving == 0 && alive > 3,
             }
         }
+        20 if may_stop(sim, peer) && sim.peers[&peer].task == Task::Up => {
+            let stops_at = sim.now + Duration::from_secs(rng.random_range(0..90));
+            let there = sim.peers.get_mut(&peer).unwrap();
+            if !there.ending {
+                (there.ending, there.stops_at) = (true, stops_at);
+                sim.log(format!("task {peer} is asked to stop"));
+            }
+        }
+        21 if rng.random_ratio(1, 4) => {
+            let dead = sim.peers.iter().filter(|(_, p)| p.task == Task::Dead);
+            let dead: Vec<PeerId> = dead.map(|(id, _)| *id).collect();
+            if sim.leader.is_some_and(|leader| !dead.contains(&leader)) {
+                sim.go_on_without(&dead);
+                sim.log(format!("a re-quorum goes on without {dead:?}"));
+            }
+        }
         _ => {}
     }
 }
@@ -273,7 +305,7 @@ fn clear_up(sim: &mut Sim, rng: &mut SmallRng, zones: u32, size: usize) {
     let stays = |sim: &Sim| {
         sim.peers
             .values()
-            .filter(|p| p.task == Task::Up && !p.leaving)
+            .filter(|p| p.task == Task::Up && !p.leaving && !p.ending)
             .count()
     };
     while stays(sim) < size {

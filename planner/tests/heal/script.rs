@@ -47,6 +47,13 @@ fn command(sim: &mut Sim, line: &str) -> Result<String, String> {
                 sim.add_peer(options.get("zone").copied(), address);
             }
         }
+        ["reinit", without] => {
+            let ids = without.strip_prefix("without=").ok_or("without=?")?;
+            let ids: Result<Vec<PeerId>, String> =
+                ids.split(',').map(|id| number(id).map(PeerId)).collect();
+            sim.go_on_without(&ids?);
+        }
+        ["expect", id] => drop(sim.survivors.insert(PeerId(number(id)?))),
         ["peer", what, id, ..] => peer(sim, what, PeerId(number(id)?), &options)?,
         ["collection", name, what] if !what.contains('=') => collection(sim, name, what)?,
         ["collection", name, ..] => {
@@ -102,6 +109,7 @@ fn peer(
     match (task, what) {
         (Some(task), _) => sim.set_task(peer, task),
         (None, "leave") => there.leaving = true,
+        (None, "stop") => there.ending = true,
         (None, "disk") => {
             let value = |name| number(options.get(name).ok_or("free=? reserve=?")?);
             let (free, reserve) = (value("free")?, value("reserve")?);
@@ -184,11 +192,13 @@ pub fn resting(sim: &Sim) -> bool {
                 | Waiting::Recovering { .. }
         )
     };
+    let ending = sim.peers.values().any(|p| p.ending && p.task != Task::Dead);
     let learners = sim.peers.values().any(|p| !p.voter && p.task == Task::Up);
     let unnoticed = sim.peers.values().any(|p| p.task == Task::Dead) && plan.report.gone == 0;
     sim.leader.is_some()
         && !busy
         && !learners
+        && !ending
         && !unnoticed
         && plan.actions.is_empty()
         && !plan.waiting_on.iter().any(time)

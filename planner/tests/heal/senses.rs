@@ -6,9 +6,12 @@ use std::time::Duration;
 use planner::heal::life::Life;
 use planner::heal::names::ShardId;
 use planner::heal::sight::{Answer, Listing, Sighting};
-use planner::heal::view::{ClusterView, Collection, Copy, CopyState, Peer, Shard, Transfer};
+use planner::heal::view::{
+    ClusterView, Collection, Copy, CopyState, Peer, Service, Shard, Transfer,
+};
 use planner::ids::PeerId;
 use planner::observed::Observed;
+use planner::records::Said;
 
 use crate::sim::{Sabotage, Sim, SimCollection, SimPeer, Task};
 
@@ -60,7 +63,10 @@ impl Sim {
                 leaving: there.leaving,
                 disk: there.disk,
                 task: None,
-                said: Default::default(),
+                said: Said {
+                    ending: there.ending,
+                    ..Said::default()
+                },
             };
             (*peer, seen)
         });
@@ -82,7 +88,15 @@ impl Sim {
             peers: peers.collect(),
             collections: Observed::Known(collections.collect()),
             losses: self.losses.clone(),
-            service: Default::default(),
+            service: Service {
+                survivors: self.survivors.clone(),
+                unlisted: self
+                    .unlisted
+                    .iter()
+                    .map(|(peer, since)| (*peer, self.now.saturating_sub(*since)))
+                    .collect(),
+                ..Service::default()
+            },
         }
     }
 

@@ -24,12 +24,20 @@ pub fn cluster(sim: &Sim) -> String {
             (sim.leader == Some(*peer), " leader"),
             (!there.voter, " learner"),
             (there.leaving, " leaving"),
+            (there.ending, " ending"),
         ] {
             line.push_str(if marked { mark } else { "" });
         }
         let copies = held(sim, *peer);
-        let line = format!("{line:<34}{}", copies.join(" "));
+        let line = format!("{line:<33} {}", copies.join(" "));
         writeln!(text, "{}", line.trim_end()).unwrap();
+    }
+    for peer in sim.unlisted.keys() {
+        let copies = held(sim, *peer);
+        if !copies.is_empty() {
+            let line = format!("      peer {peer:<2} not listed");
+            writeln!(text, "{line:<33} {}", copies.join(" ")).unwrap();
+        }
     }
     for (name, there) in &sim.collections {
         for transfer in &there.transfers {

@@ -54,6 +54,10 @@ pub struct SimPeer {
     pub task: Task,
     pub voter: bool,
     pub leaving: bool,
+    /// A signal has asked its task to stop.
+    pub ending: bool,
+    /// Then it ends.
+    pub stops_at: Duration,
     pub address: u64,
     pub beat: u64,
     pub silent_since: Duration,
@@ -103,6 +107,10 @@ pub struct Sim {
     pub peers: BTreeMap<PeerId, SimPeer>,
     pub collections: BTreeMap<CollectionName, SimCollection>,
     pub losses: BTreeSet<ShardRef>,
+    /// Peers that a re-quorum went on without, and since when.
+    pub unlisted: BTreeMap<PeerId, Duration>,
+    /// Peers that a re-quorum expects back.
+    pub survivors: BTreeSet<PeerId>,
     pub wanted_tasks: Option<usize>,
     pub paused: Option<Pause>,
     pub dns_lag: Duration,
@@ -137,6 +145,8 @@ impl Sim {
             peers: BTreeMap::new(),
             collections: BTreeMap::new(),
             losses: BTreeSet::new(),
+            unlisted: BTreeMap::new(),
+            survivors: BTreeSet::new(),
             wanted_tasks: None,
             paused: None,
             dns_lag: Duration::from_secs(5),
@@ -170,6 +180,8 @@ impl Sim {
                 task: Task::Up,
                 voter: first,
                 leaving: false,
+                ending: false,
+                stops_at: Duration::ZERO,
                 address: address.unwrap_or(peer.0),
                 beat: 0,
                 silent_since: self.now,
@@ -190,6 +202,15 @@ impl Sim {
         if self.leader == Some(peer) && !self.raft_works(peer) {
             self.leader = None;
             self.electing = Duration::from_secs(3);
+        }
+    }
+
+    /// A re-quorum (`--reinit`) that goes on without these: the address book forgets them, the lists of
+    /// copies do not.
+    pub fn go_on_without(&mut self, peers: &[PeerId]) {
+        for peer in peers {
+            self.peers.remove(peer);
+            self.unlisted.insert(*peer, self.now);
         }
     }
 

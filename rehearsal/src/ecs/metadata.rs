@@ -15,16 +15,22 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::lock;
 
+/// The region of every rehearsal.
+pub const REGION: &str = "eu-central-1";
+/// Its account.
+pub const ACCOUNT: &str = "111122223333";
+/// Its ECS cluster.
+pub const CLUSTER: &str = "rehearsal";
+
 /// What the endpoint says about one task.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// Cluster name.
-    pub cluster: String,
     /// ECS service name.
     pub service: String,
     /// Task id: 32 hexadecimal digits.
@@ -37,6 +43,8 @@ pub struct Document {
     pub zone: String,
     /// The task's address.
     pub address: Ipv4Addr,
+    /// When the task was created. Of two tasks the later one has the later time.
+    pub created: Timestamp,
     /// So many first `/task` answers come without networks.
     pub incomplete: u32,
 }
@@ -84,15 +92,24 @@ impl Metadata {
     }
 }
 
-fn docker_id(document: &Document) -> String {
+/// The id in the task's own URIs.
+pub(super) fn docker_id(document: &Document) -> String {
     format!("{}-0527074092", document.task)
 }
 
-fn arn(document: &Document, kind: &str, rest: &str) -> String {
-    format!(
-        "arn:aws:ecs:eu-central-1:111122223333:{kind}/{}/{rest}",
-        document.cluster
-    )
+/// The name of something in ECS.
+pub fn arn(resource: &str) -> String {
+    format!("arn:aws:ecs:{REGION}:{ACCOUNT}:{resource}")
+}
+
+/// The name of a task.
+pub fn task_arn(id: &str) -> String {
+    arn(&format!("task/{CLUSTER}/{id}"))
+}
+
+/// The name of the cluster.
+pub fn cluster_arn() -> String {
+    arn(&format!("cluster/{CLUSTER}"))
 }
 
 fn own_container(document: &Document, networks: bool) -> Value {
@@ -106,7 +123,7 @@ fn own_container(document: &Document, networks: bool) -> Value {
                 "IPv4Addresses": [document.address.to_string()],
                 "AttachmentIndex": 0,
                 "MACAddress": "0a:de:f6:10:51:e5",
-                "IPv4SubnetCIDRBlock": format!("{}.{}.{}.0/20", subnet[0], subnet[1], subnet[2]),
+                "IPv4SubnetCIDRBlock": format!("{}.{}.{}.0/20", subnet[0], subnet[1], subnet[2] & 0xf0),
                 "DomainNameServers": ["127.0.0.2"],
                 "PrivateDNSName": "ip-10-0-0-222.eu-central-1.compute.internal",
             }]),
@@ -116,6 +133,7 @@ fn own_container(document: &Document, networks: bool) -> Value {
 }
 
 fn container_json(document: &Document, name: &str, kind: &str, id: &str) -> Value {
+    let created = nanoseconds(document.created);
     json!({
         "DockerId": id,
         "Name": name,
@@ -123,21 +141,25 @@ fn container_json(document: &Document, name: &str, kind: &str, id: &str) -> Valu
         "Image": format!("111122223333.dkr.ecr.eu-central-1.amazonaws.com/{name}:latest"),
         "ImageID": "sha256:e0f0b8a0a1f4d2a8f6d3c9b1a7e5d4c3b2a1908f7e6d5c4b3a29180f7e6d5c4b",
         "Labels": {
-            "com.amazonaws.ecs.cluster": document.cluster,
+            "com.amazonaws.ecs.cluster": CLUSTER,
             "com.amazonaws.ecs.container-name": name,
-            "com.amazonaws.ecs.task-arn": arn(document, "task", &document.task),
+            "com.amazonaws.ecs.task-arn": task_arn(&document.task),
             "com.amazonaws.ecs.task-definition-family": document.family,
             "com.amazonaws.ecs.task-definition-version": document.revision,
         },
         "DesiredStatus": "RUNNING",
         "KnownStatus": "RUNNING",
         "Limits": {"CPU": 2},
-        "CreatedAt": "2026-11-22T00:00:00.000000000Z",
-        "StartedAt": "2026-11-22T00:00:01.000000000Z",
+        "CreatedAt": created,
+        "StartedAt": created,
         "Type": kind,
-        "ContainerARN": arn(document, "container", id),
+        "ContainerARN": arn(&format!("container/{CLUSTER}/{id}")),
         "Snapshotter": "overlayfs",
     })
+}
+
+fn nanoseconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
 }
 
 fn no_task() -> Response {
@@ -169,20 +191,20 @@ async fn task(State(documents): State<Shared>, Path(id): Path<String>) -> Respon
         &format!("{}-2495160603", document.task),
     );
     Json(json!({
-        "Cluster": format!("arn:aws:ecs:eu-central-1:111122223333:cluster/{}", document.cluster),
+        "Cluster": cluster_arn(),
         "ServiceName": document.service,
-        "TaskARN": arn(document, "task", &document.task),
+        "TaskARN": task_arn(&document.task),
         "Family": document.family,
         "Revision": document.revision,
         "DesiredStatus": "RUNNING",
         "KnownStatus": if complete { "RUNNING" } else { "NONE" },
         "Limits": {"CPU": 2, "Memory": 8192},
-        "PullStartedAt": "2026-11-22T00:00:00.532811081Z",
-        "PullStoppedAt": "2026-11-22T00:00:00.541068435Z",
+        "PullStartedAt": nanoseconds(document.created),
+        "PullStoppedAt": nanoseconds(document.created),
         "AvailabilityZone": document.zone,
         "LaunchType": "FARGATE",
         "ClockDrift": {
-            "ClockErrorBound": 0.6, "ReferenceTimestamp": "2026-11-22T00:00:00Z",
+            "ClockErrorBound": 0.6, "ReferenceTimestamp": nanoseconds(document.created),
             "ClockSynchronizationStatus": "SYNCHRONIZED",
         },
         "EphemeralStorageMetrics": {"Utilized": 261, "Reserved": 20496},

@@ -1,31 +1,46 @@
-//! The scheduler in a box: so many tasks wanted, in zones, dead ones replaced after a delay.
-//! Owns: starting, replacing, scaling and ending tasks. Must not: know what a cluster is.
+//! The service scheduler in a box: so many tasks wanted of a revision, in zones; dead and unhealthy
+//! ones replaced, new revisions rolled out, all as ECS does it.
+//! Owns: what is wanted, and the handles of scenarios. Must not: know what a cluster is.
+//!
+//! `deployment` decides, `scheduler` does it, `launch` begins and ends tasks, `health` checks them;
+//! `metadata`, `agent` and `api` are what tasks see of it.
 
+pub mod agent;
+pub mod api;
 pub mod cut;
+pub mod deployment;
+#[cfg(test)]
+mod deployment_tests;
+pub mod health;
+mod launch;
 pub mod metadata;
 pub mod network;
 pub mod process;
+mod scheduler;
 pub mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::metadata::{Document, Metadata};
+use self::agent::Agent;
+use self::api::Api;
+use self::deployment::Percent;
+use self::metadata::Metadata;
 use self::network::Network;
-use self::process::{Exit, Launch, Spawned, Spawner};
+use self::process::Spawner;
 use self::task::Task;
 use crate::lock;
 use crate::timeline::{Kind, Timeline};
-use crate::timing;
 
 /// Service discovery as the scheduler sees it: a task's address is registered before its first
 /// process starts (ECS registers while ACTIVATING) and deregistered after its last one ended.
@@ -36,21 +51,49 @@ pub trait Names: Send + Sync {
     fn deregister(&self, task: &str);
 }
 
+/// How the service is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Bounds of a deployment.
+    pub percent: Percent,
+    /// `availabilityZoneRebalancing`.
+    pub rebalancing: bool,
+    /// `healthCheckGracePeriodSeconds`.
+    pub grace: Duration,
+    /// How the agent endpoint behaves at first.
+    pub agent: agent::Mode,
+    /// How the ECS API behaves at first.
+    pub api: api::Mode,
+}
+
 /// What a task is made of.
 #[derive(Debug, Clone)]
 pub struct Definition {
     /// The entrypoint binary.
     pub entrypoint: PathBuf,
-    /// ECS service and cluster name.
+    /// ECS service name, and the family of its task definition.
     pub service: String,
     /// Zones, in the order in which tasks are spread.
     pub zones: Vec<String>,
     /// Folder for disks and logs.
     pub folder: PathBuf,
+    /// Whether the disk of a task that is over is kept.
+    pub keep: bool,
     /// Environment of every task, beside what identifies it.
     pub env: BTreeMap<String, String>,
-    /// Seed of task ids and small delays.
+    /// How the service is run.
+    pub policy: Policy,
+    /// Seed of task ids, small delays and lots.
     pub seed: u64,
+}
+
+/// How a new revision differs from the primary one.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Another program instead of the entrypoint.
+    pub program: Option<PathBuf>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
 }
 
 /// The scheduler.
@@ -64,19 +107,38 @@ struct Shared {
     network: Arc<Network>,
     names: Arc<dyn Names>,
     metadata: Metadata,
+    agent: Agent,
+    api: Api,
+    checker: reqwest::Client,
     spawner: Spawner,
     timeline: Arc<Timeline>,
     state: Mutex<State>,
     wake: Notify,
 }
 
+/// One revision of the task definition.
+#[derive(Debug, Clone)]
+struct Revision {
+    program: PathBuf,
+    env: BTreeMap<String, String>,
+}
+
 struct State {
     desired: usize,
     closed: bool,
     tasks: Vec<Arc<Task>>,
+    /// Revision 1, 2, …
+    revisions: Vec<Revision>,
+    primary: u32,
+    policy: Policy,
+    /// Revisions of failed tasks of other deployments than the primary one.
+    owed: Vec<u32>,
+    /// Zones that take no tasks.
+    shut: BTreeSet<usize>,
     overrides: BTreeMap<String, String>,
     reuse: bool,
     free: Vec<(usize, Ipv4Addr)>,
+    newest: Timestamp,
     random: StdRng,
 }
 
@@ -84,72 +146,155 @@ impl Ecs {
     /// Starts the scheduler with nothing wanted yet.
     ///
     /// # Errors
-    /// When the metadata server or the spawner cannot start.
+    /// When one of its servers or the spawner cannot start.
     pub async fn start(
         definition: Definition,
         network: Arc<Network>,
         names: Arc<dyn Names>,
         timeline: Arc<Timeline>,
     ) -> Result<Self> {
-        let metadata = Metadata::start(network.metadata()).await?;
+        let policy = definition.policy;
         let guard = std::env::current_exe().context("find this program")?;
+        let first = Revision {
+            program: definition.entrypoint.clone(),
+            env: BTreeMap::new(),
+        };
         let state = State {
             desired: 0,
             closed: false,
             tasks: Vec::new(),
+            revisions: vec![first],
+            primary: 1,
+            policy,
+            owed: Vec::new(),
+            shut: BTreeSet::new(),
             overrides: BTreeMap::new(),
             reuse: false,
             free: Vec::new(),
+            newest: Timestamp::UNIX_EPOCH,
             random: StdRng::seed_from_u64(definition.seed),
         };
         let shared = Arc::new(Shared {
+            metadata: Metadata::start(network.metadata()).await?,
+            agent: Agent::start(network.agent(), policy.agent).await?,
+            api: Api::start(network.api(), policy.api)?,
+            checker: health::client().context("build the health checks' client")?,
+            spawner: Spawner::start(guard)?,
             definition,
             network,
             names,
-            metadata,
-            spawner: Spawner::start(guard)?,
             timeline,
             state: Mutex::new(state),
             wake: Notify::new(),
         });
-        let scheduler = tokio::spawn(schedule(shared.clone()));
+        let weak: Weak<Shared> = Arc::downgrade(&shared);
+        shared.agent.ask(weak);
+        let scheduler = tokio::spawn(scheduler::schedule(shared.clone()));
         Ok(Self {
             shared,
             _scheduler: AbortOnDropHandle::new(scheduler),
         })
     }
 
-    /// Sets the number of tasks wanted. Fewer: the youngest are stopped.
+    /// Sets the number of tasks wanted.
     pub fn scale(&self, desired: usize) {
-        let running: Vec<_> = self
-            .tasks()
-            .into_iter()
-            .filter(|task| task.ended().is_none())
-            .collect();
-        self.shared
-            .timeline
-            .push(Kind::Ecs, &[], format!("{desired} tasks wanted"));
+        let text = format!("{desired} tasks wanted");
+        self.shared.timeline.push(Kind::Ecs, &[], text);
         lock(&self.shared.state).desired = desired;
-        for task in running.iter().skip(desired).rev() {
-            self.stop(task);
-        }
         self.shared.wake.notify_one();
     }
 
-    /// SIGTERM, and SIGKILL when the stop time-out is over.
-    pub fn stop(&self, task: &Arc<Task>) {
-        self.shared
-            .timeline
-            .push(Kind::Ecs, &[task.number], "SIGTERM");
-        task.terminate();
-        let (task, timeline) = (task.clone(), self.shared.timeline.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(timing::STOP).await;
-            if task.running() {
-                timeline.push(Kind::Ecs, &[task.number], "stop time-out is over: SIGKILL");
-                task.destroy();
+    /// Rolls out a new revision of the task definition, and returns its number.
+    pub fn deploy(&self, change: Change) -> u32 {
+        let revision = {
+            let mut state = lock(&self.shared.state);
+            let mut next = state.current();
+            if let Some(program) = change.program {
+                next.program = program;
             }
-        });
+            next.env.extend(change.env);
+            state.revisions.push(next);
+            u32::try_from(state.revisions.len()).unwrap_or(u32::MAX)
+        };
+        self.roll_out(revision);
+        revision
+    }
+
+    /// Rolls out a revision that there is, as a rollback does. Its tasks that still run stay.
+    pub fn roll_out(&self, revision: u32) {
+        let text = format!("revision {revision} is rolled out");
+        self.shared.timeline.push(Kind::Ecs, &[], text);
+        let mut state = lock(&self.shared.state);
+        state.primary = revision;
+        state.owed.retain(|owed| *owed != revision);
+        drop(state);
+        self.shared.wake.notify_one();
+    }
+
+    /// Whether the service is in its steady state: as many tasks as desired, all of the primary
+    /// revision and healthy, and none that is being stopped.
+    ///
+    /// # Errors
+    /// What is not so yet.
+    pub fn steady(&self) -> Result<(), String> {
+        self.shared.steady()
+    }
+
+    /// The primary revision.
+    pub fn primary(&self) -> u32 {
+        lock(&self.shared.state).primary
+    }
+
+    /// Changes how the service is run; not the agent endpoint or the API.
+    pub fn run_with(&self, percent: Percent, rebalancing: bool) {
+        let mut state = lock(&self.shared.state);
+        state.policy.percent = percent;
+        state.policy.rebalancing = rebalancing;
+        drop(state);
+        self.shared.wake.notify_one();
+    }
+
+    /// The agent endpoint.
+    pub fn agent(&self) -> &Agent {
+        &self.shared.agent
+    }
+
+    /// The ECS API.
+    pub fn api(&self) -> &Api {
+        &self.shared.api
+    }
+
+    /// Whether a task is protected from scale-in now.
+    pub fn protects(&self, task: &Task) -> bool {
+        self.shared.agent.protects(&metadata::task_arn(&task.id))
+    }
+
+    /// A zone takes no tasks any more, or takes them again. What runs there goes on.
+    pub fn shut_zone(&self, letter: &str, shut: bool) {
+        let Some(zone) = self.shared.zone(letter) else {
+            return;
+        };
+        let mut state = lock(&self.shared.state);
+        match shut {
+            true => state.shut.insert(zone),
+            false => state.shut.remove(&zone),
+        };
+        drop(state);
+        let what = if shut {
+            "takes no tasks"
+        } else {
+            "takes tasks again"
+        };
+        let text = format!("zone {letter} {what}");
+        self.shared.timeline.push(Kind::Ecs, &[], text);
+        self.shared.wake.notify_one();
+    }
+
+    /// Stops a task as an operator does: it is drained, gets SIGTERM, and SIGKILL when the stop
+    /// time-out is over. It is replaced; no protection saves it.
+    pub fn stop(&self, task: &Arc<Task>) {
+        self.shared.failed(task);
+        self.shared.stop(task, "it was asked for");
     }
 
     /// Kills every process of a task and keeps its disk and address: a container restart.
@@ -177,7 +322,7 @@ impl Ecs {
         lock(&self.shared.state).reuse = true;
     }
 
-    /// Environment of tasks launched from now on: a new revision of the task definition.
+    /// Environment of tasks launched from now on, whatever their revision: a secret that was rotated.
     pub fn change(&self, name: &str, value: &str) {
         lock(&self.shared.state)
             .overrides
@@ -240,169 +385,26 @@ impl Drop for Ecs {
     }
 }
 
-async fn schedule(shared: Arc<Shared>) {
-    loop {
-        while shared.missing() > 0 {
-            if let Err(error) = shared.launch().await {
-                let text = format!("cannot launch a task: {error:#}");
-                shared.timeline.push(Kind::Violation, &[], text);
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-        shared.wake.notified().await;
+impl State {
+    /// The primary revision.
+    fn current(&self) -> Revision {
+        self.revision(self.primary)
+    }
+
+    fn revision(&self, number: u32) -> Revision {
+        let at = (number as usize).saturating_sub(1);
+        let found = self.revisions.get(at).or(self.revisions.last());
+        found.cloned().unwrap_or_else(|| Revision {
+            program: PathBuf::new(),
+            env: BTreeMap::new(),
+        })
     }
 }
 
 impl Shared {
-    /// Places to fill now. The place of a task that has just ended is not free yet, whoever else
-    /// woke the scheduler: a task that ends at once must not be launched hundreds of times.
-    fn missing(&self) -> usize {
-        let state = lock(&self.state);
-        let free = |exit: Exit| exit.at.elapsed() >= timing::REPLACE;
-        let kept = state
-            .tasks
-            .iter()
-            .filter(|task| !task.ended().is_some_and(free))
-            .count();
-        state.desired.saturating_sub(kept)
-    }
-
-    async fn launch(self: &Arc<Self>) -> Result<()> {
-        let task = Arc::new(self.design()?);
-        std::fs::create_dir_all(task.disk.join("storage")).context("make a disk")?;
-        std::fs::create_dir_all(task.disk.join("config")).context("make a disk")?;
-        lock(&self.state).tasks.push(task.clone());
-        self.names.register(&task.id, task.address);
-        let text = format!("launched in zone {} at {}", task.zone, task.address);
-        self.timeline.push(Kind::Ecs, &[task.number], text);
-        self.execute(&task).await
-    }
-
-    /// Everything about a new task that is decided before it exists.
-    fn design(&self) -> Result<Task> {
-        let mut state = lock(&self.state);
-        let zone = self.emptiest_zone(&state);
-        let number = state.tasks.len() + 1;
-        let id: String = (0..32)
-            .map(|_| format!("{:x}", state.random.random_range(0..16u8)))
-            .collect();
-        let reused = state.free.iter().position(|_| state.reuse);
-        let (zone, address) = match reused.map(|at| state.free.remove(at)) {
-            Some(place) => place,
-            None => (
-                zone,
-                self.network
-                    .fresh(zone)
-                    .context("no address left in the zone")?,
-            ),
-        };
-        let letter = self.definition.zones.get(zone).cloned().unwrap_or_default();
-        let uri = self.metadata.publish(Document {
-            cluster: "rehearsal".into(),
-            service: self.definition.service.clone(),
-            task: id.clone(),
-            family: self.definition.service.clone(),
-            revision: "1".into(),
-            zone: format!("eu-central-1{letter}"),
-            address,
-            incomplete: state.random.random_range(0..3),
-        });
-        let disk = self.definition.folder.join(format!("t{number}"));
-        let mut env = self.definition.env.clone();
-        env.extend(state.overrides.clone());
-        let host = address.to_string();
-        for (name, value) in [
-            ("ECS_CONTAINER_METADATA_URI_V4", uri.as_str()),
-            ("ENTRYPOINT_BIND", &host),
-            ("QDRANT__SERVICE__HOST", &host),
-            (
-                "QDRANT__STORAGE__STORAGE_PATH",
-                &disk.join("storage").display().to_string(),
-            ),
-            (
-                "QDRANT__STORAGE__SNAPSHOTS_PATH",
-                &disk.join("snapshots").display().to_string(),
-            ),
-            (
-                "QDRANT_INIT_FILE_PATH",
-                &disk.join(".qdrant-initialized").display().to_string(),
-            ),
-        ] {
-            env.insert(name.into(), value.into());
-        }
-        let api_key = env
-            .get("QDRANT__SERVICE__API_KEY")
-            .cloned()
-            .unwrap_or_default();
-        let log = self.definition.folder.join(format!("t{number}.log"));
-        Ok(Task::new(
-            number,
-            id,
-            letter,
-            address,
-            disk,
-            log,
-            api_key,
-            env.into_iter().collect(),
-        ))
-    }
-
-    /// The zone with the fewest live tasks; the first of several.
-    fn emptiest_zone(&self, state: &State) -> usize {
-        let count = |zone: &str| {
-            state
-                .tasks
-                .iter()
-                .filter(|task| task.ended().is_none() && task.zone == zone)
-                .count()
-        };
-        let zones = self.definition.zones.iter().enumerate();
-        zones
-            .min_by_key(|(_, zone)| count(zone))
-            .map_or(0, |(at, _)| at)
-    }
-
-    async fn execute(self: &Arc<Self>, task: &Arc<Task>) -> Result<()> {
-        let process = self
-            .spawner
-            .spawn(Launch {
-                program: self.definition.entrypoint.clone(),
-                args: Vec::new(),
-                env: task.env.clone(),
-                cwd: task.disk.clone(),
-                log: task.log.clone(),
-            })
-            .await?;
-        task.set_process(process.clone());
-        let (shared, task) = (self.clone(), task.clone());
-        tokio::spawn(async move {
-            if let Some(exit) = process.wait().await {
-                shared.ended(&task, &process, exit).await;
-            }
-        });
-        Ok(())
-    }
-
-    async fn ended(&self, task: &Arc<Task>, process: &Spawned, exit: Exit) {
-        if lock(&self.state).closed {
-            return;
-        }
-        self.timeline
-            .push(Kind::Ecs, &[task.number], format!("ended: {exit}"));
-        if !task.ends_with(process) {
-            return;
-        }
-        task.destroy();
-        task.set_ended(exit);
-        self.names.deregister(&task.id);
-        let zone = self
-            .definition
-            .zones
-            .iter()
-            .position(|zone| *zone == task.zone)
-            .unwrap_or(0);
-        lock(&self.state).free.push((zone, task.address));
-        tokio::time::sleep(timing::REPLACE).await;
-        self.wake.notify_one();
+    /// Index of a zone.
+    fn zone(&self, letter: &str) -> Option<usize> {
+        let mut zones = self.definition.zones.iter();
+        zones.position(|zone| zone == letter)
     }
 }

@@ -10,11 +10,16 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::lock;
 
+/// Addresses of tasks in one third octet, from .11 on.
+const HOSTS: u16 = 240;
+/// Third octets of one zone.
+const BLOCKS: u8 = 16;
+
 /// A locked range 127.R.0.0/16. Held until dropped, so that rehearsals can run side by side.
 #[derive(Debug)]
 pub struct Network {
     second: u8,
-    used: Mutex<[u8; 8]>,
+    used: Mutex<[u16; 8]>,
     _lock: Flock<File>,
 }
 
@@ -60,14 +65,26 @@ impl Network {
         (self.address(0, 170), 8051).into()
     }
 
-    /// A fresh address in a zone's subnet; `None` when the subnet is full.
+    /// Where the agent endpoint of all tasks listens.
+    pub fn agent(&self) -> SocketAddr {
+        (self.address(0, 170), 8052).into()
+    }
+
+    /// Where the ECS API listens.
+    pub fn api(&self) -> SocketAddr {
+        (self.address(0, 171), 8053).into()
+    }
+
+    /// A fresh address in a zone's subnet, a /20; `None` when the subnet is full.
     pub fn fresh(&self, zone: usize) -> Option<Ipv4Addr> {
         let mut used = lock(&self.used);
         let last = used.get_mut(zone)?;
-        let host = last.checked_add(1).filter(|host| *host < 240)?;
-        *last = host;
-        let subnet = u8::try_from(zone + 1).ok()?.checked_mul(16)?;
-        Some(self.address(subnet, 10 + host))
+        let (block, host) = (*last / HOSTS, *last % HOSTS);
+        let block = u8::try_from(block).ok().filter(|block| *block < BLOCKS)?;
+        let subnet = u8::try_from(zone + 1).ok()?.checked_mul(BLOCKS)? + block;
+        *last += 1;
+        let host = u8::try_from(host).ok()?;
+        Some(self.address(subnet, 11 + host))
     }
 
     /// An address of this range that no task ever gets.

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use super::deployment::Health;
+use super::health::{self, Checks};
 use super::process::{self, Exit, Spawned};
 use crate::lock;
 
@@ -27,6 +29,8 @@ pub struct Task {
     pub number: usize,
     /// ECS task id.
     pub id: String,
+    /// Revision of its task definition.
+    pub revision: u32,
     /// Its zone.
     pub zone: String,
     /// Its own loopback address.
@@ -39,14 +43,20 @@ pub struct Task {
     pub api_key: String,
     /// When it was launched.
     pub launched: Instant,
+    /// What it runs.
+    pub(super) program: PathBuf,
     /// Its environment.
     pub(super) env: Vec<(String, String)>,
-    life: Mutex<Life>,
+    pub(super) life: Mutex<Life>,
 }
 
+/// What changes about a task.
 #[derive(Debug, Default)]
-struct Life {
+pub(super) struct Life {
     process: Option<Spawned>,
+    /// When it was asked to stop, by the scheduler or a scenario.
+    stopping: Option<Instant>,
+    checks: Checks,
     /// Taken down to be started again in place.
     restarting: bool,
     ended: Option<Exit>,
@@ -55,34 +65,6 @@ struct Life {
 }
 
 impl Task {
-    /// A task that has not been started.
-    #[expect(clippy::too_many_arguments, reason = "one record, built at one place")]
-    pub(super) fn new(
-        number: usize,
-        id: String,
-        zone: String,
-        address: Ipv4Addr,
-        disk: PathBuf,
-        log: PathBuf,
-        api_key: String,
-        env: Vec<(String, String)>,
-    ) -> Self {
-        let launched = Instant::now();
-        let life = Mutex::default();
-        Self {
-            number,
-            id,
-            zone,
-            address,
-            disk,
-            log,
-            api_key,
-            launched,
-            env,
-            life,
-        }
-    }
-
     /// `t1`, `t2`, …
     pub fn name(&self) -> String {
         format!("t{}", self.number)
@@ -104,6 +86,29 @@ impl Task {
     /// Whether the task is over for good, and how its process ended.
     pub fn ended(&self) -> Option<Exit> {
         lock(&self.life).ended
+    }
+
+    /// When it was asked to stop. From then on the load balancer sends it nothing.
+    pub fn stopping(&self) -> Option<Instant> {
+        lock(&self.life).stopping
+    }
+
+    /// Notes that it is asked to stop; false when it was asked before.
+    pub(super) fn set_stopping(&self) -> bool {
+        let mut life = lock(&self.life);
+        let first = life.stopping.is_none();
+        life.stopping.get_or_insert_with(Instant::now);
+        first
+    }
+
+    /// What the checks say, with this grace period from its launch on.
+    pub fn health(&self, grace: Duration) -> Health {
+        let checks = lock(&self.life).checks;
+        checks.health(health::in_grace(self.launched.elapsed(), grace))
+    }
+
+    pub(super) fn set_checks(&self, checks: Checks) {
+        lock(&self.life).checks = checks;
     }
 
     /// Whether a scenario has it paused.

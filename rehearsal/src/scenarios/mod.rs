@@ -8,6 +8,7 @@ mod cold_start;
 mod collections_uneven;
 mod crash_loop_everywhere;
 mod dead_during_transfer;
+mod diverged;
 mod dns_and_store_out;
 mod dns_empty;
 mod dns_lag;
@@ -15,6 +16,7 @@ mod dns_stale;
 mod first_light;
 mod founder_dies;
 mod founder_sleeps;
+mod half_lost;
 mod healing;
 mod key_rotated;
 mod kill_any;
@@ -22,20 +24,24 @@ mod kill_first;
 mod kill_leader;
 mod kill_two;
 mod low_factor;
+mod majority_returns;
 mod one;
 mod partition;
 mod records_swept;
+mod regrouping;
 mod replace_two;
 mod scale_6_9;
 mod slow_peer;
 mod stagger;
 mod steward_dies_mid_plan;
 mod stop_all;
+mod stop_one;
 mod store_emptied;
 mod store_hangs;
 mod store_of_another_service;
 mod store_read_only;
 mod store_slow;
+mod two_zone_loss;
 mod zone_loss;
 
 use crate::scenario::Scenario;
@@ -101,6 +107,7 @@ pub const ALL: &[&Scenario] = &[
     &key_rotated::SCENARIO,
     &all_restart::SCENARIO,
     &stop_all::SCENARIO,
+    &stop_one::SCENARIO,
     &one::SCENARIO,
     &kill_first::SCENARIO,
     &kill_leader::SCENARIO,
@@ -113,11 +120,15 @@ pub const ALL: &[&Scenario] = &[
     &scale_6_9::SCENARIO,
     &collections_uneven::SCENARIO,
     &records_swept::SCENARIO,
+    &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,
     &dns_and_store_out::SCENARIO,
     &crash_loop_everywhere::SCENARIO,
     &busy_everywhere::SCENARIO,
+    &half_lost::SCENARIO,
+    &two_zone_loss::SCENARIO,
+    &majority_returns::SCENARIO,
 ];
 
 #[cfg(test)]

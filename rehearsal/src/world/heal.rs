@@ -180,6 +180,13 @@ impl World {
         futures::future::try_join_all(killed).await.map(drop)
     }
 
+    /// Asks ECS to stop a task: it is drained and gets SIGTERM, and is replaced when it has ended.
+    pub fn stop(&self, task: &Arc<Task>) {
+        self.healing.harm(task);
+        self.fault(&[task], "it is asked to stop");
+        self.ecs.stop(task);
+    }
+
     /// Stops the clock of a task for so long.
     pub async fn freeze(&self, task: &Arc<Task>, time: Duration) {
         self.healing.harm(task);

@@ -174,7 +174,9 @@ impl World {
             service: "qdrant".into(),
             zones,
             folder: folder.path().to_owned(),
+            keep: plan.keep,
             env,
+            policy: setup.policy,
             seed: plan.seed,
         };
         let names = Arc::new(dns.clone());

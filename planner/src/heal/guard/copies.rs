@@ -1,12 +1,13 @@
 //! May a copy be made, moved or dropped; may a transfer be ended?
 
 use crate::heal::guard::Refusal;
+use crate::heal::guard::peers::expected;
 use crate::heal::health::{Health, crowd, kept_copies};
 use crate::heal::life::Life;
 use crate::heal::names::{CollectionName, ShardRef};
 use crate::heal::placement::room;
 use crate::heal::settings::Settings;
-use crate::heal::view::{ClusterView, Collection, Shard, Transfer};
+use crate::heal::view::{ClusterView, Collection, Peer, Shard, Transfer};
 use crate::ids::PeerId;
 
 /// May this transfer be ended? Only when one of its ends is gone, or nothing moves in it.
@@ -23,19 +24,52 @@ pub(super) fn abort(
         .iter()
         .find(|t| t.shard == shard.shard && t.from == from && t.to == to)
         .ok_or(Refusal::NotThere)?;
-    match doomed(settings, view, transfer) {
+    match doomed(settings, view, &shard.collection, transfer) {
         true => Ok(()),
         false => Err(Refusal::Healthy),
     }
 }
 
-/// One end is gone, or nothing moves.
-pub(crate) fn doomed(settings: &Settings, view: &ClusterView, transfer: &Transfer) -> bool {
-    view.gone(transfer.from) || view.gone(transfer.to) || transfer.stalled >= settings.stall_timeout
+/// One end is gone, the target is being stopped, or nothing moves.
+pub(crate) fn doomed(
+    settings: &Settings,
+    view: &ClusterView,
+    name: &CollectionName,
+    transfer: &Transfer,
+) -> bool {
+    let shard = ShardRef {
+        collection: name.clone(),
+        shard: transfer.shard,
+    };
+    in_vain(view, &shard, transfer)
+        || away(settings, view, transfer.from)
+        || away(settings, view, transfer.to)
+        || transfer.stalled >= settings.stall_timeout
 }
 
-/// May the copy on this peer be dropped? The peer must be gone and the shard live elsewhere, or
-/// the peer must be leaving and all wanted copies be on others.
+/// The target is being stopped, and the shard lives where nobody is: what arrives there is dropped.
+fn in_vain(view: &ClusterView, shard: &ShardRef, transfer: &Transfer) -> bool {
+    let ends = view.peers.get(&transfer.to).is_some_and(Peer::ends);
+    ends && view
+        .shard(shard)
+        .is_some_and(|there| lives_on(view, there, Peer::stays))
+}
+
+/// Gone, or out of the address book and not expected back.
+pub(crate) fn away(settings: &Settings, view: &ClusterView, peer: PeerId) -> bool {
+    view.gone(peer) || (view.life(peer).is_none() && expected(settings, view, peer).is_zero())
+}
+
+/// Whether a copy is Active on a peer that answers and of which this holds.
+pub(crate) fn lives_on(view: &ClusterView, shard: &Shard, holds: impl Fn(&Peer) -> bool) -> bool {
+    let active = shard.copies.iter().filter(|(_, copy)| copy.is_active());
+    let mut holders = active.filter_map(|(peer, _)| view.peers.get(peer));
+    holders.any(|there| there.life == Life::Alive && holds(there))
+}
+
+/// May the copy on this peer be dropped? The peer must be gone and the shard live elsewhere; or it
+/// must be leaving and all wanted copies be on others; or its task must be ending and another copy
+/// live on one that is not.
 pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result<(), Refusal> {
     let collection = readable(view, &shard.collection)?;
     let there = known_shard(collection, shard)?;
@@ -55,6 +89,10 @@ pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result
                 false => Err(Refusal::StillWanted(shard.clone())),
             }
         }
+        Life::Alive if listed.said.ending => match lives_on(view, there, Peer::stays) {
+            true => Ok(()),
+            false => Err(Refusal::LastCopy(shard.clone())),
+        },
         _ => Err(not_gone(view, peer)),
     }
 }

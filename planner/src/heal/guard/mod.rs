@@ -9,8 +9,8 @@ mod refusal;
 
 pub use refusal::Refusal;
 
-pub(crate) use copies::doomed;
-pub(crate) use peers::lost;
+pub(crate) use copies::{away, doomed};
+pub(crate) use peers::{holdings, lost};
 
 use crate::heal::action::Action;
 use crate::heal::settings::Settings;
@@ -65,6 +65,7 @@ pub(crate) fn grounds(
         Action::RecordLoss { peer, shards } => peers::record_loss(settings, view, *peer, shards),
         Action::RemovePeer { peer } => peers::remove(view, *peer),
         Action::RemoveLostPeer { peer } => peers::remove_lost(settings, view, *peer),
+        Action::ForgetUnlisted { peer } => peers::forget(settings, view, *peer),
         Action::RemoveGhost { peer } => peers::remove_ghost(view, *peer),
         Action::Release { peer } => peers::release(view, *peer),
     }

@@ -1,9 +1,10 @@
 //! May a peer be taken out of the cluster?
 
+use core::time::Duration;
 use std::collections::BTreeSet;
 
 use crate::heal::guard::Refusal;
-use crate::heal::guard::copies::{known_shard, not_gone, readable, under_way};
+use crate::heal::guard::copies::{known_shard, lives_on, not_gone, readable, under_way};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::settings::Settings;
@@ -28,11 +29,11 @@ pub(super) fn remove_ghost(view: &ClusterView, peer: PeerId) -> Result<(), Refus
     holds_nothing(view, peer)
 }
 
-/// May this living peer be removed because it was told to leave? It must hold nothing, and the
-/// voters that remain must be able to commit.
+/// May this living peer be removed because it was told to leave, or is being stopped? It must hold
+/// nothing, somebody must stay, and the voters that remain must be able to commit.
 pub(super) fn release(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     let there = view.peers.get(&peer).ok_or(Refusal::NoSuchPeer(peer))?;
-    if !there.leaving {
+    if !there.leaving && !there.said.ending {
         return Err(Refusal::NotLeaving(peer));
     }
     if there.life != Life::Alive {
@@ -42,7 +43,8 @@ pub(super) fn release(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     enough_voters(view, peer)?;
     let voters = || view.peers.iter().filter(|(id, p)| **id != peer && p.voter);
     let alive = voters().filter(|(_, p)| p.life == Life::Alive).count();
-    match alive * 2 > voters().count() {
+    let stays = voters().any(|(_, p)| p.stays());
+    match stays && alive * 2 > voters().count() {
         true => Ok(()),
         false => Err(Refusal::Voters),
     }
@@ -56,7 +58,9 @@ pub(super) fn record_loss(
     peer: PeerId,
     shards: &BTreeSet<ShardRef>,
 ) -> Result<(), Refusal> {
-    gone(view, peer)?;
+    if view.peers.contains_key(&peer) {
+        gone(view, peer)?;
+    }
     shards
         .iter()
         .try_for_each(|shard| lost(settings, view, shard, peer))
@@ -81,8 +85,49 @@ pub(super) fn remove_lost(
     Ok(())
 }
 
+/// May Qdrant be made to forget the copies listed on this peer, which is not in the address book?
+/// Each must live elsewhere, or be lost for good and on record, and the peer must not be one of
+/// those that a re-quorum expects back.
+pub(super) fn forget(settings: &Settings, view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+    if view.peers.contains_key(&peer) {
+        return Err(Refusal::Listed(peer));
+    }
+    let left = expected(settings, view, peer);
+    if !left.is_zero() {
+        return Err(Refusal::TooSoon { left });
+    }
+    undisturbed(view, peer)?;
+    let mut held = holdings(view, peer).peekable();
+    if held.peek().is_none() {
+        return Err(Refusal::NotThere);
+    }
+    held.try_for_each(|shard| {
+        let there = view.shard(&shard).ok_or(Refusal::NotThere)?;
+        if lives_on(view, there, |_| true) {
+            return Ok(());
+        }
+        lost(settings, view, &shard, peer)?;
+        match view.losses.contains(&shard) {
+            true => Ok(()),
+            false => Err(Refusal::NotRecorded(shard)),
+        }
+    })
+}
+
+/// For how much longer a peer that is not in the address book may be expected there: for a moment
+/// anybody, and a survivor of a re-quorum as long as a lost copy.
+pub(crate) fn expected(settings: &Settings, view: &ClusterView, peer: PeerId) -> Duration {
+    let lasted = view.service.unlisted.get(&peer).copied();
+    let patience = match view.service.survivors.contains(&peer) {
+        true => settings.lost_copy_timeout,
+        false => settings.unlisted_timeout,
+    };
+    patience.saturating_sub(lasted.unwrap_or_default())
+}
+
 /// The shard is lost for good: whoever has an Active copy has been gone for the whole time-out.
-/// So has `peer`, which holds a copy of whatever state.
+/// So has `peer`, which holds a copy of whatever state. One that is out of the address book can only
+/// return as another peer, and its disk is asked for what it holds as long as that of a gone one.
 pub(crate) fn lost(
     settings: &Settings,
     view: &ClusterView,
@@ -102,8 +147,15 @@ pub(crate) fn lost(
                     return Err(Refusal::TooSoon { left });
                 }
             }
-            // Out of the address book: it was removed, and its data with it.
-            None => {}
+            None => {
+                let lasted = view.service.unlisted.get(&holder).copied();
+                let left = settings
+                    .lost_copy_timeout
+                    .saturating_sub(lasted.unwrap_or_default());
+                if !left.is_zero() {
+                    return Err(Refusal::TooSoon { left });
+                }
+            }
             Some(Life::Alive) => return Err(Refusal::Answers(holder)),
             Some(_) => return Err(Refusal::CopyMayReturn(shard.clone(), holder)),
         }
@@ -145,7 +197,8 @@ fn undisturbed(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn holdings(view: &ClusterView, peer: PeerId) -> impl Iterator<Item = ShardRef> {
+/// The shards of which Qdrant lists a copy on this peer.
+pub(crate) fn holdings(view: &ClusterView, peer: PeerId) -> impl Iterator<Item = ShardRef> {
     view.known().flat_map(move |(name, collection)| {
         let held = collection.shards.iter();
         let held = held.filter(move |(_, shard)| shard.copies.contains_key(&peer));

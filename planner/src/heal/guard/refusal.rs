@@ -36,6 +36,8 @@ pub enum Refusal {
     },
     /// The address book does not list this peer.
     NoSuchPeer(PeerId),
+    /// The address book lists this peer.
+    Listed(PeerId),
     /// There is no such shard, copy or transfer any more.
     NotThere,
     /// The peer answers.
@@ -63,7 +65,7 @@ pub enum Refusal {
     Voters,
     /// The peer votes, or does not, contrary to what this action is for.
     WrongRole(PeerId),
-    /// The peer was not told to leave.
+    /// The peer was not told to leave, nor is it being stopped.
     NotLeaving(PeerId),
     /// The source has no Active copy, or does not live.
     Source(PeerId),
@@ -99,6 +101,7 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::NoSuchPeer(peer) => write!(f, "peer {peer} is not in the address book"),
+            Self::Listed(peer) => write!(f, "peer {peer} is in the address book"),
             Self::NotThere => f.write_str("it is not there any more"),
             Self::Answers(peer) => write!(f, "peer {peer} answers"),
             Self::Hung(peer) => write!(f, "PID 1 of peer {peer} answers"),

@@ -1,4 +1,4 @@
-//! Step 8: an even load, as far as the zones allow.
+//! An even load, as far as the zones allow.
 //!
 //! Three rules, each only where the ones before it have nothing to do: copies of one collection
 //! (its queries go to all of its holders), copies of all collections, bytes. Every move lowers

@@ -1,4 +1,4 @@
-//! Steps 4 and 6: copies that are missing.
+//! Copies that are missing.
 
 use core::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::heal::round::Round;
 use crate::heal::view::{Collection, Shard};
 use crate::heal::waiting::Waiting;
 
-/// Step 4: one living copy, and nothing else that comes or returns soon. At once, whatever the
+/// One living copy, and nothing else that comes or returns soon. At once, whatever the
 /// zone.
 pub(crate) fn save_single(round: &mut Round<'_>) -> bool {
     each_short(round, |round, short| {
@@ -24,7 +24,7 @@ pub(crate) fn save_single(round: &mut Round<'_>) -> bool {
     })
 }
 
-/// Step 6: everything else that is missing or does not recover.
+/// Everything else that is missing or does not recover.
 pub(crate) fn restore_missing(round: &mut Round<'_>) -> bool {
     each_short(round, |round, short| {
         let present = short.health.present();
@@ -129,7 +129,7 @@ fn replicate(
 /// A copy that Qdrant has not made Active by itself is synchronised again.
 fn resync(round: &mut Round<'_>, short: &Short<'_>) -> bool {
     if short.health.living.is_empty() {
-        // Nothing to synchronise from, and step 6 has said so.
+        // Nothing to synchronise from, and [`restore_missing`] has said so.
         return false;
     }
     for to in &short.health.coming {

@@ -1,4 +1,4 @@
-//! Step 9: collections that ask for fewer copies than this service wants. Last, because it makes
+//! Collections that ask for fewer copies than this service wants. Last, because it makes
 //! new work.
 
 use crate::heal::action::{Action, Purpose};

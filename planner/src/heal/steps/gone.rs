@@ -1,4 +1,4 @@
-//! Step 3: gone peers.
+//! Gone peers.
 
 use core::time::Duration;
 
@@ -45,13 +45,37 @@ fn clear_one(round: &mut Round<'_>, peer: PeerId, there: &Peer) -> bool {
     match (spare.is_empty(), last.is_empty(), there.voter) {
         (true, true, true) => round.offer(Action::RemovePeer { peer }, Purpose::PeerGone),
         (true, true, false) => round.offer(Action::RemoveGhost { peer }, Purpose::PeerGone),
-        (_, false, _) => give_up(round, peer, last, spare.is_empty()),
+        (_, false, _) => {
+            let removal = Action::RemoveLostPeer { peer };
+            give_up(round, peer, last, removal, spare.is_empty())
+        }
         // What could not be dropped has said why.
         (false, true, _) => false,
     }
 }
 
 /// Whether no peer that answers has an Active copy.
+/// Copies on peers that are not in the address book: the cluster was made to go on without them
+/// (re-quorum), and nothing else will ever take them off the list.
+pub(crate) fn forget_unlisted(round: &mut Round<'_>) -> bool {
+    let view = round.view;
+    let unlisted: Vec<(PeerId, Vec<ShardRef>)> = round
+        .facts
+        .elsewhere
+        .iter()
+        .filter(|(peer, _)| !view.peers.contains_key(peer))
+        .map(|(peer, held)| (*peer, held.clone()))
+        .collect();
+    unlisted.into_iter().any(|(peer, mut held)| {
+        held.retain(|shard| is_last(round, shard));
+        let action = Action::ForgetUnlisted { peer };
+        match held.is_empty() {
+            true => round.offer(action, Purpose::NotListed),
+            false => give_up(round, peer, held, action, true),
+        }
+    })
+}
+
 fn is_last(round: &Round<'_>, shard: &ShardRef) -> bool {
     let copies = round.view.shard(shard).map(|there| &there.copies);
     let mut copies = copies.into_iter().flatten();
@@ -60,7 +84,13 @@ fn is_last(round: &Round<'_>, shard: &ShardRef) -> bool {
 
 /// Last copies protect their peer only while they can come back. Then their loss is recorded, and
 /// the peer is removed: else dead voters would pile up until the quorum is lost.
-fn give_up(round: &mut Round<'_>, peer: PeerId, last: Vec<ShardRef>, alone: bool) -> bool {
+fn give_up(
+    round: &mut Round<'_>,
+    peer: PeerId,
+    last: Vec<ShardRef>,
+    removal: Action,
+    alone: bool,
+) -> bool {
     let mut longest = Duration::ZERO;
     let mut refused = Vec::new();
     for shard in &last {
@@ -87,12 +117,14 @@ fn give_up(round: &mut Round<'_>, peer: PeerId, last: Vec<ShardRef>, alone: bool
             return true;
         }
     }
-    let action = Action::RemoveLostPeer { peer };
     match refused.pop() {
         Some(why) => {
-            round.wait(Waiting::Refused { action, why });
+            round.wait(Waiting::Refused {
+                action: removal,
+                why,
+            });
             false
         }
-        None => longest.is_zero() && alone && round.offer(action, Purpose::LossIsFinal),
+        None => longest.is_zero() && alone && round.offer(removal, Purpose::LossIsFinal),
     }
 }

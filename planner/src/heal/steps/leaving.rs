@@ -1,4 +1,4 @@
-//! Step 5: peers that were told to leave.
+//! Peers that were told to leave.
 
 use crate::heal::action::{Action, Purpose};
 use crate::heal::guard::Refusal;
@@ -13,7 +13,8 @@ use crate::ids::PeerId;
 pub(crate) fn evacuate(round: &mut Round<'_>) -> bool {
     let view = round.view;
     let leavers = view.peers.iter();
-    let leavers = leavers.filter(|(_, there)| there.leaving && there.life == Life::Alive);
+    let leavers = leavers
+        .filter(|(_, there)| there.leaving && !there.said.ending && there.life == Life::Alive);
     leavers.map(|(peer, _)| *peer).any(|peer| {
         let held = round
             .facts
@@ -58,7 +59,7 @@ fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
         });
     }
     if !living.contains(&from) || !round.may_transfer() {
-        // Not Active here, so it does not count: step 6 makes another, then this one is dropped.
+        // Not Active here, so it does not count: another step makes another, then this one is dropped.
         return false;
     }
     let places = places(view, &round.facts, &name.collection, shard, Some(from));

@@ -2,6 +2,7 @@
 
 mod balance;
 mod copies;
+mod ending;
 mod factor;
 mod gone;
 mod leaving;
@@ -17,9 +18,11 @@ use crate::heal::round::Round;
 pub(crate) type Step = fn(&mut Round<'_>) -> bool;
 
 /// All steps after the gate, the most urgent first.
-pub(crate) const ALL: [Step; 8] = [
+pub(crate) const ALL: [Step; 10] = [
     transfers::abort_doomed,
     gone::clear_away,
+    gone::forget_unlisted,
+    ending::hand_over,
     copies::save_single,
     leaving::evacuate,
     copies::restore_missing,

@@ -1,4 +1,4 @@
-//! Step 7: the copies of a shard over the zones.
+//! The copies of a shard over the zones.
 
 use core::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -68,13 +68,14 @@ impl Shared {
         self.rest.all(task, &self.collection).await
     }
 
-    /// The tasks in turn, as a load balancer would choose: those that call themselves ready.
+    /// The tasks in turn, as a load balancer would choose: those that call themselves ready and are
+    /// not being stopped.
     fn next(&self) -> Option<Arc<Task>> {
         let sample = self.samples.borrow().clone();
         let ready = sample.running().filter(|view| view.ready() && !view.paused);
         let ready: Vec<Arc<Task>> = ready
             .filter_map(|view| self.ecs.task(&view.id))
-            .filter(|task| usable(task))
+            .filter(|task| usable(task) && task.stopping().is_none())
             .collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let at = turn.checked_rem(ready.len())?;
