@@ -1,6 +1,8 @@
 //! What a scenario is.
 //! Owns: the types a scenario file fills in. Must not: run anything.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 
 use crate::ecs::deployment::Percent;
@@ -55,6 +57,8 @@ pub struct Setup {
     pub heals: bool,
     /// How ECS runs the service.
     pub policy: Policy,
+    /// No case takes longer, whatever it waits for.
+    pub longest: Duration,
     /// Environment of every task beside the usual.
     pub env: Vec<(&'static str, String)>,
 }
@@ -83,6 +87,7 @@ impl Setup {
             breakable_store: false,
             heals: false,
             policy: POLICY,
+            longest: Duration::from_secs(300),
             env: Vec::new(),
         }
     }

@@ -20,9 +20,16 @@ mod kill_leader;
 mod kill_two;
 mod low_factor;
 mod one;
+mod rebalance_zones;
 mod records_swept;
 mod replace_two;
-mod scale_6_9;
+mod rollback;
+mod rolling;
+mod rollout;
+mod rollout_bad_image;
+mod rollout_without_protection;
+mod scale_6_9_6;
+mod scale_to_zero;
 mod slow_peer;
 mod stagger;
 mod steward_dies_mid_plan;
@@ -106,7 +113,13 @@ pub const ALL: &[&Scenario] = &[
     &steward_dies_mid_plan::SCENARIO,
     &dead_during_transfer::SCENARIO,
     &slow_peer::SCENARIO,
-    &scale_6_9::SCENARIO,
+    &scale_6_9_6::SCENARIO,
+    &rollout::SCENARIO,
+    &rollout_without_protection::SCENARIO,
+    &rollout_bad_image::SCENARIO,
+    &rollback::SCENARIO,
+    &scale_to_zero::SCENARIO,
+    &rebalance_zones::SCENARIO,
     &collections_uneven::SCENARIO,
     &records_swept::SCENARIO,
     &low_factor::SCENARIO,

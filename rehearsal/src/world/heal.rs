@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::World;
 use super::points::Tally;
 use super::points::rest::{Rest, RestError};
+use super::rollout::Rollout;
 use crate::ecs::Ecs;
 use crate::ecs::task::{Pause, Task};
 use crate::lock;
@@ -45,6 +46,9 @@ pub struct HealFigures {
     pub healed: Vec<Healed>,
     /// What writers and readers saw, by collection.
     pub points: BTreeMap<String, Tally>,
+    /// Every rollout.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<Rollout>,
     /// Copies on living tasks that Qdrant took out of service, over all views.
     pub deactivated: usize,
 }
@@ -85,6 +89,11 @@ impl Healing {
     /// The collections that were created, and how.
     pub fn wanted(&self) -> BTreeMap<String, Wanted> {
         lock(&self.wanted).clone()
+    }
+
+    /// Keeps the figures of a rollout.
+    pub fn rollout(&self, rollout: Rollout) {
+        lock(&self.figures).rollouts.push(rollout);
     }
 
     /// Keeps what the writers and the reader of a collection saw.
@@ -226,6 +235,21 @@ impl World {
     /// # Errors
     /// What is still missing when the time is over.
     pub async fn healed(&self, fault: &str, since: f64, members: usize) -> Result<(), Failure> {
+        self.healed_within(fault, since, members, timing::HEALED)
+            .await
+    }
+
+    /// The same with another bound.
+    ///
+    /// # Errors
+    /// What is still missing when the time is over.
+    pub async fn healed_within(
+        &self,
+        fault: &str,
+        since: f64,
+        members: usize,
+        bound: Duration,
+    ) -> Result<(), Failure> {
         let wanted = self.healing.wanted();
         let mut healed = Healed {
             fault: fault.into(),
@@ -236,7 +260,7 @@ impl World {
         };
         let mut still: Option<f64> = None;
         let what = format!("{members} members healed after {fault}");
-        self.until_copies(&what, timing::HEALED, |look| {
+        self.until_copies(&what, bound, |look| {
             let after = look.at - since;
             if after < 0.0 {
                 return Err("nobody has looked since".into());

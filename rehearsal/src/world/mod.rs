@@ -4,6 +4,7 @@
 pub mod heal;
 pub mod load;
 pub mod points;
+pub mod rollout;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -48,8 +49,10 @@ pub struct Plan {
     pub quiet: bool,
     /// Keep the folders with disks and logs.
     pub keep: bool,
-    /// How many tasks `kill-any` kills.
-    pub times: usize,
+    /// How often scenarios that repeat something do so, when the command says it.
+    pub times: Option<usize>,
+    /// How many faults `random` has.
+    pub faults: usize,
 }
 
 /// One world.
@@ -72,8 +75,12 @@ pub struct World {
     pub network: Arc<Network>,
     /// Whether the stand-in is under the entrypoints.
     pub standin: bool,
-    /// How many tasks `kill-any` kills.
-    pub times: usize,
+    /// How often scenarios that repeat something do so, when the command says it.
+    pub times: Option<usize>,
+    /// How many faults `random` has.
+    pub faults: usize,
+    /// Seed of everything random.
+    pub seed: u64,
     /// What healing scenarios have beside all that.
     pub healing: heal::Healing,
     client: reqwest::Client,
@@ -191,6 +198,8 @@ impl World {
             network,
             standin: plan.qdrant.standin,
             times: plan.times,
+            faults: plan.faults,
+            seed: plan.seed,
             healing,
             client,
             _server,
