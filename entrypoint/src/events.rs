@@ -47,6 +47,10 @@ events! {
     HEAL_ACTION = "heal.action": "The steward has asked Qdrant for a change.";
     HEAL_REFUSED = "heal.refused": "A second look, just before a change, spoke against it.";
     HEAL_FAILED = "heal.failed": "Qdrant refused a change of the steward, or did not answer; it is tried again after a pause.";
+    PROTECTION_HELD = "protection.held": "ECS has confirmed that it will not stop this task for a deployment or a smaller count.";
+    PROTECTION_OFF = "protection.off": "This task has given its protection back, and why.";
+    PROTECTION_REFUSED = "protection.refused": "ECS, or the agent's endpoint, has not done what was asked of it about protection; it is asked again.";
+    PROTECTION_LOST = "protection.lost": "A confirmed protection has run out without a new one.";
     MEMBER_FORGOTTEN = "member.forgotten": "The steward has removed the store's record of a task that was killed long ago and is no peer.";
     MEMBER_KEPT = "member.kept": "The record of a task that has been silent for long stays in the store, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";

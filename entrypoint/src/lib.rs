@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod discovery;
 pub mod disk;
+pub mod ecs;
 pub mod events;
 pub mod identity;
 pub mod ledger;

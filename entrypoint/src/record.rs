@@ -140,9 +140,15 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A round has decided; `record` is its [`decision`]. Gives whether it decided something else
-    /// than the one before.
-    pub fn decided(&mut self, seen: &Observation, decided: &Decision, record: &Value) -> bool {
+    /// A round has decided; `record` is its [`decision`], `alarms` are its own and those of what runs
+    /// beside the rounds. Gives whether it decided something else than the one before.
+    pub fn decided(
+        &mut self,
+        seen: &Observation,
+        decided: &Decision,
+        record: &Value,
+        alarms: Vec<String>,
+    ) -> bool {
         let kind = std::mem::discriminant(&decided.reason);
         // A reason with a running count is one reason; its kind tells.
         let now = (
@@ -161,7 +167,6 @@ impl Journal {
             );
             self.said = Some(now);
         }
-        let alarms: Vec<_> = decided.alarms.iter().map(ToString::to_string).collect();
         for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
             tracing::error!(event = events::ALARM, "{alarm}");
         }

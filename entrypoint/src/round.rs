@@ -8,6 +8,7 @@ use planner::decision::{Action, Decision, Phase};
 use planner::ids::{GenerationId, PeerId};
 use planner::memory::{Memory, Passed};
 use planner::observed::Observed;
+use planner::protection::{Freedom, Wish, wish};
 use planner::records::{FORMAT, Member, Said, State};
 use planner::settings::Settings;
 use planner::view::{Child as ChildView, Disk as DiskView, Observation};
@@ -19,6 +20,7 @@ use crate::act::Hands;
 use crate::child::StopBudget;
 use crate::config::Config;
 use crate::disk::{Disk, DiskError};
+use crate::ecs::keeper::Keeper;
 use crate::events;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
@@ -28,6 +30,26 @@ use crate::record;
 use crate::status::{Board, Peer, Status};
 use crate::steward::{self, Look, Post, Steward, Sweeper, Watch};
 use crate::wakefulness::Wakefulness;
+
+/// What a task is made of.
+pub struct Parts {
+    /// What it was told.
+    pub config: Arc<Config>,
+    /// Who it is.
+    pub identity: Identity,
+    /// Its disk.
+    pub disk: Disk,
+    /// Its side of the store.
+    pub ledger: Ledger,
+    /// Its Qdrant.
+    pub qdrant: Qdrant,
+    /// Its eyes.
+    pub senses: Senses,
+    /// How the time from SIGTERM to SIGKILL is divided.
+    pub stop_budget: StopBudget,
+    /// Who keeps its protection; `None` where there is none.
+    pub protection: Option<Keeper>,
+}
 
 /// A task between its rounds.
 pub struct Task {
@@ -53,21 +75,24 @@ pub struct Task {
     journal: record::Journal,
     watch: Watch,
     posts: watch::Sender<Option<Post>>,
+    protection: Option<Keeper>,
     _steward: AbortOnDropHandle<()>,
     _sweeper: AbortOnDropHandle<()>,
 }
 
 impl Task {
     /// A task that has not looked at anything yet, and the board that it writes.
-    pub fn new(
-        config: Arc<Config>,
-        identity: Identity,
-        disk: Disk,
-        ledger: Ledger,
-        qdrant: Qdrant,
-        senses: Senses,
-        stop_budget: StopBudget,
-    ) -> (Self, watch::Receiver<Board>) {
+    pub fn new(parts: Parts) -> (Self, watch::Receiver<Board>) {
+        let Parts {
+            config,
+            identity,
+            disk,
+            ledger,
+            qdrant,
+            senses,
+            stop_budget,
+            protection,
+        } = parts;
         let settings = settings(&config, &identity);
         // Until the disk was looked at it may hold anything.
         let state = State::HoldsData;
@@ -82,6 +107,7 @@ impl Task {
             zone: identity.zone.clone(),
             said: Said {
                 revision: identity.revision.clone(),
+                created: identity.created,
                 size: Some(config.cluster_size),
                 ..Said::default()
             },
@@ -147,6 +173,7 @@ impl Task {
             journal: record::Journal::default(),
             watch: Watch::new(healing),
             posts,
+            protection,
             _steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
         };
@@ -250,8 +277,9 @@ impl Task {
         self.look_after_peers(&seen, &decision, passed, !wanted_settled);
         // Said before it is done, so that nobody takes us for empty while we act.
         let record = record::decision(&seen, &decision);
-        self.publish(&seen, &decision, &record);
-        if self.journal.decided(&seen, &decision, &record) {
+        let alarms = self.alarms(&seen, &decision);
+        self.publish(&seen, &decision, &record, alarms.clone());
+        if self.journal.decided(&seen, &decision, &record, alarms) {
             self.stirred = Instant::now();
         }
         self.renew(&seen, decision.renew_lease).await;
@@ -351,7 +379,32 @@ impl Task {
         self.journal.store("renew our lease", trouble);
     }
 
-    fn publish(&mut self, seen: &Observation, decision: &Decision, record: &serde_json::Value) {
+    /// Tells the keeper of protection what this round wishes; gives all that a person must look at.
+    fn alarms(&self, seen: &Observation, decision: &Decision) -> Vec<String> {
+        let mut alarms: Vec<_> = decision.alarms.iter().map(ToString::to_string).collect();
+        let settings = &self.settings;
+        let wish = wish(&settings.task, &settings.service, seen, None);
+        if wish == Wish::Free(Freedom::NoneWanted) {
+            alarms.push(
+                "ECS wants no task of this service: nothing holds the tasks any more, and their data ends with them"
+                    .to_owned(),
+            );
+        }
+        if let Some(keeper) = &self.protection {
+            keeper.wish(wish);
+            alarms.extend(keeper.alarm());
+        }
+        alarms
+    }
+
+    fn publish(
+        &mut self,
+        seen: &Observation,
+        decision: &Decision,
+        record: &serde_json::Value,
+        alarms: Vec<String>,
+    ) {
+        let protection = self.protection.as_ref().map(Keeper::protection);
         let info = self.qdrant.last();
         let child = self.qdrant.describe();
         let hears = self.watch.hears();
@@ -403,7 +456,8 @@ impl Task {
                 Ok(()) => "ready".to_owned(),
                 Err(why) => why.to_string(),
             };
-            status.alarms = decision.alarms.iter().map(ToString::to_string).collect();
+            status.alarms = alarms;
+            status.said.protection = protection;
             status.hears = hears;
             status.alarms.extend(troubles);
             status.lost_log_lines = crate::log::lost_lines();

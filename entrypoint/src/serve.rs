@@ -9,13 +9,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::child::{Reaper, StopBudget};
 use crate::cli::EX_UNAVAILABLE;
-use crate::config::Config;
+use crate::config::{Auto, Config};
 use crate::disk::Disk;
+use crate::ecs::keeper::Keeper;
+use crate::ecs::protection::Endpoint;
 use crate::identity::{self, Identity};
 use crate::ledger::Ledger;
 use crate::observe::Senses;
 use crate::qdrant::Qdrant;
-use crate::round::Task;
+use crate::round::{Parts, Task};
 use crate::store::{DirectoryStore, StoreHandle};
 use crate::{control, events, log};
 
@@ -101,16 +103,18 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         .with_context(|| format!("listen on {at}"))?;
     let budget = StopBudget::new(config.stop_timeout, config.stop_margin, config.stop_linger)
         .context("divide the stop time-out")?;
+    let protection = protection(&config).context("prepare task protection")?;
     let qdrant_client = qdrant.client().clone();
-    let (task, board) = Task::new(
-        Arc::clone(&config),
+    let (task, board) = Task::new(Parts {
+        config: Arc::clone(&config),
         identity,
         disk,
         ledger,
         qdrant,
         senses,
-        budget,
-    );
+        stop_budget: budget,
+        protection,
+    });
     let keys = [&config.qdrant.api_key, &config.qdrant.alt_api_key];
     let keys = keys.into_iter().flatten().cloned().collect();
     let patience = LIVENESS_FLOOR.max(config.store_timeout * 8 + config.beat * 3);
@@ -123,6 +127,14 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         }
     });
     Ok(task)
+}
+
+fn protection(config: &Config) -> reqwest::Result<Option<Keeper>> {
+    let (Auto::Auto, Some(agent)) = (config.protection, &config.agent_uri) else {
+        return Ok(None);
+    };
+    let endpoint = Endpoint::new(agent)?;
+    Ok(Some(Keeper::start(endpoint, config.protection_minutes)))
 }
 
 fn announce(config: &Config, identity: &Identity, ledger: &Ledger) {

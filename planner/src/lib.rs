@@ -13,6 +13,7 @@ pub mod heal;
 pub mod ids;
 pub mod memory;
 pub mod observed;
+pub mod protection;
 pub mod records;
 pub mod restart;
 pub mod settings;

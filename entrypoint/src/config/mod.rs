@@ -29,8 +29,8 @@ pub use self::{
     error::{ConfigError, Printable},
     qdrant::QdrantSettings,
     types::{
-        AdoptStore, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret, StoreUrl,
-        Word,
+        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret,
+        StoreUrl, Word,
     },
 };
 
@@ -110,6 +110,12 @@ pub struct Config {
     pub log: LogFormat,
     /// Least important lines logged.
     pub log_level: LogLevel,
+    /// Whether to ask ECS for task protection.
+    pub protection: Auto,
+    /// For how many minutes at a time.
+    pub protection_minutes: u32,
+    /// Where the ECS agent serves task protection; `None` outside ECS.
+    pub agent_uri: Option<reqwest::Url>,
     /// Where ECS serves task metadata; `None` outside ECS.
     pub metadata_uri: Option<reqwest::Url>,
     /// What we know of Qdrant's own configuration.
@@ -195,6 +201,9 @@ impl Config {
             restart_max: r.read(&vars::RESTART_MAX),
             log: r.read(&vars::LOG),
             log_level: r.read(&vars::LOG_LEVEL),
+            protection: r.read(&vars::PROTECTION),
+            protection_minutes: r.read(&vars::PROTECTION_MINUTES),
+            agent_uri: r.read(&vars::AGENT_URI),
             metadata_uri: r.read(&vars::METADATA_URI),
             qdrant: QdrantSettings {
                 api_key: r.read(&vars::QDRANT_API_KEY),

@@ -47,6 +47,9 @@ const FARGATE_STOP: Duration = Duration::from_secs(120);
 /// Three times the 60 seconds after which an NFS request to EFS is sent again.
 const EFS_SILENCE: Duration = Duration::from_secs(180);
 
+/// Longest protection that ECS gives: `UpdateTaskProtection` in its API.
+const LONGEST_PROTECTION: u32 = 2_880;
+
 /// Every rule, in the order of the documentation.
 pub(super) static RULES: &[Rule] = &[
     Rule {
@@ -243,6 +246,20 @@ pub(super) static RULES: &[Rule] = &[
                     vars::STOP_TIMEOUT.name,
                     show(config.stop_timeout)
                 ));
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_PROTECTION_MINUTES` is at most 2880, the most that ECS gives.",
+        uses: &[vars::PROTECTION_MINUTES.name],
+        check: |config, findings| {
+            if config.protection_minutes > LONGEST_PROTECTION {
+                findings.reject(
+                    &vars::PROTECTION_MINUTES,
+                    config,
+                    "longer than ECS protects a task",
+                    format!("give 1 to {LONGEST_PROTECTION}"),
+                );
             }
         },
     },

@@ -181,6 +181,15 @@ impl Copies {
     }
 }
 
+/// Whether something is done where the environment allows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auto {
+    /// Where the environment allows it.
+    Auto,
+    /// Never.
+    Off,
+}
+
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {

@@ -10,8 +10,8 @@ use std::{
 use super::{
     parse::Value,
     types::{
-        AdoptStore, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret, StoreUrl,
-        Word,
+        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret,
+        StoreUrl, Word,
     },
 };
 
@@ -245,6 +245,14 @@ variables! {
     LOG_LEVEL: LogLevel = var("ENTRYPOINT_LOG_LEVEL", Group::Logs, || LogLevel::Info,
         "The least important lines of its own that the entrypoint logs.");
 
+    PROTECTION: Auto = var("ENTRYPOINT_PROTECTION", Group::Ecs, || Auto::Auto,
+        "Whether a task that holds data asks ECS not to stop it for a deployment or a smaller count; \
+         auto does so where ECS_AGENT_URI is set.");
+    PROTECTION_MINUTES: u32 = var("ENTRYPOINT_PROTECTION_MINUTES", Group::Ecs, || 10,
+        "For how many minutes protection is asked for at a time; it is renewed after a third of them.");
+    AGENT_URI: Option<reqwest::Url> = var("ECS_AGENT_URI", Group::Ecs, || None,
+        "Where the ECS agent serves task protection; ECS sets it in every container, nobody else \
+         should.");
     METADATA_URI: Option<reqwest::Url> = var("ECS_CONTAINER_METADATA_URI_V4", Group::Ecs, || None,
         "Where task metadata is served; ECS sets it in every container, nobody else should.");
 

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::interface::InterfaceError;
@@ -24,6 +25,8 @@ pub struct TaskMetadata {
     pub revision_number: Option<Word>,
     /// Availability Zone.
     pub zone: Option<Word>,
+    /// When the task began to pull its images; absent when it was not, or says nothing that is a time.
+    pub pull_started: Option<Timestamp>,
     /// All containers, those that ECS adds included.
     pub containers: Vec<ContainerMetadata>,
     /// `DockerId` of the container that we run in, when it has been asked for.
@@ -37,6 +40,8 @@ pub struct ContainerMetadata {
     pub docker_id: Option<String>,
     /// Whether it is one of the task definition's own (`Type` is `NORMAL`).
     pub normal: bool,
+    /// When it was created.
+    pub created: Option<Timestamp>,
     /// Its addresses, IPv4 first, link-local ones left out.
     pub addresses: Vec<IpAddr>,
 }
@@ -149,20 +154,31 @@ impl TaskMetadata {
         addressed.any(|other| Some(&other.addresses) != first.map(|first| &first.addresses))
     }
 
+    /// When our container was created, else when the task began to pull images, in milliseconds since
+    /// 1970: by this tasks are told older from younger. Both times are of the clock of ECS.
+    pub fn created(&self) -> Option<u64> {
+        let own = self.own().and_then(|own| own.created);
+        let created = own.or(self.pull_started)?;
+        u64::try_from(created.as_millisecond()).ok()
+    }
+
     /// The addresses of the container that we run in; any of the task's own containers when all have
     /// the same ones, as in network mode `awsvpc`.
     pub fn own_addresses(&self) -> Result<Vec<IpAddr>, MetadataError> {
-        let own = match &self.own_docker_id {
+        let own = self.own().ok_or(MetadataError::Incomplete {
+            what: "address of this container",
+        })?;
+        Ok(own.addresses.clone())
+    }
+
+    fn own(&self) -> Option<&ContainerMetadata> {
+        match &self.own_docker_id {
             Some(id) => self
                 .addressed()
                 .find(|other| other.docker_id.as_ref() == Some(id)),
             None if self.is_ambiguous() => None,
             None => self.addressed().next(),
-        };
-        let own = own.ok_or(MetadataError::Incomplete {
-            what: "address of this container",
-        })?;
-        Ok(own.addresses.clone())
+        }
     }
 
     /// The task definition's own containers that have an address. ECS adds others, such as the
@@ -190,6 +206,7 @@ pub fn parse_task_metadata(body: &[u8]) -> Result<TaskMetadata, MetadataError> {
         family: checked("Family", raw.family, Word::new)?,
         revision_number: checked("Revision", raw.revision, Word::new)?,
         zone: checked("AvailabilityZone", raw.availability_zone, Word::new)?,
+        pull_started: time(raw.pull_started_at.as_deref()),
         containers: containers?,
         own_docker_id: None,
     })
@@ -211,6 +228,7 @@ struct RawTask {
     family: Option<String>,
     revision: Option<String>,
     availability_zone: Option<String>,
+    pull_started_at: Option<String>,
     containers: Option<Vec<RawContainer>>,
 }
 
@@ -219,6 +237,7 @@ struct RawTask {
 struct RawContainer {
     docker_id: Option<String>,
     r#type: Option<String>,
+    created_at: Option<String>,
     networks: Option<Vec<RawNetwork>>,
 }
 
@@ -248,6 +267,7 @@ impl RawContainer {
         Ok(ContainerMetadata {
             docker_id: present(self.docker_id),
             normal,
+            created: time(self.created_at.as_deref()),
             addresses,
         })
     }
@@ -277,6 +297,11 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, MetadataError> {
             },
         }
     })
+}
+
+/// A time that cannot be read is none: nobody is refused for it.
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    text?.parse().ok()
 }
 
 fn present(text: Option<String>) -> Option<String> {

@@ -366,3 +366,43 @@ proptest! {
         judge(parse_task_metadata(&body))?;
     }
 }
+
+#[test]
+fn a_task_is_as_old_as_its_container() {
+    let of = |change: &dyn Fn(&mut Value)| changed(change).unwrap().created();
+    let millisecond = |text: &str| {
+        let at: jiff::Timestamp = text.parse().unwrap();
+        u64::try_from(at.as_millisecond()).ok()
+    };
+    let pulled = millisecond("2026-01-02T03:04:05.678Z");
+    assert_eq!(of(&|_| ()), pulled);
+    assert_eq!(
+        of(&|task| {
+            // The supervisor's time is not ours.
+            task["Containers"][0]["CreatedAt"] = json!("2026-01-02T03:00:00Z");
+            task["Containers"][1]["CreatedAt"] = json!("2026-01-02T03:05:00.25Z");
+        }),
+        millisecond("2026-01-02T03:05:00.250Z")
+    );
+    for bad in [
+        json!(""),
+        json!("yesterday"),
+        json!(null),
+        json!("1969-01-01T00:00:00"),
+    ] {
+        assert_eq!(
+            of(&|task| task["Containers"][1]["CreatedAt"] = bad.clone()),
+            pulled,
+            "{bad}"
+        );
+        assert_eq!(
+            of(&|task| task["PullStartedAt"] = bad.clone()),
+            None,
+            "{bad}"
+        );
+    }
+    assert_eq!(
+        of(&|task| task["PullStartedAt"] = json!("1969-01-01T00:00:00Z")),
+        None
+    );
+}

@@ -34,6 +34,8 @@ pub struct Identity {
     pub zone: Option<String>,
     /// The task definition as `family:revision`.
     pub revision: Option<String>,
+    /// When ECS created it, in milliseconds since 1970 by the clock of ECS.
+    pub created: Option<u64>,
     /// Name of the service.
     pub service: String,
     /// ARN of the task; `None` outside ECS.
@@ -142,6 +144,7 @@ pub fn from_metadata(
             Some(revision) => Some(revision.as_str().to_owned()),
             None => metadata.revision(),
         },
+        created: metadata.created(),
         service: service.map_or(DEFAULT_SERVICE, Name::as_str).to_owned(),
         task_arn: metadata.task_arn.clone(),
         cluster: metadata.cluster.clone(),
@@ -174,6 +177,7 @@ pub fn from_machine(config: &Config, machine: &Machine) -> Result<Identity, Iden
             .revision
             .as_ref()
             .map(|revision| revision.as_str().to_owned()),
+        created: None,
         service: config
             .service
             .as_ref()
