@@ -21,6 +21,7 @@ pub const ENTRYPOINT: &[(&str, &str)] = &[
     ("ENTRYPOINT_STOP_LINGER", "200ms"),
     ("ENTRYPOINT_RESTART_MIN", "100ms"),
     ("ENTRYPOINT_RESTART_MAX", "1s"),
+    ("ENTRYPOINT_PROTECTION_MINUTES", "1"),
 ];
 
 /// What the entrypoints of healing scenarios are told besides. As with the defaults, a peer is gone
