@@ -36,7 +36,7 @@ pub struct Args {
     /// How often to run it; each repetition has the next seed
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub repeat: u16,
-    /// How many tasks `kill-any` kills [default: 3] and `thousand` replaces [default: 60]
+    /// How many tasks `kill-any` kills [default: 3] and `thousand` replaces [default: 30]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=3000))]
     pub times: Option<u16>,
     /// How many faults `random` has

@@ -20,6 +20,7 @@ mod kill_leader;
 mod kill_two;
 mod low_factor;
 mod one;
+mod random;
 mod rebalance_zones;
 mod records_swept;
 mod replace_two;
@@ -39,6 +40,7 @@ mod store_hangs;
 mod store_of_another_service;
 mod store_read_only;
 mod store_slow;
+mod thousand;
 mod zone_loss;
 
 use crate::scenario::Scenario;
@@ -120,6 +122,8 @@ pub const ALL: &[&Scenario] = &[
     &rollback::SCENARIO,
     &scale_to_zero::SCENARIO,
     &rebalance_zones::SCENARIO,
+    &thousand::SCENARIO,
+    &random::SCENARIO,
     &collections_uneven::SCENARIO,
     &records_swept::SCENARIO,
     &low_factor::SCENARIO,

@@ -125,11 +125,10 @@ impl World {
     /// # Errors
     /// When there is none.
     pub fn any(&self, tasks: &[Arc<Task>]) -> Result<Arc<Task>, Failure> {
-        let at = match tasks.len() {
-            0 => None,
-            count => Some(lock(&self.healing.random).random_range(0..count)),
-        };
-        at.and_then(|at| tasks.get(at).cloned())
+        let at = self.draw(tasks.len());
+        tasks
+            .get(at)
+            .cloned()
             .ok_or_else(|| Failure::new("a task runs", "none that would do does"))
     }
 
@@ -187,6 +186,18 @@ impl World {
         }
         let killed = tasks.iter().map(|task| self.kill(task, why));
         futures::future::try_join_all(killed).await.map(drop)
+    }
+
+    /// Has a task stopped as an operator or a retired host does it.
+    pub fn stop(&self, task: &Arc<Task>, why: &str) {
+        self.healing.harm(task);
+        self.fault(&[task], format!("StopTask: {why}"));
+        self.ecs.stop(task);
+    }
+
+    /// A number below `bound`, by the seed.
+    pub fn draw(&self, bound: usize) -> usize {
+        lock(&self.healing.random).random_range(0..bound.max(1))
     }
 
     /// Stops the clock of a task for so long.
