@@ -122,7 +122,12 @@ async fn status(State(shared): State<Shared>) -> Response {
 }
 
 async fn plan(State(shared): State<Shared>) -> Response {
-    Json(&shared.board.borrow().status.plan).into_response()
+    let board = shared.board.borrow();
+    let mut plan = board.status.plan.clone();
+    if let Some(plan) = plan.as_object_mut() {
+        plan.insert("divergence".to_owned(), board.status.divergence.clone());
+    }
+    Json(plan).into_response()
 }
 
 async fn set_pause(
@@ -162,14 +167,14 @@ async fn hello(State(shared): State<Shared>) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Instant;
 
     use super::*;
     use crate::status::Status;
     use planner::records::{FORMAT, Hello, State as TaskState};
 
-    fn board() -> Board {
+    pub(crate) fn board() -> Board {
         let status = Status {
             format: FORMAT,
             version: "0".to_owned(),
@@ -196,6 +201,8 @@ mod tests {
             alarms: Vec::new(),
             lost_log_lines: 0,
             plan: serde_json::Value::Null,
+            divergence: serde_json::Value::Null,
+            diverged: Vec::new(),
             hears: Default::default(),
             whole: false,
             child: serde_json::Value::Null,

@@ -47,6 +47,9 @@ events! {
     HEAL_ACTION = "heal.action": "The steward has asked Qdrant for a change.";
     HEAL_REFUSED = "heal.refused": "A second look, just before a change, spoke against it.";
     HEAL_FAILED = "heal.failed": "Qdrant refused a change of the steward, or did not answer; it is tried again after a pause.";
+    DIVERGENCE_SUSPECT = "divergence.suspect": "Copies of a shard that are all Active differ in their number of points while nothing changes. It is looked at again.";
+    DIVERGENCE_FOUND = "divergence.found": "They differ again and again: a person must find out which copy is right. Nothing is repaired.";
+    DIVERGENCE_OVER = "divergence.over": "The copies of a shard that differed hold the same number of points.";
     PROTECTION_HELD = "protection.held": "ECS has confirmed that it will not stop this task for a deployment or a smaller count.";
     PROTECTION_OFF = "protection.off": "This task has given its protection back, and why.";
     PROTECTION_REFUSED = "protection.refused": "ECS, or the agent's endpoint, has not done what was asked of it about protection; it is asked again.";

@@ -28,7 +28,7 @@ use crate::observe::{Senses, Wanted};
 use crate::qdrant::Qdrant;
 use crate::record;
 use crate::status::{Board, Peer, Status};
-use crate::steward::{self, Look, Post, Steward, Sweeper, Watch};
+use crate::steward::{self, Comparer, Look, Post, Steward, Sweeper, Watch};
 use crate::wakefulness::Wakefulness;
 
 /// What a task is made of.
@@ -78,6 +78,7 @@ pub struct Task {
     protection: Option<Keeper>,
     _steward: AbortOnDropHandle<()>,
     _sweeper: AbortOnDropHandle<()>,
+    _comparer: AbortOnDropHandle<()>,
 }
 
 impl Task {
@@ -127,6 +128,8 @@ impl Task {
             alarms: Vec::new(),
             lost_log_lines: 0,
             plan: serde_json::Value::Null,
+            divergence: serde_json::Value::Null,
+            diverged: Vec::new(),
             hears: Default::default(),
             whole: false,
             child: qdrant.describe(),
@@ -151,7 +154,13 @@ impl Task {
             config.loss_timeout,
         );
         let (posts, posted) = watch::channel(None);
-        let swept = posted.clone();
+        let comparer = Comparer::new(
+            qdrant.client().clone(),
+            config.qdrant.http_port,
+            config.divergence_interval,
+            board.clone(),
+        );
+        let (swept, compared) = (posted.clone(), posted.clone());
         let task = Self {
             config,
             identity,
@@ -176,6 +185,7 @@ impl Task {
             protection,
             _steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
+            _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
         };
         (task, reader)
     }
@@ -460,6 +470,8 @@ impl Task {
             status.said.protection = protection;
             status.hears = hears;
             status.alarms.extend(troubles);
+            let differ = |shard: &String| format!("copies have diverged, {shard}");
+            status.alarms.extend(status.diverged.iter().map(differ));
             status.lost_log_lines = crate::log::lost_lines();
             status.child = child;
             status.decision.clone_from(record);

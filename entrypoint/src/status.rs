@@ -69,6 +69,12 @@ pub struct Status {
     /// The steward's plan, while this task's Qdrant leads.
     #[serde(default)]
     pub plan: serde_json::Value,
+    /// The shards whose copies differ while nothing changes, as the steward's comparison found.
+    #[serde(default)]
+    pub divergence: serde_json::Value,
+    /// Those of them that differ again and again, for the alarms.
+    #[serde(skip)]
+    pub diverged: Vec<String>,
     /// The steward sees every shard whole.
     #[serde(default)]
     pub whole: bool,

@@ -270,7 +270,7 @@ async fn measure(net: u8, nodes: usize, leads: bool) -> Asked {
             .map(|(asked, count)| (asked.clone(), rounded(*count)))
             .filter(|(_, each)| *each > 0)
             .collect(),
-        hellos: rounded(world.hellos.values().sum()),
+        hellos: (world.hellos.values().copied().map(rounded)).sum(),
         foreign_qdrants: world.foreign,
     }
 }

@@ -143,6 +143,26 @@ impl Client {
         Ok(counted.count)
     }
 
+    /// Counts the points of the copy of one shard that this node holds, each once; nobody else is
+    /// asked (src/actix/api/local_shard_api.rs:158). The node collects their ids for it.
+    ///
+    /// # Errors
+    /// [`Error`]; 500 when it holds no copy of that shard.
+    pub async fn count_local(&self, collection: &str, shard: u32) -> Result<u64, Error> {
+        let shard = shard.to_string();
+        let path = [
+            "collections",
+            collection,
+            "shards",
+            &shard,
+            "points",
+            "count",
+        ];
+        let request = Request::new(Method::POST, &path);
+        let counted: Counted = self.ask(request.json(&json!({ "exact": true }))).await?;
+        Ok(counted.count)
+    }
+
     /// Reads the points with these ids; those that do not exist are left out.
     ///
     /// # Errors

@@ -16,6 +16,15 @@ use qdrant_api::{
 use serde_json::{Value, json};
 
 #[tokio::test]
+async fn a_local_count_names_the_shard() {
+    let (client, seen) = fake_result(json!({ "count": 7 })).await;
+    assert_eq!(client.count_local("a", 3).await.unwrap(), 7);
+    assert_eq!(call(&seen), "POST /collections/a/shards/3/points/count");
+    let body = seen.lock().unwrap().body.clone();
+    assert_eq!(body, Some(json!({ "exact": true })));
+}
+
+#[tokio::test]
 async fn cluster_reads_all_of_an_enabled_one() {
     let (client, seen) = fake_result(json!({
         "status": "enabled",

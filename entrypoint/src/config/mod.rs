@@ -96,6 +96,8 @@ pub struct Config {
     pub lost_copy_timeout: Duration,
     /// How long a missing copy waits for the replacement task.
     pub replacement_wait: Duration,
+    /// Between two comparisons of all copies.
+    pub divergence_interval: Duration,
     /// Time from SIGTERM to the kill by ECS.
     pub stop_timeout: Duration,
     /// Qdrant is killed this long before that.
@@ -194,6 +196,7 @@ impl Config {
             gone_timeout: r.read(&vars::GONE_TIMEOUT),
             lost_copy_timeout: r.read(&vars::LOST_COPY_TIMEOUT),
             replacement_wait: r.read(&vars::REPLACEMENT_WAIT),
+            divergence_interval: r.read(&vars::DIVERGENCE_INTERVAL),
             stop_timeout: r.read(&vars::STOP_TIMEOUT),
             stop_margin: r.read(&vars::STOP_MARGIN),
             stop_linger: r.read_or(&vars::STOP_LINGER, linger),

@@ -97,6 +97,7 @@ pub(super) static RULES: &[Rule] = &[
                 (&vars::PROBE_TIMEOUT, config.probe_timeout),
                 (&vars::GONE_TIMEOUT, config.gone_timeout),
                 (&vars::LOST_COPY_TIMEOUT, config.lost_copy_timeout),
+                (&vars::DIVERGENCE_INTERVAL, config.divergence_interval),
                 (&vars::STOP_TIMEOUT, config.stop_timeout),
                 (&vars::RESTART_MIN, config.restart_min),
                 (&vars::RESTART_MAX, config.restart_max),

@@ -226,6 +226,10 @@ variables! {
     REPLACEMENT_WAIT: Duration = var("ENTRYPOINT_REPLACEMENT_WAIT", Group::Healing, || ms(180_000),
         "How long a missing copy waits for the replacement task before another gets it. The second to \
          last copy waits for nobody.");
+    DIVERGENCE_INTERVAL: Duration = var("ENTRYPOINT_DIVERGENCE_INTERVAL", Group::Healing,
+        || ms(300_000),
+        "How often the copies of every shard are counted and compared. What differs at rest again and \
+         again is an alarm; nothing is repaired.");
 
     STOP_TIMEOUT: Duration = var("ENTRYPOINT_STOP_TIMEOUT", Group::Stopping, || ms(30_000),
         "The time from SIGTERM until ECS kills the task: the same value as stopTimeout in the task \

@@ -7,6 +7,7 @@
 //! peers is used only while it is fresh.
 
 mod clocks;
+mod compare;
 mod hands;
 mod page;
 pub mod pause;
@@ -34,6 +35,7 @@ use crate::log::chain;
 use crate::qdrant::probe_commit;
 use crate::status::Board;
 
+pub use self::compare::Comparer;
 pub use self::sweep::Sweeper;
 pub use self::watch::{Look, Watch};
 

@@ -14,12 +14,14 @@
 //! | [`waiting`] | why something is not done |
 //! | [`memory`] | what is under way, back-off after failures, how long a peer has been missing |
 //! | [`measure`] | what every action lowers, so that planning comes to an end |
+//! | [`divergence`] | copies that are Active and differ: said, never repaired |
 //! | [`report`] | the figures of one round, for people and metrics |
 //!
 //! What it must never do: act on what is unknown, drop a last copy, remove a peer that may live,
 //! have two transfers at once. The invariants are in `tests/heal`.
 
 pub mod action;
+pub mod divergence;
 pub mod guard;
 pub mod life;
 pub mod measure;

@@ -6,6 +6,7 @@ mod all_restart;
 mod cold_start;
 mod collections_uneven;
 mod dead_during_transfer;
+mod diverged;
 mod dns_empty;
 mod dns_lag;
 mod dns_stale;
@@ -126,6 +127,7 @@ pub const ALL: &[&Scenario] = &[
     &random::SCENARIO,
     &collections_uneven::SCENARIO,
     &records_swept::SCENARIO,
+    &diverged::SCENARIO,
     &low_factor::SCENARIO,
 ];
 

@@ -1,5 +1,7 @@
 //! Placement, dead replicas, their recovery (traps T7, T8, T10).
 
+use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
@@ -45,6 +47,79 @@ async fn points_are_served_by_all(lab: Lab) {
         json!(true)
     );
     assert_eq!(nodes[0].get("/collections/c").await.status, 404);
+}
+
+/// Each node counts the copy that it holds, and nobody else's.
+async fn a_copy_is_counted_where_it_is(lab: Lab) {
+    let nodes = lab.cluster(2).await;
+    nodes[0].create(1, 1, 10).await;
+    nodes[0].write(0..30).await;
+    let mut answers = Vec::new();
+    for node in &nodes {
+        let path = "/collections/c/shards/0/points/count";
+        let answer = node.post(path, json!({"exact": true})).await;
+        answers.push((answer.status, answer.body["result"]["count"].as_u64()));
+    }
+    answers.sort_unstable();
+    assert_eq!(answers, [(200, Some(30)), (500, None)]);
+}
+
+/// A disk on which a copy is older than it was loses nobody's trust: it is Active as before, with
+/// fewer points, and nobody brings it up to date.
+async fn an_older_copy_stays_active(lab: Lab) {
+    let mut nodes = lab.cluster(2).await;
+    nodes[0].create(1, 2, 10).await;
+    nodes[0].write(0..10).await;
+    until("both have them", s(10), async || {
+        match nodes[1].local_points().await? {
+            10 => Ok(()),
+            n => Err(n.to_string()),
+        }
+    })
+    .await;
+    let disk = lab.node(2).dir;
+    let (copy, older) = (disk.join("storage/collections/c/0"), disk.join("older"));
+    nodes[1].kill();
+    copy_all(&copy, &older);
+    nodes[1] = lab.node(2).start();
+    until("it is back", s(20), async || {
+        nodes[1].local_points().await.map(drop)
+    })
+    .await;
+    nodes[0].write(10..20).await;
+    let id = nodes[1].view().await.id;
+    nodes[0].until_replica(0, id, "Active", 10).await;
+    nodes[1].kill();
+    fs::remove_dir_all(&copy).unwrap();
+    fs::rename(&older, &copy).unwrap();
+    nodes[1] = lab.node(2).start();
+    until("the older copy", s(20), async || {
+        match nodes[1].local_points().await? {
+            10 => Ok(()),
+            n => Err(n.to_string()),
+        }
+    })
+    .await;
+    holds("it stays as it is", s(3), async || {
+        let (points, all) = (nodes[1].local_points().await?, nodes[0].replicas().await?);
+        match (points, all[&(0, id)].as_str()) {
+            (10, "Active") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_all(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
 }
 
 /// A collection that exists is not created again.
@@ -291,6 +366,8 @@ async fn unconfirmed(node: &Node, ids: std::ops::Range<u64>) {
 
 crate::behaviours!(
     points_are_served_by_all,
+    a_copy_is_counted_where_it_is,
+    an_older_copy_stays_active,
     collection_is_created_once,
     missing_copies_are_never_added,
     placement_counts_the_dead,

@@ -85,6 +85,10 @@ pub fn router(node: Arc<Node>, health: Arc<Health>) -> Router {
             put(points::upsert).post(points::retrieve),
         )
         .route("/collections/{name}/points/count", post(points::count))
+        .route(
+            "/collections/{name}/shards/{shard}/points/count",
+            post(points::count_local),
+        )
         .route("/collections/{name}/points/scroll", post(points::scroll))
         .layer(middleware::from_fn_with_state(api.clone(), check_key))
         .layer(DefaultBodyLimit::max(32 << 20))

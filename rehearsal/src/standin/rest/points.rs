@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, timed};
-use crate::standin::data::remote::PointId;
+use crate::standin::data::remote::{PointId, ReadRequest, Select};
 use crate::standin::data::{read, write};
 
 #[derive(Debug, Deserialize)]
@@ -71,6 +71,24 @@ pub(super) async fn retrieve(
 
 pub(super) async fn count(State(api): State<Api>, Path(name): Path<String>) -> Response {
     timed(async { Ok(json!({"count": read::count(&api.node, &name).await?})) }).await
+}
+
+/// Of the copy that is here, whatever its state (upstream local_shard_api.rs:158).
+pub(super) async fn count_local(
+    State(api): State<Api>,
+    Path((collection, shard_id)): Path<(String, u32)>,
+) -> Response {
+    timed(async {
+        api.node
+            .read(|inner| inner.model.collection(&collection).map(drop))?;
+        let request = ReadRequest {
+            collection,
+            shard_id,
+            select: Select::Count,
+        };
+        Ok(json!({"count": api.node.shards.read(&request)?.count}))
+    })
+    .await
 }
 
 pub(super) async fn scroll(

@@ -149,6 +149,23 @@ impl Rest {
         }
     }
 
+    /// Drops one copy of a shard, as a person would.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub async fn drop_replica(
+        &self,
+        task: &Task,
+        name: &str,
+        shard: u32,
+        peer: u64,
+    ) -> Result<(), RestError> {
+        let path = format!("/collections/{name}/cluster?timeout={CREATE_SECS}");
+        let body = json!({"drop_replica": {"shard_id": shard, "peer_id": peer}});
+        let request = self.client.post(url(task, &path)).json(&body);
+        self.send(task, request).await.map(drop)
+    }
+
     async fn send(
         &self,
         task: &Task,
