@@ -17,8 +17,9 @@ pub(super) fn setup(setup: &mut Setup, minimum: usize, maximum: usize) {
     super::healing::setup(setup);
     setup.longest = Duration::from_secs(420);
     setup.policy.percent = Percent { minimum, maximum };
-    // Tasks end and begin all the time: what was asked for may be done already.
-    setup.allowed.events.push("heal.failed");
+    // Tasks end and begin all the time: what was asked for may be done already. And ECS refuses to
+    // protect a newcomer while it has old tasks to stop.
+    setup.allowed.events.extend(["heal.failed", "protection.*"]);
 }
 
 /// The same where the agent endpoint does not exist and the ECS API cannot be called.
