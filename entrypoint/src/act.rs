@@ -1,19 +1,21 @@
 //! Carries out one action. Every one can be repeated; every destructive one looks again first and
 //! asks `planner::destruction`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use planner::decision::{Action, Aside, Discard};
 use planner::destruction::{self, Refused};
 use planner::ids::{GenerationId, StoreId, Token};
 use planner::observed::Observed;
-use planner::records::{FORMAT, FORMED_KEY, Formed, Mode, Stage, Stamp};
+use planner::records::{Claim, FORMAT, FORMED_KEY, Formed, Mode, Stage, Stamp};
 use planner::view::{Child as ChildView, Observation, Probe, Store};
 
 use crate::disk::{Disk, DiskError};
 use crate::events;
 use crate::ledger::{Depth, Ledger, LedgerError};
-use crate::qdrant::{Qdrant, QdrantError};
+use crate::qdrant::{Qdrant, QdrantError, Start};
+use crate::regroup::Succession;
 
 /// Why an action was not carried out. The next round decides anew.
 #[derive(Debug, thiserror::Error)]
@@ -64,14 +66,26 @@ impl Hands<'_> {
         let stamp = seen.disk.stamp.as_ref();
         match action {
             Action::Wait => Ok(()),
-            Action::Claim {
+            Action::Claim { number, previous } => self.claim(*number, previous.as_ref()).await,
+            Action::Regroup {
                 number,
-                mode,
                 previous,
-            } => self.claim(*number, *mode, previous.as_ref()).await,
+                survivors,
+                missing,
+                commit,
+            } => {
+                let wanted = Succession {
+                    number: *number,
+                    previous,
+                    survivors,
+                    missing,
+                    commit: *commit,
+                };
+                self.regroup(stamp, wanted).await
+            }
             Action::RepeatClaim => {
                 let stamp = stamp.ok_or(ActError::Gone("the stamp is gone"))?;
-                self.write_claim(stamp.clone(), Mode::Found).await
+                self.write_claim(stamp.clone()).await
             }
             Action::Abandon { number, why } => {
                 if self.ledger.abandon(*number, why).await?.is_none() {
@@ -81,8 +95,13 @@ impl Hands<'_> {
             }
             Action::Form => self.form(stamp, seen).await,
             Action::Settle(formed) => self.settle(formed),
-            Action::StartFounder => Ok(self.qdrant.start(None, false).await?),
-            Action::StartMember => Ok(self.qdrant.start(None, false).await?),
+            Action::StartFounder | Action::StartMember => Ok(self.qdrant.start(Start::Own).await?),
+            Action::StartReinit => self.start_reinit().await,
+            Action::Resume => self.resume().await,
+            Action::StartRejoin { formed, via, uri } => {
+                self.start_rejoin(formed, *via, uri, seen).await
+            }
+            Action::Rejoined { formed, settled } => self.rejoined(formed, settled).await,
             Action::StartJoiner { formed, via, uri } => self.join(stamp, formed, *via, uri).await,
             Action::Publish(formed) => {
                 let value = serde_json::to_value(formed)?;
@@ -91,6 +110,7 @@ impl Hands<'_> {
                     .put_metadata_key(FORMED_KEY, &value, true)
                     .await
                     .map_err(|error| ActError::Rest(Box::new(error)))?;
+                self.qdrant.published();
                 tracing::info!(
                     event = events::PUBLISHED,
                     generation = formed.generation.number,
@@ -113,24 +133,19 @@ impl Hands<'_> {
     async fn claim(
         &mut self,
         number: u64,
-        mode: Mode,
         previous: Option<&GenerationId>,
     ) -> Result<(), ActError> {
-        let stamp = Stamp {
-            format: FORMAT,
-            store_id: StoreId(uuid::Uuid::new_v4().simple().to_string()),
-            generation: GenerationId {
-                number,
-                token: Token(uuid::Uuid::new_v4().simple().to_string()),
-            },
-            previous: previous.cloned(),
-            founder: None,
-            stage: Stage::Founding,
+        let word = || uuid::Uuid::new_v4().simple().to_string();
+        let generation = GenerationId {
+            number,
+            token: Token(word()),
         };
-        self.write_claim(stamp, mode).await
+        let stamp = Stamp::founding(StoreId(word()), generation, previous.cloned());
+        self.write_claim(stamp).await
     }
 
-    async fn write_claim(&mut self, mut stamp: Stamp, mode: Mode) -> Result<(), ActError> {
+    /// Writes the claim of this stamp, the stamp first.
+    pub(crate) async fn write_claim(&mut self, mut stamp: Stamp) -> Result<(), ActError> {
         let identity = self
             .ledger
             .identify(self.service, self.stack, stamp.store_id.clone())
@@ -138,27 +153,44 @@ impl Hands<'_> {
         if identity.service != self.service {
             return Err(ActError::Taken(identity.service));
         }
+        if stamp.stage != Stage::Founding && identity.store_id != stamp.store_id {
+            return Err(ActError::Gone("the store is another cluster's"));
+        }
         stamp.store_id = identity.store_id;
         self.disk.write_stamp(&stamp)?;
-        let uri = self.qdrant.uri().to_owned();
-        let other = self
-            .ledger
-            .claim(
-                &stamp.generation,
-                mode,
-                &uri,
-                stamp.previous.as_ref(),
-                self.stack,
-            )
-            .await?;
+        let (generation, previous) = stamp
+            .claims()
+            .ok_or(ActError::Gone("this disk claims nothing"))?;
+        let mut claim = self.claim_of(generation, previous);
+        if let Some(mark) = &stamp.regroup {
+            claim.mode = Mode::Requorum;
+            claim.survivors = mark.survivors.clone();
+            claim.missing = mark.missing.clone();
+        }
+        let other = self.ledger.claim(generation.number, &claim).await?;
         if other.is_none() {
             tracing::info!(
                 event = events::CLAIMED,
-                generation = stamp.generation.number,
-                token = stamp.generation.token.0
+                generation = generation.number,
+                token = generation.token.0
             );
         }
         Ok(())
+    }
+
+    /// Our claim to this generation by founding.
+    fn claim_of(&self, generation: &GenerationId, previous: Option<&GenerationId>) -> Claim {
+        Claim {
+            format: FORMAT,
+            token: generation.token.clone(),
+            mode: Mode::Found,
+            task: self.ledger.task().clone(),
+            uri: self.qdrant.uri().to_owned(),
+            previous: previous.cloned(),
+            stack: self.stack.map(str::to_owned),
+            survivors: BTreeMap::new(),
+            missing: BTreeSet::new(),
+        }
     }
 
     async fn form(&mut self, stamp: Option<&Stamp>, seen: &Observation) -> Result<(), ActError> {
@@ -168,12 +200,9 @@ impl Hands<'_> {
         let ChildView::Running(Observed::Known(qdrant)) = &seen.child else {
             return Err(ActError::Gone("Qdrant does not answer any more"));
         };
-        let formed = Stamp {
-            founder: Some(qdrant.peer_id),
-            ..stamp.clone()
-        }
-        .formed(self.service, false)
-        .ok_or(ActError::Gone("the founder's peer id is gone"))?;
+        let formed = stamp
+            .claimed(self.service, qdrant.peer_id)
+            .ok_or(ActError::Gone("this disk claims nothing"))?;
         match self.ledger.form(&formed).await? {
             None => {
                 tracing::info!(
@@ -182,6 +211,14 @@ impl Hands<'_> {
                     token = formed.generation.token.0,
                     founder = formed.founder.0
                 );
+                if !formed.survivors.is_empty() {
+                    tracing::warn!(
+                        event = events::REQUORUM_FORMED,
+                        generation = formed.generation.number,
+                        survivors = formed.survivors.len(),
+                        "what was changed last in collections and aliases may be lost"
+                    );
+                }
                 // Read back: the rest of this round is spared.
                 self.settle(&formed)
             }
@@ -189,15 +226,8 @@ impl Hands<'_> {
         }
     }
 
-    fn settle(&mut self, formed: &Formed) -> Result<(), ActError> {
-        self.disk.write_stamp(&Stamp {
-            format: FORMAT,
-            store_id: formed.store_id.clone(),
-            generation: formed.generation.clone(),
-            previous: formed.previous.clone(),
-            founder: Some(formed.founder),
-            stage: Stage::Member,
-        })?;
+    pub(crate) fn settle(&mut self, formed: &Formed) -> Result<(), ActError> {
+        self.disk.write_stamp(&Stamp::of(formed, Stage::Member))?;
         self.qdrant.joined();
         tracing::info!(
             event = events::JOINED,
@@ -213,20 +243,13 @@ impl Hands<'_> {
         via: IpAddr,
         uri: &str,
     ) -> Result<(), ActError> {
-        let wanted = Stamp {
-            format: FORMAT,
-            store_id: formed.store_id.clone(),
-            generation: formed.generation.clone(),
-            previous: formed.previous.clone(),
-            founder: Some(formed.founder),
-            stage: Stage::Joining,
-        };
+        let wanted = Stamp::of(formed, Stage::Joining);
         // The stamp before Qdrant, so that data is never without one.
         if stamp != Some(&wanted) {
             self.disk.write_stamp(&wanted)?;
         }
         tracing::debug!("joining through {via}");
-        Ok(self.qdrant.start(Some(uri), true).await?)
+        Ok(self.qdrant.start(Start::Join { uri }).await?)
     }
 
     async fn recreate(&mut self, formed: &Formed) -> Result<(), ActError> {
@@ -237,17 +260,12 @@ impl Hands<'_> {
         if identity.store_id != formed.store_id {
             return Err(ActError::Taken(identity.service));
         }
-        let uri = self.qdrant.uri().to_owned();
-        let other = self
-            .ledger
-            .claim(
-                &formed.generation,
-                Mode::Found,
-                &uri,
-                formed.previous.as_ref(),
-                self.stack,
-            )
-            .await?;
+        let mut claim = self.claim_of(&formed.generation, formed.previous.as_ref());
+        if !formed.survivors.is_empty() {
+            claim.mode = Mode::Requorum;
+        }
+        let number = formed.generation.number;
+        let other = self.ledger.claim(number, &claim).await?;
         if other.is_some_and(|other| other.token != formed.generation.token) {
             return Err(ActError::Gone(
                 "another claim stands in our generation's place",
@@ -296,7 +314,7 @@ impl Hands<'_> {
         Ok(())
     }
 
-    async fn look_again(
+    pub(crate) async fn look_again(
         &mut self,
     ) -> Result<(planner::view::Disk, bool, Observed<Store>), ActError> {
         let store = self.ledger.look(Depth::Generations).await;
@@ -305,7 +323,7 @@ impl Hands<'_> {
 }
 
 /// The highest generation that the store, read just now, or a believed peer proves.
-fn proven<'a>(
+pub(crate) fn proven<'a>(
     store: &'a Observed<Store>,
     seen: &'a Observation,
     service: &str,

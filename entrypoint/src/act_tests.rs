@@ -86,7 +86,6 @@ fn ledger(dir: &Path, task: &str) -> Ledger {
 fn claim() -> Action {
     Action::Claim {
         number: 1,
-        mode: Mode::Found,
         previous: None,
     }
 }
@@ -104,6 +103,20 @@ fn formed(number: u64, token: &str) -> Formed {
         founder: PeerId(7),
         complete: false,
         survivors: Default::default(),
+    }
+}
+
+fn claim_of(generation: &GenerationId) -> Claim {
+    Claim {
+        format: FORMAT,
+        token: generation.token.clone(),
+        mode: Mode::Found,
+        task: "other".into(),
+        uri: "http://o:1".to_owned(),
+        previous: None,
+        stack: None,
+        survivors: BTreeMap::new(),
+        missing: BTreeSet::new(),
     }
 }
 
@@ -131,11 +144,7 @@ async fn a_claim_that_came_too_late_frees_the_disk_and_one_of_ours_does_not() {
         number: 1,
         token: "winner".into(),
     };
-    bench
-        .other()
-        .claim(&winner, Mode::Found, "http://o:1", None, None)
-        .await
-        .unwrap();
+    bench.other().claim(1, &claim_of(&winner)).await.unwrap();
     bench.act(claim()).await.unwrap();
     let ours = bench.stamp().unwrap().generation;
     let wrong = Action::Discard(Discard::ClaimAbandoned {
@@ -195,10 +204,7 @@ async fn data_is_set_aside_only_for_a_newer_generation_that_is_proven_now() {
     assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
     assert!(data.is_dir());
     let mut other = bench.other();
-    other
-        .claim(&newer, Mode::Found, "http://o:1", None, None)
-        .await
-        .unwrap();
+    other.claim(2, &claim_of(&newer)).await.unwrap();
     other.form(&formed(2, "two")).await.unwrap();
     bench.act(action()).await.unwrap();
     let seen = bench.disk.look().unwrap();
@@ -261,6 +267,109 @@ async fn an_abandoned_claim_cannot_be_formed() {
         bench.ledger.form(&other).await.unwrap(),
         Some(Outcome::Abandoned { by, .. }) if by == TaskId::from("other")
     ));
+}
+
+/// A member of generation 1 with data in Raft, in a store that knows it.
+async fn survivor() -> Bench {
+    let mut bench = Bench::new().await;
+    bench.act(Action::Recreate(formed(1, "one"))).await.unwrap();
+    bench.act(Action::Settle(formed(1, "one"))).await.unwrap();
+    bench.collection();
+    let raft = r#"{"state":{"hard_state":{"term":4,"vote":7,"commit":9},"conf_state":{"voters":[7,8]}},"this_peer_id":7}"#;
+    std::fs::write(bench.dir.path().join("disk/raft_state.json"), raft).unwrap();
+    bench
+}
+
+fn regroup() -> Action {
+    Action::Regroup {
+        number: 2,
+        previous: formed(1, "one").generation,
+        survivors: [(PeerId(7), "us".into())].into(),
+        missing: [PeerId(8)].into(),
+        commit: 9,
+    }
+}
+
+fn term(bench: &Bench) -> u64 {
+    let bytes = std::fs::read(bench.dir.path().join("disk/raft_state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    state["state"]["hard_state"]["term"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn raft_begins_anew_only_for_our_own_open_claim_and_is_marked_first() {
+    let mut bench = survivor().await;
+    let refused = bench.act(Action::StartReinit).await;
+    assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
+    bench.act(regroup()).await.unwrap();
+    let stamp = bench.stamp().unwrap();
+    assert_eq!((stamp.stage, stamp.generation.number), (Stage::Member, 1));
+    let store = bench.other().look(Depth::Full).await;
+    let claim = &store.known().unwrap().undecided().unwrap().1.claim;
+    assert_eq!(claim.mode, Mode::Requorum);
+    assert_eq!(claim.survivors, [(PeerId(7), TaskId::from("us"))].into());
+    // There is no Qdrant to start here; what matters stands on the disk before that.
+    let failed = bench.act(Action::StartReinit).await;
+    assert!(matches!(failed, Err(ActError::Qdrant(_))), "{failed:?}");
+    assert!(bench.stamp().unwrap().regroup.unwrap().begun);
+    assert_eq!(term(&bench), 2 << 32);
+    let refused = bench.act(Action::Resume).await;
+    assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
+    bench.other().abandon(2, "too slow").await.unwrap();
+    let refused = bench.act(Action::StartReinit).await;
+    assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
+    let refused = bench.act(Action::Resume).await;
+    assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_claim_for_survivors_that_came_to_nothing_leaves_a_member() {
+    let mut bench = survivor().await;
+    let before = bench.stamp();
+    bench.act(regroup()).await.unwrap();
+    let refused = bench.act(Action::Resume).await;
+    assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
+    bench.other().abandon(2, "too slow").await.unwrap();
+    bench.act(Action::Resume).await.unwrap();
+    assert_eq!(bench.stamp(), before);
+    assert_eq!(term(&bench), 4);
+}
+
+#[tokio::test]
+async fn a_survivor_goes_over_only_into_a_generation_that_counts_on_it() {
+    let mut bench = survivor().await;
+    let second = Formed {
+        previous: Some(formed(1, "one").generation),
+        founder: PeerId(9),
+        survivors: [PeerId(7), PeerId(9)].into(),
+        ..formed(2, "two")
+    };
+    let go = |formed: &Formed| Action::StartRejoin {
+        formed: formed.clone(),
+        via: "127.0.0.2".parse().unwrap(),
+        uri: "http://127.0.0.2:6335".to_owned(),
+    };
+    let refused = bench.act(go(&second)).await;
+    assert!(
+        matches!(refused, Err(ActError::Refused(_))),
+        "not formed: {refused:?}"
+    );
+    let mut other = bench.other();
+    other.claim(2, &claim_of(&second.generation)).await.unwrap();
+    other.form(&second).await.unwrap();
+    let without_us = Formed {
+        survivors: [PeerId(9)].into(),
+        ..second.clone()
+    };
+    let refused = bench.act(go(&without_us)).await;
+    assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
+    let failed = bench.act(go(&second)).await;
+    assert!(matches!(failed, Err(ActError::Qdrant(_))), "{failed:?}");
+    let stamp = bench.stamp().unwrap();
+    assert_eq!((stamp.stage, stamp.generation.number), (Stage::Joining, 2));
+    let mark = stamp.rejoin.unwrap();
+    assert_eq!((mark.left, mark.commit), ([PeerId(8)].into(), Some(9)));
+    assert_eq!(term(&bench), 4);
 }
 
 #[tokio::test]

@@ -4,15 +4,15 @@
 //! `aside/` holds data of earlier ones. Everything else under the storage directory is Qdrant's.
 //! Whether a disk may be freed is not decided here (`planner::destruction`).
 
+mod raft;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use planner::ids::PeerId;
 use planner::records::{FORMAT, Stamp};
 use planner::view::Disk as View;
-use serde::Deserialize;
 
 const OURS: &str = ".entrypoint";
 const STAMP: &str = "stamp.json";
@@ -22,8 +22,6 @@ const ASIDE: &str = "aside";
 const FREEING: &str = "freeing";
 /// The largest stamp that is read; one has some hundred bytes.
 const STAMP_LIMIT: u64 = 64 << 10;
-/// The largest Raft state that is read; it holds one line per peer and the key map.
-const RAFT_STATE_LIMIT: u64 = 64 << 20;
 
 /// What went wrong with the local disk.
 #[derive(Debug, thiserror::Error)]
@@ -75,23 +73,6 @@ impl<T> At<T> for io::Result<T> {
     }
 }
 
-/// The part of Qdrant's `raft_state.json` that we read (facts: section 2).
-#[derive(Deserialize)]
-struct RaftState {
-    state: RaftStateInner,
-    this_peer_id: u64,
-}
-
-#[derive(Deserialize)]
-struct RaftStateInner {
-    hard_state: HardState,
-}
-
-#[derive(Deserialize)]
-struct HardState {
-    term: u64,
-}
-
 /// The storage directory of this task.
 #[derive(Clone, Debug)]
 pub struct Disk {
@@ -126,15 +107,15 @@ impl Disk {
 
     /// What is on the disk now.
     pub fn look(&self) -> Result<View, DiskError> {
-        let raft = self.raft_state()?;
+        let raft = raft::look(&self.storage)?;
         Ok(View {
             stamp: self.stamp()?,
-            joined: raft
-                .as_ref()
-                .is_some_and(|raft| raft.state.hard_state.term > 0),
+            joined: raft.as_ref().is_some_and(|raft| raft.term > 0),
             collections: has_entries(&self.storage.join("collections"))?,
             aside: has_entries(&self.ours().join(ASIDE))?,
-            peer_id: raft.map(|raft| PeerId(raft.this_peer_id)),
+            peer_id: raft.as_ref().map(|raft| raft.peer_id),
+            commit: raft.as_ref().map(|raft| raft.commit),
+            voters: raft.map(|raft| raft.voters).unwrap_or_default(),
         })
     }
 
@@ -158,19 +139,6 @@ impl Disk {
         Ok(Some(stamp))
     }
 
-    fn raft_state(&self) -> Result<Option<RaftState>, DiskError> {
-        let path = self.storage.join("raft_state.json");
-        let Some(bytes) = read_if_there(&path, RAFT_STATE_LIMIT)? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| DiskError::Record {
-                path,
-                why: error.to_string(),
-            })
-    }
-
     /// Writes our stamp so that it survives a crash: temporary file, fsync, rename, fsync of the
     /// directory.
     pub fn write_stamp(&self, stamp: &Stamp) -> Result<(), DiskError> {
@@ -183,13 +151,14 @@ impl Disk {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
-        let path = self.ours().join(name);
-        let partial = self.ours().join(format!("{name}.partial"));
-        let mut file = File::create(&partial).at("create", &partial)?;
-        file.write_all(bytes).at("write", &partial)?;
-        file.sync_all().at("flush", &partial)?;
-        fs::rename(&partial, &path).at("rename to", &path)?;
-        sync_dir(&self.ours())
+        replace(&self.ours(), name, bytes)
+    }
+
+    /// Raises the term in Qdrant's Raft state to at least this one, so that no peer of the old
+    /// generation is heard any more (decision 0019). The caller has asked
+    /// [`planner::destruction::may_reinit`] just now.
+    pub fn raise_term(&self, least: u64) -> Result<(), DiskError> {
+        raft::raise_term(&self.storage, least)
     }
 
     /// Deletes Qdrant's files and our stamp. The caller has asked `planner::destruction` just now.
@@ -319,6 +288,17 @@ fn remove_if_there(path: &Path) -> Result<(), DiskError> {
     }
 }
 
+/// Replaces a file so that a crash leaves the old one or the new one.
+fn replace(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
+    let path = dir.join(name);
+    let partial = dir.join(format!("{name}.partial"));
+    let mut file = File::create(&partial).at("create", &partial)?;
+    file.write_all(bytes).at("write", &partial)?;
+    file.sync_all().at("flush", &partial)?;
+    fs::rename(&partial, &path).at("rename to", &path)?;
+    sync_dir(dir)
+}
+
 fn sync_dir(path: &Path) -> Result<(), DiskError> {
     File::open(path)
         .and_then(|dir| dir.sync_all())
@@ -328,20 +308,18 @@ fn sync_dir(path: &Path) -> Result<(), DiskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use planner::ids::{GenerationId, StoreId};
+    use planner::ids::{GenerationId, PeerId, StoreId};
     use planner::records::Stage;
 
     fn stamp() -> Stamp {
+        let generation = GenerationId {
+            number: 3,
+            token: "t".into(),
+        };
         Stamp {
-            format: FORMAT,
-            store_id: StoreId::from("s"),
-            generation: GenerationId {
-                number: 3,
-                token: "t".into(),
-            },
-            previous: None,
             founder: Some(PeerId(7)),
             stage: Stage::Member,
+            ..Stamp::founding(StoreId::from("s"), generation, None)
         }
     }
 
@@ -353,7 +331,7 @@ mod tests {
         fs::create_dir_all(storage.join("collections/c/0")).unwrap();
         fs::write(
             storage.join("raft_state.json"),
-            r#"{"state":{"hard_state":{"term":4,"vote":1,"commit":9}},"this_peer_id":11}"#,
+            r#"{"state":{"hard_state":{"term":4,"vote":1,"commit":9},"conf_state":{"voters":[11,12],"learners":[]}},"this_peer_id":11}"#,
         )
         .unwrap();
         (dir, disk)
@@ -373,6 +351,16 @@ mod tests {
         assert_eq!(seen.stamp, Some(stamp()));
         assert!(seen.joined && seen.collections && !seen.aside);
         assert_eq!(seen.peer_id, Some(PeerId(11)));
+        assert_eq!(seen.voters, [PeerId(11), PeerId(12)].into());
+        assert_eq!(seen.commit, Some(9));
+    }
+
+    #[test]
+    fn a_stamp_of_an_earlier_version_is_read() {
+        let (_dir, disk) = with_data();
+        let old = r#"{"format":1,"store_id":"s","generation":{"number":3,"token":"t"},"previous":null,"founder":7,"stage":"member"}"#;
+        fs::write(disk.ours().join(STAMP), old).unwrap();
+        assert_eq!(disk.look().unwrap().stamp, Some(stamp()));
     }
 
     #[test]

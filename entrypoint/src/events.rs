@@ -25,6 +25,12 @@ events! {
     ABANDONED = "generation.abandoned": "This task has abandoned a claim.";
     FORMED = "generation.formed": "This task has formed a generation.";
     PUBLISHED = "generation.published": "The formed generation stands in Qdrant's key map.";
+    REQUORUM_CLAIMED = "requorum.claimed": "This task claims the next generation for the survivors of a lost majority.";
+    REQUORUM_FORMED = "requorum.formed": "The survivors' generation is formed; what was changed last in collections and aliases may be lost.";
+    REQUORUM_RESUMED = "requorum.resumed": "A claim for the survivors came to nothing before anything was changed: this task goes on in its generation.";
+    REQUORUM_REJOINS = "requorum.rejoins": "This survivor begins Raft anew to go over into the survivors' generation with its data.";
+    REQUORUM_SHED = "requorum.shed": "This survivor drops its copy of a shard because a settled member holds one that has missed nothing; the steward makes it anew.";
+    REQUORUM_REJOINED = "requorum.rejoined": "This survivor has gone over with its data.";
     RECREATED = "generation.recreated": "This member has written the records of its generation into a store that had lost them.";
     JOINED = "peer.joined": "Qdrant on this task votes in the cluster.";
     DISCARDED = "disk.discarded": "Qdrant's files on this disk were removed: they were never served, or held no collection.";
@@ -57,6 +63,8 @@ events! {
     MEMBER_FORGOTTEN = "member.forgotten": "The steward has removed the store's record of a task that was killed long ago and is no peer.";
     MEMBER_KEPT = "member.kept": "The record of a task that has been silent for long stays in the store, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";
+    HANDED_OVER = "handover.done": "A task that is being stopped is out of the cluster: nothing on it is missed.";
+    HANDOVER_SHORT = "handover.short": "A task ends as a member of the cluster: why the others did not take over, and which shards are short of copies now.";
     STOPPED = "stopped": "The task ends, with this exit code.";
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use planner::ids::{GenerationId, StoreId, TaskId};
 use planner::observed::Observed;
-use planner::records::{Claim, FORMAT, Formed, Identity, Lease, Member, Mode, Outcome};
+use planner::records::{Claim, FORMAT, Formed, Identity, Lease, Member, Outcome};
 use planner::view::{Generation, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -256,28 +256,19 @@ impl Ledger {
         Ok(self.create(&key, &ours).await?.unwrap_or(ours))
     }
 
-    /// Creates a claim; returns the one that is there when it is not ours.
+    /// Creates the claim to generation `number`; returns the one that is there when it is not this.
     pub async fn claim(
         &mut self,
-        generation: &GenerationId,
-        mode: Mode,
-        uri: &str,
-        previous: Option<&GenerationId>,
-        stack: Option<&str>,
+        number: u64,
+        claim: &Claim,
     ) -> Result<Option<Claim>, LedgerError> {
-        let claim = Claim {
-            format: FORMAT,
-            token: generation.token.clone(),
-            mode,
-            task: self.task.clone(),
-            uri: uri.to_owned(),
-            previous: previous.cloned(),
-            stack: stack.map(str::to_owned),
-            survivors: Default::default(),
-            missing: Default::default(),
-        };
-        self.create(&generation_key(generation.number, "claim.json")?, &claim)
+        self.create(&generation_key(number, "claim.json")?, claim)
             .await
+    }
+
+    /// This task, as claims name it.
+    pub fn task(&self) -> &TaskId {
+        &self.task
     }
 
     /// Creates *formed*; returns what is there when it is something else.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::store::DirectoryStore;
 use planner::ids::{PeerId, Token};
-use planner::records::State;
+use planner::records::{Mode, State};
 
 fn ledger(dir: &Path, task: &str) -> Ledger {
     let store = DirectoryStore::open(dir).unwrap();
@@ -31,6 +31,21 @@ fn formed(number: u64, token: &str) -> Formed {
         founder: PeerId(7),
         complete: true,
         survivors: Default::default(),
+    }
+}
+
+/// The claim of the task of this name, whose token is its name.
+fn claim_of(task: &str) -> Claim {
+    Claim {
+        format: FORMAT,
+        token: Token::from(task),
+        mode: Mode::Found,
+        task: task.into(),
+        uri: format!("http://{task}:1/"),
+        previous: None,
+        stack: None,
+        survivors: Default::default(),
+        missing: Default::default(),
     }
 }
 
@@ -66,23 +81,10 @@ async fn one_claim_and_one_outcome_win() {
     let dir = tempfile::tempdir().unwrap();
     let (mut a, mut b) = (ledger(dir.path(), "a"), ledger(dir.path(), "b"));
     let one = generation(1, "a");
-    assert!(
-        a.claim(&one, Mode::Found, "http://a:1/", None, None)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(a.claim(1, &claim_of("a")).await.unwrap().is_none());
     // Again, because the first answer may have been lost.
-    assert!(
-        a.claim(&one, Mode::Found, "http://a:1/", None, None)
-            .await
-            .unwrap()
-            .is_none()
-    );
-    let other = b
-        .claim(&generation(1, "b"), Mode::Found, "http://b:1/", None, None)
-        .await
-        .unwrap();
+    assert!(a.claim(1, &claim_of("a")).await.unwrap().is_none());
+    let other = b.claim(1, &claim_of("b")).await.unwrap();
     assert_eq!(other.unwrap().task, TaskId::from("a"));
     a.renew(&one, 5).await.unwrap();
     assert_eq!(look(&mut b).await.undecided().unwrap().1.lease, Some(5));
@@ -98,9 +100,7 @@ async fn one_claim_and_one_outcome_win() {
 async fn the_lease_of_another_token_does_not_count() {
     let dir = tempfile::tempdir().unwrap();
     let (mut a, mut b) = (ledger(dir.path(), "a"), ledger(dir.path(), "b"));
-    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None, None)
-        .await
-        .unwrap();
+    a.claim(1, &claim_of("a")).await.unwrap();
     b.renew(&generation(1, "b"), 9).await.unwrap();
     assert_eq!(look(&mut a).await.undecided().unwrap().1.lease, None);
 }
@@ -109,9 +109,7 @@ async fn the_lease_of_another_token_does_not_count() {
 async fn a_formed_record_is_stored_without_the_flag_of_the_key_map() {
     let dir = tempfile::tempdir().unwrap();
     let mut a = ledger(dir.path(), "a");
-    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None, None)
-        .await
-        .unwrap();
+    a.claim(1, &claim_of("a")).await.unwrap();
     assert!(a.form(&formed(1, "a")).await.unwrap().is_none());
     assert_eq!(
         look(&mut a).await.formed(),
@@ -151,9 +149,7 @@ async fn an_emptied_store_is_seen_although_records_are_remembered() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("store");
     let mut a = ledger(&root, "a");
-    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None, None)
-        .await
-        .unwrap();
+    a.claim(1, &claim_of("a")).await.unwrap();
     a.form(&formed(1, "a")).await.unwrap();
     assert!(look(&mut a).await.formed().is_some());
     std::fs::remove_dir_all(root.join("generations")).unwrap();
@@ -164,9 +160,7 @@ async fn an_emptied_store_is_seen_although_records_are_remembered() {
 async fn damaged_and_newer_records_make_the_store_unknown_and_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut a = ledger(dir.path(), "a");
-    a.claim(&generation(1, "a"), Mode::Found, "http://a:1/", None, None)
-        .await
-        .unwrap();
+    a.claim(1, &claim_of("a")).await.unwrap();
     let claim = dir.path().join("generations/000001/claim.json");
     let whole = std::fs::read_to_string(&claim).unwrap();
     for (text, word) in [

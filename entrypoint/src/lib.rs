@@ -19,6 +19,7 @@ pub mod observe;
 pub mod qdrant;
 pub mod query;
 pub mod record;
+pub mod regroup;
 pub mod round;
 pub mod serve;
 pub mod status;

@@ -33,6 +33,17 @@ fn action(action: &Action) -> String {
         Action::StartFounder => "start Qdrant as the first peer".to_owned(),
         Action::StartJoiner { via, .. } => format!("start Qdrant to join through {via}"),
         Action::StartMember => "start Qdrant with its data".to_owned(),
+        Action::Regroup { number, .. } => {
+            format!("claim generation {number} for the survivors")
+        }
+        Action::StartReinit => "begin Raft anew with the data of this disk".to_owned(),
+        Action::Resume => "go on in the old generation".to_owned(),
+        Action::StartRejoin { via, .. } => {
+            format!("begin Raft anew to go over through {via} with the data of this disk")
+        }
+        Action::Rejoined { formed, .. } => {
+            format!("belong to generation {}", formed.generation.number)
+        }
         Action::Publish(formed) => format!("publish generation {}", formed.generation.number),
         Action::Recreate(formed) => {
             format!(

@@ -1,5 +1,7 @@
 //! One task's life: observe, decide, act, record, again and again until a signal ends it.
 
+mod stop;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::act::Hands;
 use crate::child::StopBudget;
-use crate::config::Config;
+use crate::config::{Config, Requorum};
 use crate::disk::{Disk, DiskError};
 use crate::ecs::keeper::Keeper;
 use crate::events;
@@ -51,6 +53,14 @@ pub struct Parts {
     pub protection: Option<Keeper>,
 }
 
+/// What one look came to.
+struct Looked {
+    seen: Observation,
+    decision: Decision,
+    /// Since the look before.
+    passed: Duration,
+}
+
 /// A task between its rounds.
 pub struct Task {
     config: Arc<Config>,
@@ -64,6 +74,8 @@ pub struct Task {
     board: watch::Sender<Board>,
     /// What we say in our member record until the next decision.
     state: State,
+    /// A signal has asked us to stop: rounds go on, and nothing is done any more.
+    ending: bool,
     generation: Option<GenerationId>,
     lease: u64,
     probe_commit: bool,
@@ -76,7 +88,7 @@ pub struct Task {
     watch: Watch,
     posts: watch::Sender<Option<Post>>,
     protection: Option<Keeper>,
-    _steward: AbortOnDropHandle<()>,
+    steward: AbortOnDropHandle<()>,
     _sweeper: AbortOnDropHandle<()>,
     _comparer: AbortOnDropHandle<()>,
 }
@@ -172,6 +184,7 @@ impl Task {
             senses,
             board,
             state,
+            ending: false,
             generation: None,
             lease: 0,
             probe_commit: false,
@@ -183,7 +196,7 @@ impl Task {
             watch: Watch::new(healing),
             posts,
             protection,
-            _steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
+            steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
             _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
         };
@@ -262,6 +275,21 @@ impl Task {
         if self.last_round.is_none() && disk == DiskView::EMPTY {
             self.state = State::Empty;
         }
+        let looked = self.look(disk).await;
+        let Looked { seen, decision, .. } = &looked;
+        // Said before it is done, so that nobody takes us for empty while we act.
+        let record = record::decision(seen, decision);
+        let alarms = self.alarms(seen, decision);
+        self.publish(seen, decision, &record, alarms.clone());
+        if self.journal.decided(seen, decision, &record, alarms) {
+            self.stirred = Instant::now();
+        }
+        self.renew(seen, decision.renew_lease).await;
+        Ok(self.act(&decision.action, seen).await)
+    }
+
+    /// Sees everything once and decides upon it; what is to be done is not done here.
+    async fn look(&mut self, disk: DiskView) -> Looked {
         self.beat(&disk).await;
         let stamp = disk.stamp.clone();
         let wanted_settled = self.settled();
@@ -285,15 +313,11 @@ impl Task {
         self.generation.clone_from(&decision.generation);
         self.probe_commit = decision.probe_commit;
         self.look_after_peers(&seen, &decision, passed, !wanted_settled);
-        // Said before it is done, so that nobody takes us for empty while we act.
-        let record = record::decision(&seen, &decision);
-        let alarms = self.alarms(&seen, &decision);
-        self.publish(&seen, &decision, &record, alarms.clone());
-        if self.journal.decided(&seen, &decision, &record, alarms) {
-            self.stirred = Instant::now();
+        Looked {
+            seen,
+            decision,
+            passed: passed.time,
         }
-        self.renew(&seen, decision.renew_lease).await;
-        Ok(self.act(&decision.action, &seen).await)
     }
 
     /// Counts on who lives, in every member; hands over to the steward where Qdrant leads.
@@ -383,7 +407,8 @@ impl Task {
         let mut trouble = None;
         if let (true, Some(stamp)) = (wanted, &seen.disk.stamp) {
             self.lease += 1;
-            let renewed = self.ledger.renew(&stamp.generation, self.lease).await;
+            let claim = stamp.claims().map_or(&stamp.generation, |(claim, _)| claim);
+            let renewed = self.ledger.renew(claim, self.lease).await;
             trouble = renewed.err().map(|error| crate::log::chain(&error));
         }
         self.journal.store("renew our lease", trouble);
@@ -415,6 +440,8 @@ impl Task {
         alarms: Vec<String>,
     ) {
         let protection = self.protection.as_ref().map(Keeper::protection);
+        // What a stop has said stays said.
+        let ending = self.ending;
         let info = self.qdrant.last();
         let child = self.qdrant.describe();
         let hears = self.watch.hears();
@@ -423,11 +450,13 @@ impl Task {
             board.turned = Instant::now();
             let status = &mut board.status;
             let phase = decision.phase.to_string();
-            if status.phase != phase {
+            if !ending && status.phase != phase {
                 status.since = Timestamp::now();
             }
-            status.phase = phase;
-            status.reason = decision.reason.to_string();
+            if !ending {
+                status.phase = phase;
+                status.reason = decision.reason.to_string();
+            }
             status.generation.clone_from(&decision.generation);
             status.state = decision.state;
             status.aside = seen.disk.aside;
@@ -443,9 +472,9 @@ impl Task {
             status.role = None;
             status.is_voter = None;
             status.peers.clear();
-            status.said.commit = None;
+            status.said.commit = decision.commit;
+            status.said.quorum_lost = decision.quorum_lost;
             if let (ChildView::Running(Observed::Known(_)), Some(info)) = (&seen.child, info) {
-                status.said.commit = Some(info.raft.commit);
                 status.peer_id = Some(PeerId(info.peer_id));
                 status.role = info.raft.role.as_ref().map(|role| format!("{role:?}"));
                 status.is_voter = Some(info.raft.is_voter);
@@ -461,11 +490,13 @@ impl Task {
                     .collect();
             }
             status.verified = self.memory.verified;
-            status.ready = decision.ready.is_ok();
-            status.ready_reason = match &decision.ready {
-                Ok(()) => "ready".to_owned(),
-                Err(why) => why.to_string(),
-            };
+            if !ending {
+                status.ready = decision.ready.is_ok();
+                status.ready_reason = match &decision.ready {
+                    Ok(()) => "ready".to_owned(),
+                    Err(why) => why.to_string(),
+                };
+            }
             status.alarms = alarms;
             status.said.protection = protection;
             status.hears = hears;
@@ -476,48 +507,6 @@ impl Task {
             status.child = child;
             status.decision.clone_from(record);
         });
-    }
-
-    /// Ends in order: keep serving for `linger`, then ask Qdrant, then SIGKILL at the margin. Returns
-    /// the exit code of the task: that of Qdrant, 0 when it was not running.
-    pub async fn stop(&mut self, began: Instant) -> i32 {
-        self.posts.send_replace(None);
-        let budget = self.stop_budget;
-        self.board.send_modify(|board| {
-            board.status.phase = "stopping".to_owned();
-            board.status.reason = "a signal asked the task to stop".to_owned();
-            board.status.since = Timestamp::now();
-            board.status.ready = false;
-            board.status.ready_reason = "stopping".to_owned();
-        });
-        let child = self.qdrant.running();
-        if child.is_some() {
-            let linger = budget.linger_left(began.elapsed());
-            let _ = timeout(linger, Qdrant::ended(child)).await;
-        }
-        let elapsed = began.elapsed();
-        let stopped = self
-            .qdrant
-            .stop(budget.signal(elapsed), budget.grace(elapsed))
-            .await;
-        // Nobody need wait for our silence; when the store hangs, they will.
-        let left = budget.grace(began.elapsed()).min(self.config.probe_timeout);
-        if let Ok(Err(error)) = timeout(left, self.ledger.farewell()).await {
-            tracing::debug!("our member record stays: {}", crate::log::chain(&error));
-        }
-        match stopped {
-            None => 0,
-            Some(stopped) => {
-                let code = stopped.exit.exit_code();
-                tracing::info!(
-                    event = events::QDRANT_STOPPED,
-                    exit = stopped.exit.to_string(),
-                    killed = stopped.forced,
-                    code
-                );
-                code
-            }
-        }
     }
 }
 
@@ -546,5 +535,6 @@ fn settings(config: &Config, identity: &Identity) -> Settings {
         claim_timeout: config.claim_timeout,
         loss_timeout: config.loss_timeout,
         dns_settle: config.dns_settle,
+        requorum: config.requorum == Requorum::Auto,
     }
 }

@@ -115,7 +115,7 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
                 _ => Decision::wait(Phase::Founding, reason),
             };
             decision.renew_lease = ours.is_some();
-            decision.alarms.extend(alarm);
+            decision.alarms.extend(alarm.map(|alarm| *alarm));
             decision
                 .alarms
                 .extend(newcomer::unreadable_for_long(settings, memory, seen));

@@ -11,7 +11,7 @@ use crate::witness;
 /// Why a claim is not allowed.
 pub(crate) enum Refusal {
     /// Not in this round; a later one may see more.
-    NotYet(Reason, Option<Alarm>),
+    NotYet(Reason, Option<Box<Alarm>>),
     /// Something speaks against it that a claimant must yield to.
     Never(String),
 }
@@ -19,6 +19,10 @@ pub(crate) enum Refusal {
 impl Refusal {
     fn not_yet(reason: Reason) -> Self {
         Self::NotYet(reason, None)
+    }
+
+    fn alarm(alarm: Alarm) -> Self {
+        Self::NotYet(Reason::SeeAlarm, Some(Box::new(alarm)))
     }
 }
 
@@ -33,11 +37,11 @@ pub(crate) fn may_found(
     previous: Option<&GenerationId>,
 ) -> Result<(Reason, Option<Alarm>), Refusal> {
     if let Some(alarm) = foreign(settings, store) {
-        return Err(Refusal::NotYet(Reason::SeeAlarm, Some(alarm)));
+        return Err(Refusal::alarm(alarm));
     }
     if seen.disk.aside {
         // Whoever kept it may want it back: a restore comes before a new, empty cluster.
-        return Err(Refusal::NotYet(Reason::SeeAlarm, Some(Alarm::AsideKept)));
+        return Err(Refusal::alarm(Alarm::AsideKept));
     }
     let formed = store.formed().map(|formed| &formed.generation);
     if formed != previous {
@@ -94,7 +98,7 @@ pub(crate) fn may_found(
             }
             if store.sets && !adopts(settings, store) {
                 let alarm = Alarm::RestoreNeeded(None);
-                return Err(Refusal::NotYet(Reason::SeeAlarm, Some(alarm)));
+                return Err(Refusal::alarm(alarm));
             }
             Ok((Reason::MayFound, None))
         }
@@ -110,7 +114,7 @@ pub(crate) fn may_found(
                 .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
             if store.sets && !adopts(settings, store) {
                 let alarm = Alarm::RestoreNeeded(Some(lost.clone()));
-                return Err(Refusal::NotYet(Reason::SeeAlarm, Some(alarm)));
+                return Err(Refusal::alarm(alarm));
             }
             Ok((
                 Reason::MayFoundAgain(lost.clone()),

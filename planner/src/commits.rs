@@ -7,6 +7,7 @@ use crate::decision::{Alarm, Decision, Phase, Reason};
 use crate::memory::{Memory, count};
 use crate::observed::Observed;
 use crate::records::{Stamp, State};
+use crate::requorum;
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe, Qdrant};
 
@@ -77,12 +78,17 @@ pub(crate) fn report(
     if !matches!(decision.phase, Phase::Member | Phase::Joining) {
         return;
     }
-    decision.probe_commit = doubtful(settings, seen, stamp, qdrant);
+    let claimed = seen.store.known().is_some_and(|s| s.undecided().is_some());
+    decision.probe_commit = doubtful(settings, seen, stamp, qdrant) || claimed;
     if seen.disk.collections && memory.no_commit >= settings.loss_timeout {
         decision.alarms.push(Alarm::QuorumLost {
             generation: stamp.generation.clone(),
             answering: answering(settings, seen, stamp),
             voters: qdrant.peers.len(),
+            next: match requorum::may_claim(settings, memory, seen, stamp) {
+                Ok(_) => "its survivors go on".to_owned(),
+                Err(why) => format!("its survivors cannot go on by themselves: {why}"),
+            },
         });
     }
 }

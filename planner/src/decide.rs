@@ -7,7 +7,7 @@ use crate::memory::{Memory, Passed, count};
 use crate::records::{Stage, State};
 use crate::settings::Settings;
 use crate::view::Observation;
-use crate::{claimant, joiner, member, newcomer};
+use crate::{claimant, joiner, member, newcomer, requorum};
 
 /// Decides one round.
 ///
@@ -23,6 +23,7 @@ pub fn decide(
     memory.observe(settings, passed, seen);
     let mut decision = by_role(settings, memory, seen);
     adrift(settings, memory, &mut decision);
+    decision.commit = requorum::commit(seen);
     // Readiness stays for the life of the process, through restarts and fencing: ECS kills what
     // the load balancer calls unhealthy, and with it the disk.
     if memory.ready {
@@ -79,6 +80,8 @@ impl Decision {
             renew_lease: false,
             probe_commit: false,
             ready: Err(NotReady::NotMember),
+            quorum_lost: false,
+            commit: None,
         }
     }
 

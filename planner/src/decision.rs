@@ -4,8 +4,10 @@ use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::ids::{GenerationId, TaskId};
-use crate::records::{Formed, Mode, State};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{GenerationId, PeerId, TaskId};
+use crate::records::{Formed, State};
 
 /// One round's decision. At most one action; everything else that was not done has its reason in
 /// `reason` or `alarms`.
@@ -29,6 +31,10 @@ pub struct Decision {
     pub probe_commit: bool,
     /// The load balancer may send traffic here.
     pub ready: Result<(), NotReady>,
+    /// We say that nothing has committed here for the loss time-out.
+    pub quorum_lost: bool,
+    /// We say that this is the last entry that is known here to be committed.
+    pub commit: Option<u64>,
 }
 
 /// Where a task stands.
@@ -44,6 +50,8 @@ pub enum Phase {
     Joining,
     /// Belongs to the cluster.
     Member,
+    /// Survived a lost majority and begins a new generation with the others, its data kept.
+    Regrouping,
     /// Was told that the cluster is elsewhere; its Qdrant is stopped.
     Fenced,
     /// Cannot go on without a person.
@@ -58,6 +66,7 @@ impl fmt::Display for Phase {
             Self::Founding => "founding",
             Self::Joining => "joining",
             Self::Member => "member",
+            Self::Regrouping => "regrouping",
             Self::Fenced => "fenced",
             Self::Blocked => "blocked",
         })
@@ -70,14 +79,26 @@ impl fmt::Display for Phase {
 pub enum Action {
     /// Nothing.
     Wait,
-    /// Write the local stamp (stage founding) with a new token, then create identity and claim.
+    /// Write the local stamp (stage founding) with a new token, then create identity and claim, for a
+    /// new, empty cluster.
     Claim {
         /// The number to claim.
         number: u64,
-        /// What for.
-        mode: Mode,
         /// The formed generation it follows.
         previous: Option<GenerationId>,
+    },
+    /// Mark our disk as that of a claimant by re-quorum, with a new token, then create the claim.
+    Regroup {
+        /// The number to claim.
+        number: u64,
+        /// The formed generation whose majority is lost.
+        previous: GenerationId,
+        /// Who goes on with its data, ourselves included.
+        survivors: BTreeMap<PeerId, TaskId>,
+        /// Who is silent.
+        missing: BTreeSet<PeerId>,
+        /// The last entry that is known here to be committed.
+        commit: u64,
     },
     /// Create the identity and the claim of our stamp again: the last try has left no trace.
     RepeatClaim,
@@ -105,6 +126,29 @@ pub enum Action {
     },
     /// Start Qdrant with the data of this disk.
     StartMember,
+    /// Mark that this peer has left the old generation, and start Qdrant with `--reinit` as the only
+    /// voter of the claimed one.
+    StartReinit,
+    /// Our claim by re-quorum came to nothing and Raft was not begun anew: take the mark off.
+    Resume,
+    /// Mark the disk as going over, and start Qdrant with `--reinit` and this peer as bootstrap: the
+    /// data stays, Raft begins anew.
+    StartRejoin {
+        /// The generation, as proven by the peer.
+        formed: Formed,
+        /// The peer's address.
+        via: IpAddr,
+        /// The peer's URI for `--bootstrap`.
+        uri: String,
+    },
+    /// Raft has let us in with our data: drop the copies that a settled member holds as well, because
+    /// ours may have missed writes, then mark our disk as a member's.
+    Rejoined {
+        /// The generation.
+        formed: Formed,
+        /// The peers that are members of it.
+        settled: BTreeSet<PeerId>,
+    },
     /// Write the formed record into Qdrant's key map, committed.
     Publish(Formed),
     /// Write identity, claim and outcome of our generation into a store that lost them.
@@ -252,6 +296,17 @@ pub enum Reason {
     Removed(String),
     /// Consensus does not commit any more and nothing is stored here.
     Stuck,
+    /// The majority of our generation is lost and we are the most advanced survivor.
+    MayRegroup,
+    /// A survivor has claimed the next generation: Qdrant rests, so that no copy takes writes that
+    /// the others would miss.
+    HoldsStill(TaskId, u64),
+    /// Our claim is in the store; survivors still run their Qdrant.
+    SurvivorsRun(Vec<TaskId>),
+    /// Another survivor goes first.
+    SurvivorsFirst(TaskId),
+    /// The generation that we survive into is formed and nobody of it answers.
+    NobodyRegroups(GenerationId),
     /// The alarm says it.
     SeeAlarm,
 }
@@ -342,6 +397,24 @@ impl fmt::Display for Reason {
             Self::Stuck => {
                 f.write_str("consensus does not commit and no collection is stored here")
             }
+            Self::MayRegroup => f.write_str(
+                "the majority of this generation is gone and nobody of the survivors knows more than we do",
+            ),
+            Self::HoldsStill(task, number) => write!(
+                f,
+                "task {task} has claimed generation {number} for the survivors, of whom we are one: Qdrant rests until that is decided"
+            ),
+            Self::SurvivorsRun(tasks) => {
+                f.write_str("Qdrant must rest on the other survivors first:")?;
+                tasks.iter().try_for_each(|task| write!(f, " {task}"))
+            }
+            Self::SurvivorsFirst(task) => {
+                write!(f, "survivor {task} goes over before us")
+            }
+            Self::NobodyRegroups(generation) => write!(
+                f,
+                "we survive into generation {generation} and nobody of it answers"
+            ),
             Self::SeeAlarm => f.write_str("see the alarm"),
         }
     }
@@ -375,7 +448,20 @@ pub enum Alarm {
         answering: usize,
         /// Peers in Raft.
         voters: usize,
+        /// What will come of it, or what is in the way.
+        next: String,
     },
+    /// The survivors of a lost majority begin a new generation with their data.
+    Regrouping {
+        /// The generation that was lost.
+        lost: GenerationId,
+        /// Who goes on.
+        survivors: Vec<TaskId>,
+        /// How many are gone.
+        missing: usize,
+    },
+    /// This peer has left its generation for one that was not formed, and cannot go back.
+    RegroupFails(String),
     /// The store lost the records of the living generation and cannot take them back.
     Unrecorded(GenerationId),
     /// A cluster is lost, and this task keeps data that was set aside.
@@ -427,9 +513,28 @@ impl fmt::Display for Alarm {
                 generation,
                 answering,
                 voters,
+                next,
             } => write!(
                 f,
-                "generation {generation} cannot commit: {answering} of {voters} voters answer; this version does not begin a new quorum by itself: bring the missing tasks back, or restore"
+                "generation {generation} cannot commit: {answering} of {voters} voters answer; {next}"
+            ),
+            Self::Regrouping {
+                lost,
+                survivors,
+                missing,
+            } => {
+                write!(
+                    f,
+                    "generation {lost} has lost its majority ({missing} peers are gone), and its survivors go on with their data:"
+                )?;
+                survivors
+                    .iter()
+                    .try_for_each(|task| write!(f, " {task}"))?;
+                f.write_str("; what was changed last in collections and aliases may be lost: look at them")
+            }
+            Self::RegroupFails(what) => write!(
+                f,
+                "this task has left its generation for a new one, which was not formed ({what}): its data is kept and Qdrant stays stopped until the survivors agree; if they cannot, end the tasks that block them, or restore"
             ),
             Self::Unrecorded(generation) => write!(
                 f,

@@ -5,11 +5,12 @@
 
 use core::fmt;
 use core::net::IpAddr;
+use std::collections::BTreeSet;
 
 use crate::decision::{Aside, Discard};
-use crate::ids::GenerationId;
+use crate::ids::{GenerationId, PeerId};
 use crate::observed::Observed;
-use crate::records::{Stage, Stamp};
+use crate::records::{Formed, Stage, Stamp};
 use crate::view::{Disk, Store};
 
 pub use crate::witness::whole_without;
@@ -146,16 +147,109 @@ pub fn may_form(stamp: &Stamp, store: &Observed<Store>) -> Result<(), Refused> {
     if store.identity.as_ref().map(|identity| &identity.store_id) != Some(&stamp.store_id) {
         return refuse("the store is not the one of our claim");
     }
+    let Some((claim, previous)) = stamp.claims() else {
+        return refuse("this disk claims nothing");
+    };
     let formed = store.formed().map(|formed| &formed.generation);
-    if formed != stamp.previous.as_ref() {
+    if formed != previous {
         return refuse("the highest formed generation is not the one our claim follows");
     }
     match store.undecided() {
-        Some((number, there))
-            if number == stamp.generation.number && there.claim.token == stamp.generation.token =>
-        {
+        Some((number, there)) if number == claim.number && there.claim.token == claim.token => {
             Ok(())
         }
         _ => refuse("our claim is not the one that is open"),
+    }
+}
+
+/// May Raft be begun anew on this disk, as the only voter of the generation that we claim (R8)?
+///
+/// The data stays, but this peer can never vote in its old generation again, and entries that were
+/// not known to be committed are cut off. `store` is what was read just before.
+pub fn may_reinit(disk: &Disk, child_runs: bool, store: &Observed<Store>) -> Result<(), Refused> {
+    if child_runs {
+        return refuse("Qdrant is still running");
+    }
+    let stamp = stamp_of(disk)?;
+    let Some(mark) = &stamp.regroup else {
+        return refuse("this disk claims nothing by re-quorum");
+    };
+    if stamp.stage != Stage::Member || !disk.collections {
+        return refuse("this disk is not a survivor's");
+    }
+    if disk
+        .peer_id
+        .is_none_or(|us| !mark.survivors.contains_key(&us))
+    {
+        return refuse("our claim does not name the peer on this disk");
+    }
+    may_form(stamp, store)
+}
+
+/// May Raft be begun anew on this disk, to go over into this generation with the data (R8)?
+///
+/// `proven` is the highest formed generation, read just before from the store or from a believed
+/// peer's key map.
+pub fn may_rejoin(
+    formed: &Formed,
+    disk: &Disk,
+    child_runs: bool,
+    proven: Option<&GenerationId>,
+) -> Result<(), Refused> {
+    if child_runs {
+        return refuse("Qdrant is still running");
+    }
+    let stamp = stamp_of(disk)?;
+    if stamp.store_id != formed.store_id {
+        return refuse("the generation is of another store");
+    }
+    let again = stamp.rejoin.is_some() && stamp.generation == formed.generation;
+    if !again
+        && (stamp.stage == Stage::Founding || stamp.generation.number >= formed.generation.number)
+    {
+        return refuse("the data on this disk is not of an earlier generation");
+    }
+    if disk
+        .peer_id
+        .is_none_or(|us| !formed.survivors.contains(&us))
+    {
+        return refuse("the generation does not count on the peer on this disk");
+    }
+    match proven {
+        Some(proven) if *proven == formed.generation => Ok(()),
+        Some(proven) => refuse(format!("the highest formed generation is {proven}")),
+        None => refuse("no formed generation can be read"),
+    }
+}
+
+/// May the mark of our claim by re-quorum be taken off, so that this peer runs in its old generation
+/// again?
+pub fn may_resume(disk: &Disk, store: &Observed<Store>) -> Result<(), Refused> {
+    let Some(mark) = &stamp_of(disk)?.regroup else {
+        return refuse("this disk claims nothing by re-quorum");
+    };
+    if mark.begun {
+        return refuse("Raft may have been begun anew");
+    }
+    let store = match store {
+        Observed::Known(store) => store,
+        Observed::Unknown(why) => return refuse(format!("the store is unknown: {why}")),
+    };
+    match store.generations.get(&mark.claim.number) {
+        Some(there) if there.claim.token != mark.claim.token => Ok(()),
+        Some(there) if there.outcome.is_some() && there.formed(mark.claim.number).is_none() => {
+            Ok(())
+        }
+        _ => refuse("our claim may still be formed"),
+    }
+}
+
+/// May our own copy of a shard be dropped after going over, because a settled member holds it too?
+///
+/// `active_at` are the other peers with an Active copy of it, as the cluster says.
+pub fn may_shed(active_at: &BTreeSet<PeerId>, settled: &BTreeSet<PeerId>) -> Result<(), Refused> {
+    match active_at.is_disjoint(settled) {
+        false => Ok(()),
+        true => refuse("no settled member holds another active copy"),
     }
 }

@@ -6,7 +6,7 @@ use crate::decision::{Action, Alarm, Decision, NotReady, Reason};
 use crate::fencing::our_store;
 use crate::ids::GenerationId;
 use crate::observed::Observed;
-use crate::records::{Stamp, State};
+use crate::records::{Formed, Mode, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Observation, Probe, Qdrant};
 
@@ -37,10 +37,14 @@ fn publish(settings: &Settings, stamp: &Stamp, qdrant: &Qdrant, complete: bool) 
     let Observed::Known(proof) = &qdrant.proof else {
         return None;
     };
+    let regrouped = !stamp.survivors.is_empty();
     let wanted = match proof {
+        Some(proof) if is_before_requorum(stamp, proof) => true,
         Some(proof) => !proof.complete && complete,
         None => true,
     };
+    // Nothing is formed for the first time: newcomers are admitted one by one.
+    let complete = complete || regrouped;
     (wanted && qdrant.leads)
         .then(|| {
             stamp
@@ -48,6 +52,12 @@ fn publish(settings: &Settings, stamp: &Stamp, qdrant: &Qdrant, complete: bool) 
                 .map(Action::Publish)
         })
         .flatten()
+}
+
+/// The key map came with the data through a re-quorum and still names the generation before: the
+/// founder publishes anew.
+pub(crate) fn is_before_requorum(stamp: &Stamp, proof: &Formed) -> bool {
+    !stamp.survivors.is_empty() && stamp.previous.as_ref() == Some(&proof.generation)
 }
 
 /// R2: members re-create the records of their generation in a store that lost them, and do not
@@ -69,6 +79,8 @@ fn mend_store(
     }
     if let Some((number, undecided)) = store.undecided()
         && undecided.claim.token != stamp.generation.token
+        // An isolated leader believes that it leads: only a commit speaks against survivors.
+        && (undecided.claim.mode != Mode::Requorum || qdrant.commits == Some(true))
     {
         let why = format!("generation {} lives", stamp.generation);
         let reason = Reason::WeLive(undecided.claim.task.clone(), number);

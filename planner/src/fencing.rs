@@ -2,18 +2,25 @@
 
 use crate::decision::{Action, Alarm, Aside, Decision, Discard, Phase, Reason};
 use crate::ids::GenerationId;
+use crate::memory::Memory;
 use crate::records::{Formed, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Store};
-use crate::witness;
+use crate::{rejoin, witness};
 
 /// R1 and R9: a higher formed generation ends ours, whoever says so with proof.
 pub(crate) fn superseded(
     settings: &Settings,
+    memory: &mut Memory,
     seen: &Observation,
     stamp: &Stamp,
 ) -> Option<Decision> {
     let ours = &stamp.generation;
+    // Our own claim, formed: nobody else's generation has come to be.
+    let is_own_claim = |formed: &Formed| {
+        let mark = stamp.regroup.as_ref();
+        mark.is_some_and(|mark| mark.claim == formed.generation)
+    };
     let in_store = our_store(settings, seen, stamp)
         .and_then(|store| store.formed().map(|formed| (store, formed)));
     if let Some((store, formed)) = in_store {
@@ -21,9 +28,12 @@ pub(crate) fn superseded(
             let what = format!("the store says {}, this disk {ours}", formed.generation);
             return Some(fence(seen, Alarm::BrokenChain(what)));
         }
+        if is_own_claim(formed) {
+            return None;
+        }
         if formed.generation.number > ours.number {
             return Some(match chain(store, formed, ours) {
-                Ok(()) => make_way(seen, &formed.generation),
+                Ok(()) => make_way(settings, memory, seen, formed),
                 Err(what) => fence(seen, Alarm::BrokenChain(what)),
             });
         }
@@ -34,11 +44,14 @@ pub(crate) fn superseded(
         .map(|(_, formed)| *formed)
         .filter(|formed| formed.store_id == stamp.store_id)
         .max_by_key(|formed| formed.generation.number)?;
+    if is_own_claim(higher) {
+        return None;
+    }
     if higher.generation.number > ours.number {
         // The number alone proves nothing (R9). What lies between is for the store to say.
         return Some(match &higher.previous {
             Some(previous) if previous == ours || previous.number > ours.number => {
-                make_way(seen, &higher.generation)
+                make_way(settings, memory, seen, higher)
             }
             _ => {
                 let what = format!("a peer's {} does not follow {ours}", higher.generation);
@@ -100,9 +113,18 @@ pub(crate) fn fence(seen: &Observation, alarm: Alarm) -> Decision {
     decision.state(State::HoldsData).alarm(alarm)
 }
 
-/// Stop, then free the disk for the newer generation: wiped when it holds no collection, renamed
-/// aside when it does.
-fn make_way(seen: &Observation, newer: &GenerationId) -> Decision {
+/// Stop, then make way for the newer generation: go over into it with the data when it counts on
+/// that; else the disk is wiped when it holds no collection, and renamed aside when it does.
+fn make_way(
+    settings: &Settings,
+    memory: &mut Memory,
+    seen: &Observation,
+    formed: &Formed,
+) -> Decision {
+    if rejoin::survives(formed, seen) {
+        return rejoin::go_over(settings, memory, seen, formed);
+    }
+    let newer = &formed.generation;
     let reason = Reason::Superseded(newer.clone());
     let action = match seen.child {
         Child::Running(_) => Action::Kill,

@@ -13,7 +13,7 @@ use crate::observed::Observed;
 use crate::records::{Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation};
-use crate::witness;
+use crate::{rejoin, witness};
 
 /// Decides for a disk in stage *joining*.
 pub(crate) fn decide(
@@ -22,6 +22,10 @@ pub(crate) fn decide(
     seen: &Observation,
     stamp: &Stamp,
 ) -> Decision {
+    if let Some(mark) = &stamp.rejoin {
+        return fencing::superseded(settings, memory, seen, stamp)
+            .unwrap_or_else(|| rejoin::decide(settings, memory, seen, stamp, mark));
+    }
     commits::watch(settings, memory, seen, stamp);
     let mut decision = rules(settings, memory, seen, stamp);
     if decision.state == State::Empty {
@@ -36,7 +40,7 @@ pub(crate) fn decide(
 }
 
 fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &Stamp) -> Decision {
-    if let Some(decision) = fencing::superseded(settings, seen, stamp)
+    if let Some(decision) = fencing::superseded(settings, memory, seen, stamp)
         .or_else(|| expulsion::judged(settings, memory, seen, stamp))
         .or_else(|| stuck_and_lost(settings, memory, seen, stamp))
     {

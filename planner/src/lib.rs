@@ -9,6 +9,7 @@
 pub mod decision;
 pub mod destruction;
 pub mod forgetting;
+pub mod handover;
 pub mod heal;
 pub mod ids;
 pub mod memory;
@@ -29,6 +30,9 @@ mod fencing;
 mod joiner;
 mod member;
 mod newcomer;
+mod regroup;
+mod rejoin;
+mod requorum;
 mod witness;
 
 pub use decide::decide;

@@ -12,7 +12,7 @@ use crate::observed::Observed;
 use crate::records::{Formed, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe, Qdrant};
-use crate::witness;
+use crate::{regroup, requorum, witness};
 
 /// Decides for a disk in stage *member*.
 pub(crate) fn decide(
@@ -22,10 +22,18 @@ pub(crate) fn decide(
     stamp: &Stamp,
 ) -> Decision {
     commits::watch(settings, memory, seen, stamp);
-    let mut decision = fencing::superseded(settings, seen, stamp)
+    let mut decision = fencing::superseded(settings, memory, seen, stamp)
         .or_else(|| expulsion::judged(settings, memory, seen, stamp))
         .or_else(|| stuck_and_lost(settings, memory, seen, stamp))
-        .unwrap_or_else(|| belongs(settings, memory, seen, stamp));
+        .unwrap_or_else(|| match &stamp.regroup {
+            Some(mark) => regroup::decide(settings, memory, seen, stamp, mark),
+            None => regroup::hold_still(settings, memory, seen, stamp)
+                .unwrap_or_else(|| belongs(settings, memory, seen, stamp)),
+        });
+    if stamp.regroup.is_none() {
+        go_on(settings, memory, seen, stamp, &mut decision);
+    }
+    decision.quorum_lost = requorum::lost(settings, memory, seen);
     if decision.state == State::Empty {
         decision.state = match decision.phase {
             Phase::Member | Phase::Joining => State::Member,
@@ -34,6 +42,27 @@ pub(crate) fn decide(
     }
     commits::report(settings, memory, seen, stamp, &mut decision);
     decision
+}
+
+/// R8: where nothing else is to be done and our quorum is lost, the survivors go on.
+fn go_on(
+    settings: &Settings,
+    memory: &Memory,
+    seen: &Observation,
+    stamp: &Stamp,
+    decision: &mut Decision,
+) {
+    let idle = decision.action == Action::Wait && decision.phase == Phase::Member;
+    if !idle || !requorum::lost(settings, memory, seen) {
+        return;
+    }
+    if let Some(abandon) = regroup::abandon_expired(settings, memory, seen, stamp) {
+        decision.action = abandon.action;
+        decision.reason = abandon.reason;
+    } else if let Ok(claim) = requorum::may_claim(settings, memory, seen, stamp) {
+        let action = Decision::act(Phase::Regrouping, claim, Reason::MayRegroup);
+        *decision = action.state(State::HoldsData);
+    }
 }
 
 fn belongs(
@@ -148,6 +177,7 @@ fn serve(
     }
     if let Observed::Known(Some(proof)) = &qdrant.proof
         && proof.generation != stamp.generation
+        && !duties::is_before_requorum(stamp, proof)
     {
         let what = format!(
             "Qdrant says {}, this disk {}",

@@ -7,12 +7,11 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::ids::{GenerationId, TaskId, Token};
+use crate::ids::{GenerationId, PeerId, TaskId, Token};
 use crate::observed::Observed;
-use crate::records::Stage;
 use crate::settings::{DNS_ANSWERS, DNS_LIMIT, Settings};
 use crate::view::{Dns, Observation, Store};
-use crate::witness;
+use crate::{requorum, witness};
 
 /// Everything remembered. A new process starts with the default: nothing was ever observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,6 +20,8 @@ pub struct Memory {
     pub dns: DnsMemory,
     /// How long the members of the highest formed generation have been silent.
     pub silence: Silence,
+    /// How long the peers of our own generation that do not answer have been silent (R8).
+    pub majority: Silence,
     /// How long the lease of the highest claim has not moved.
     pub claim: ClaimWatch,
     /// The time that the last observation added to every count; zero after a gap.
@@ -53,6 +54,8 @@ pub struct Memory {
     pub leaderless: Duration,
     /// Joins begun, to go round the peers.
     pub joins: u8,
+    /// How long another survivor has gone over before us.
+    pub queued: Duration,
 }
 
 /// The time between two observations, by this task's own monotonic clock.
@@ -109,12 +112,22 @@ impl Memory {
         let awake = (!slept).then_some(passed.time);
         self.dns.observe(settings, awake, &seen.dns);
         self.claim.observe(settings, step, &seen.store);
-        self.silence.observe(settings, step, seen);
+        let total = Watched::of_total_loss(settings, seen);
+        self.silence.observe(settings, step, total);
+        // Counted beside the doubt about our own consensus, so that neither waits for the other.
+        match requorum::in_question(self.no_commit, seen) {
+            true => {
+                let watched = requorum::watched(settings, seen);
+                self.majority.observe(settings, step, watched);
+            }
+            false => self.majority = Silence::default(),
+        }
         if step.is_none() {
             self.no_commit = Duration::ZERO;
             self.unlisted = Duration::ZERO;
             self.holding = Duration::ZERO;
             self.leaderless = Duration::ZERO;
+            self.queued = Duration::ZERO;
         }
         match &seen.disk.stamp {
             None => {
@@ -126,9 +139,12 @@ impl Memory {
                 self.verified = false;
                 self.holding = Duration::ZERO;
             }
-            Some(stamp) if stamp.stage != Stage::Founding => {
+            Some(stamp) if stamp.claims().is_none() => {
                 self.holding = Duration::ZERO;
-                self.gave_up = None;
+                // A member whose quorum is lost may have a claim behind it.
+                if self.no_commit < settings.loss_timeout {
+                    self.gave_up = None;
+                }
             }
             Some(_) => {}
         }
@@ -253,40 +269,91 @@ impl ClaimWatch {
     }
 }
 
-/// How long everyone who could still hold the highest formed generation has been silent.
+/// How long everyone who could still hold a generation has been silent.
+///
+/// One count for the two rules that call something lost: R7, where nobody with data may show life,
+/// and R8, where nobody but the survivors may.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Silence {
-    generation: Option<GenerationId>,
+    subject: Subject,
     beats: BTreeMap<TaskId, u64>,
     lasted: Duration,
     hindrance: Option<String>,
 }
 
-impl Silence {
-    fn observe(&mut self, settings: &Settings, step: Option<Duration>, seen: &Observation) {
+/// Whose silence is counted; another subject starts the count anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Subject {
+    /// The generation that they could hold.
+    pub(crate) generation: Option<GenerationId>,
+    /// R8: the peers that are missing.
+    pub(crate) missing: BTreeSet<PeerId>,
+}
+
+/// What one round says about their silence.
+pub(crate) struct Watched {
+    /// Who is watched.
+    pub(crate) subject: Subject,
+    /// The beats in the store that may not move.
+    pub(crate) beats: BTreeMap<TaskId, u64>,
+    /// Our own beat was read back.
+    pub(crate) own_beat_seen: bool,
+    /// Who shows life otherwise.
+    pub(crate) somebody: Option<String>,
+}
+
+impl Watched {
+    /// R7: everybody in the store and in DNS who does not give way.
+    fn of_total_loss(settings: &Settings, seen: &Observation) -> Result<Self, String> {
         let Observed::Known(store) = &seen.store else {
-            self.reset("the store cannot be read");
-            return;
+            return Err("the store cannot be read".to_owned());
         };
         let generation = store.formed().map(|formed| formed.generation.clone());
-        let beats: BTreeMap<TaskId, u64> = store
+        let beats = store
             .members
             .iter()
             .filter(|(_, member)| !witness::member_gives_way(member, generation.as_ref()))
             .map(|(task, member)| (task.clone(), member.beat))
             .collect();
-        let moved = beats
+        Ok(Self {
+            beats,
+            own_beat_seen: store.own_beat_seen,
+            somebody: witness::somebody_holds(settings, seen, generation.as_ref()),
+            subject: Subject {
+                generation,
+                missing: BTreeSet::new(),
+            },
+        })
+    }
+}
+
+impl Silence {
+    fn observe(
+        &mut self,
+        settings: &Settings,
+        step: Option<Duration>,
+        watched: Result<Watched, String>,
+    ) {
+        let watched = match watched {
+            Ok(watched) => watched,
+            Err(why) => {
+                self.reset(&why);
+                return;
+            }
+        };
+        let moved = watched
+            .beats
             .iter()
             .find(|(task, beat)| self.beats.get(*task) != Some(*beat));
         let hindrance = match (step, moved) {
             (None, _) => Some("this task has slept".to_owned()),
-            _ if generation != self.generation => Some("just begun".to_owned()),
+            _ if watched.subject != self.subject => Some("just begun".to_owned()),
             (_, Some((task, _))) => Some(format!("task {task} beats in the store")),
-            _ if !store.own_beat_seen => Some("our own beat was not read back".to_owned()),
-            _ => witness::somebody_holds(settings, seen, generation.as_ref()),
+            _ if !watched.own_beat_seen => Some("our own beat was not read back".to_owned()),
+            _ => watched.somebody,
         };
-        self.generation = generation;
-        self.beats = beats;
+        self.subject = watched.subject;
+        self.beats = watched.beats;
         match (hindrance, step) {
             (None, Some(step)) => {
                 self.lasted = count(self.lasted, step, settings.loss_timeout);

@@ -1,5 +1,6 @@
 //! An empty task: join what is there, else wait for who is at work, else found.
 
+use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::claims::{self, Refusal};
@@ -7,7 +8,7 @@ use crate::decision::{Action, Alarm, Decision, Phase, Reason};
 use crate::ids::{GenerationId, TaskId};
 use crate::memory::{GaveUp, Memory, count};
 use crate::observed::Observed;
-use crate::records::{Formed, Mode, State};
+use crate::records::{Formed, State};
 use crate::settings::{ELECTION, Settings};
 use crate::view::{Child, Observation};
 use crate::witness;
@@ -86,6 +87,21 @@ pub(crate) fn join(
     if let Child::Resting(why) = &seen.child {
         return Decision::wait(Phase::Joining, Reason::Resting(why.clone())).state(State::Joining);
     }
+    let Some((via, uri, formed)) = door(memory, settings, seen, formed) else {
+        return Decision::wait(Phase::Joining, Reason::NobodyLeads).state(State::Joining);
+    };
+    let action = Action::StartJoiner { formed, via, uri };
+    Decision::act(Phase::Joining, action, Reason::JoinThrough(via)).state(State::Joining)
+}
+
+/// The believed peer of this generation to join through, another at each try: its address, its URI
+/// and its proof. `None` while an election is waited for.
+pub(crate) fn door(
+    memory: &mut Memory,
+    settings: &Settings,
+    seen: &Observation,
+    formed: &Formed,
+) -> Option<(IpAddr, String, Formed)> {
     let believed = witness::believed(settings, seen);
     let (leaders, others): (Vec<_>, Vec<_>) = believed
         .iter()
@@ -101,16 +117,9 @@ pub(crate) fn join(
         false => leaders,
     };
     let turn = usize::from(memory.joins) % peers.len().max(1);
-    let Some((via, (hello, formed))) = peers.get(turn) else {
-        return Decision::wait(Phase::Joining, Reason::NobodyLeads).state(State::Joining);
-    };
+    let (via, (hello, formed)) = peers.get(turn)?;
     memory.joins = (memory.joins + 1) % 64;
-    let action = Action::StartJoiner {
-        formed: (*formed).clone(),
-        via: **via,
-        uri: hello.uri.clone(),
-    };
-    Decision::act(Phase::Joining, action, Reason::JoinThrough(**via)).state(State::Joining)
+    Some((**via, hello.uri.clone(), (*formed).clone()))
 }
 
 /// Nobody to join: the store decides.
@@ -149,7 +158,6 @@ pub(crate) fn without_peers(
         Ok((reason, alarm)) => {
             let action = Action::Claim {
                 number: store.next_number(),
-                mode: Mode::Found,
                 previous,
             };
             let mut decision =
@@ -165,7 +173,7 @@ pub(crate) fn without_peers(
                 _ => Phase::Waiting,
             };
             let mut decision = Decision::wait(phase, reason);
-            decision.alarms.extend(alarm);
+            decision.alarms.extend(alarm.map(|alarm| *alarm));
             decision
         }
     }

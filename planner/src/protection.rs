@@ -59,7 +59,8 @@ pub fn wish(
     let in_a_cluster = disk
         .stamp
         .as_ref()
-        .is_some_and(|stamp| stamp.stage == Stage::Member || disk.joined);
+        // A survivor that goes over has data, and no Raft of its own until it is let in.
+        .is_some_and(|stamp| stamp.stage == Stage::Member || stamp.rejoin.is_some() || disk.joined);
     let holding = match (in_a_cluster, disk.aside) {
         (true, _) => Holding::Peer,
         (false, true) => Holding::Aside,

@@ -384,9 +384,109 @@ pub struct Stamp {
     pub founder: Option<PeerId>,
     /// How far this disk has come.
     pub stage: Stage,
+    /// The peers that came into this generation with their data: not empty exactly when it began by
+    /// re-quorum.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub survivors: BTreeSet<PeerId>,
+    /// Ours is the claim that follows `generation` by re-quorum. The data still belongs to
+    /// `generation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regroup: Option<Regroup>,
+    /// The data is of the generation before, which goes on in this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejoin: Option<Rejoin>,
+}
+
+/// The mark of a claimant by re-quorum on its disk, written before the claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Regroup {
+    /// The generation that is claimed.
+    pub claim: GenerationId,
+    /// The formed generation that it follows.
+    pub previous: GenerationId,
+    /// Who goes on, ourselves included.
+    pub survivors: BTreeMap<PeerId, TaskId>,
+    /// Whom our Qdrant listed and who was silent.
+    pub missing: BTreeSet<PeerId>,
+    /// The last Raft entry that was known here to be committed, before Raft was begun anew.
+    pub commit: u64,
+    /// Qdrant may have been started with `--reinit`: this peer never runs in the old generation
+    /// again, whatever becomes of the claim.
+    #[serde(default)]
+    pub begun: bool,
+}
+
+/// The mark of a survivor that goes over into the new generation, written before Qdrant is started.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rejoin {
+    /// Voters of the old generation that are not in the new one. While one of them stands in the
+    /// Raft state, that state is the old one, and joining begins anew.
+    pub left: BTreeSet<PeerId>,
+    /// The last Raft entry that was known here to be committed in the old generation.
+    pub commit: Option<u64>,
 }
 
 impl Stamp {
+    /// The stamp of a disk that belongs to this generation.
+    pub fn of(formed: &Formed, stage: Stage) -> Self {
+        Self {
+            format: FORMAT,
+            store_id: formed.store_id.clone(),
+            generation: formed.generation.clone(),
+            previous: formed.previous.clone(),
+            founder: Some(formed.founder),
+            stage,
+            survivors: formed.survivors.clone(),
+            regroup: None,
+            rejoin: None,
+        }
+    }
+
+    /// The stamp of a claimant that begins with an empty disk.
+    pub fn founding(
+        store_id: StoreId,
+        generation: GenerationId,
+        previous: Option<GenerationId>,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            store_id,
+            generation,
+            previous,
+            founder: None,
+            stage: Stage::Founding,
+            survivors: BTreeSet::new(),
+            regroup: None,
+            rejoin: None,
+        }
+    }
+
+    /// The generation that this disk claims, and the formed one that it follows; `None` when it
+    /// claims nothing.
+    pub fn claims(&self) -> Option<(&GenerationId, Option<&GenerationId>)> {
+        match (&self.regroup, self.stage) {
+            (Some(mark), _) => Some((&mark.claim, Some(&mark.previous))),
+            (None, Stage::Founding) => Some((&self.generation, self.previous.as_ref())),
+            (None, _) => None,
+        }
+    }
+
+    /// The record that ends our claim, with this peer as its founder.
+    pub fn claimed(&self, service: &str, founder: PeerId) -> Option<Formed> {
+        let (claim, previous) = self.claims()?;
+        let survivors = self.regroup.iter().flat_map(|mark| mark.survivors.keys());
+        Some(Formed {
+            format: FORMAT,
+            service: service.to_owned(),
+            store_id: self.store_id.clone(),
+            generation: claim.clone(),
+            previous: previous.cloned(),
+            founder,
+            complete: false,
+            survivors: survivors.copied().collect(),
+        })
+    }
+
     /// The formed record that belongs to this stamp: what a member re-creates in a store that was
     /// emptied, and publishes in the key map. `None` while the founder's peer id is not known.
     pub fn formed(&self, service: &str, complete: bool) -> Option<Formed> {
@@ -398,7 +498,7 @@ impl Stamp {
             previous: self.previous.clone(),
             founder: self.founder?,
             complete,
-            survivors: BTreeSet::new(),
+            survivors: self.survivors.clone(),
         })
     }
 }

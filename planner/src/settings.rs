@@ -43,4 +43,6 @@ pub struct Settings {
     /// How long DNS must have answered without our own address before we believe that it never
     /// will list us. Longer than members need to re-create the records of an emptied store.
     pub dns_settle: Duration,
+    /// Survivors of a lost majority go on by themselves (rule R8); otherwise they call a person.
+    pub requorum: bool,
 }

@@ -36,6 +36,10 @@ pub struct Disk {
     pub aside: bool,
     /// The peer id in the Raft state, when there is one.
     pub peer_id: Option<PeerId>,
+    /// The voters in the Raft state.
+    pub voters: BTreeSet<PeerId>,
+    /// The last committed entry in the Raft state.
+    pub commit: Option<u64>,
 }
 
 impl Disk {
@@ -46,6 +50,8 @@ impl Disk {
         collections: false,
         aside: false,
         peer_id: None,
+        voters: BTreeSet::new(),
+        commit: None,
     };
 }
 

@@ -13,7 +13,7 @@ use crate::settings::Settings;
 use crate::view::{Dns, Observation, Probe, Store};
 
 /// A task in this state does not stand in the way of a claim that follows `formed`.
-fn gives_way(
+pub(crate) fn gives_way(
     state: State,
     aside: bool,
     its: Option<&GenerationId>,

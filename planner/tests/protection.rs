@@ -7,7 +7,7 @@ use planner::ids::{GenerationId, PeerId};
 use planner::observed::Observed;
 use planner::protection::{Freedom, Holding, Wish, wish};
 use planner::records::{
-    FORMAT, Hello, Leaving, LeavingReason, Orders, Said, Stage, Stamp, State, WantedService,
+    FORMAT, Hello, Leaving, LeavingReason, Orders, Rejoin, Said, Stage, Stamp, State, WantedService,
 };
 use planner::view::{Child, Disk, Dns, Observation, Probe};
 
@@ -16,16 +16,13 @@ const PEER: Wish = Wish::Protect(Holding::Peer);
 const NONE_WANTED: Wish = Wish::Free(Freedom::NoneWanted);
 
 fn seen(stage: Option<Stage>, joined: bool) -> Observation {
+    let generation = GenerationId {
+        number: 1,
+        token: "t".into(),
+    };
     let stamp = stage.map(|stage| Stamp {
-        format: FORMAT,
-        store_id: "s".into(),
-        generation: GenerationId {
-            number: 1,
-            token: "t".into(),
-        },
-        previous: None,
-        founder: None,
         stage,
+        ..Stamp::founding("s".into(), generation, None)
     });
     Observation {
         disk: Disk {
@@ -39,6 +36,20 @@ fn seen(stage: Option<Stage>, joined: bool) -> Observation {
         peers: BTreeMap::new(),
         child: Child::Running(Observed::Unknown("loading".to_owned())),
     }
+}
+
+#[test]
+fn a_survivor_that_goes_over_is_protected_while_raft_knows_nothing_of_it() {
+    let mut going_over = seen(Some(Stage::Joining), false);
+    let asks = |seen: &Observation| wish(&"task-1".into(), "vectors", seen, None);
+    assert_eq!(asks(&going_over), EMPTY);
+    if let Some(stamp) = &mut going_over.disk.stamp {
+        stamp.rejoin = Some(Rejoin {
+            left: [PeerId(8)].into(),
+            commit: None,
+        });
+    }
+    assert_eq!(asks(&going_over), PEER);
 }
 
 fn member() -> Observation {

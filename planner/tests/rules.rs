@@ -22,6 +22,8 @@ mod invariants;
 mod loss;
 #[path = "rules/peers.rs"]
 mod peers;
+#[path = "rules/requorum.rs"]
+mod requorum;
 #[path = "rules/scene.rs"]
 mod scene;
 #[path = "rules/stores.rs"]

@@ -9,6 +9,9 @@ use thiserror::Error;
 /// server serves them for up to 30 s more, then its shards are closed (measured: 30.4 s).
 pub const DRAIN: Duration = Duration::from_secs(32);
 
+/// What Qdrant gets at least to close its shards after SIGINT (0.3 s measured, on small ones).
+pub const END: Duration = Duration::from_secs(10);
+
 /// The time from SIGTERM to the orchestrator's SIGKILL, divided into three: first we keep serving
 /// (*linger*, so that clients which still hold our address are answered), then Qdrant has its grace,
 /// and the *margin* at the end is ours to kill what is left and to exit with its code.
@@ -84,6 +87,15 @@ impl StopBudget {
         }
     }
 
+    /// How much longer the others may take to take over, `elapsed` after our SIGTERM, so that Qdrant
+    /// still has its time to end: a third of all, at most [`END`].
+    #[must_use]
+    pub fn hand_over_left(&self, elapsed: Duration) -> Duration {
+        let kill = self.kill_after();
+        kill.saturating_sub((kill / 3).min(END))
+            .saturating_sub(elapsed)
+    }
+
     /// How long Qdrant may take to end by itself when it is asked `elapsed` after our SIGTERM: the
     /// argument for [`Child::stop`](super::Child::stop). Zero when the time is over.
     #[must_use]
@@ -109,6 +121,15 @@ mod tests {
         assert_eq!(b.linger_left(s(2)), s(3));
         assert_eq!(b.grace(s(5)), s(22));
         assert_eq!(b.grace(s(40)), s(0));
+    }
+
+    #[test]
+    fn the_others_get_what_qdrant_does_not_need() {
+        let default = StopBudget::new(s(30), s(3), s(5)).unwrap();
+        assert_eq!(default.hand_over_left(s(0)), s(18));
+        assert_eq!(default.hand_over_left(s(20)), s(0));
+        let long = StopBudget::new(s(120), s(3), s(5)).unwrap();
+        assert_eq!(long.hand_over_left(s(7)), s(100));
     }
 
     #[test]

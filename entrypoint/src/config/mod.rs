@@ -29,8 +29,8 @@ pub use self::{
     error::{ConfigError, Printable},
     qdrant::QdrantSettings,
     types::{
-        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret,
-        StoreUrl, Word,
+        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
+        Secret, StoreUrl, Word,
     },
 };
 
@@ -88,6 +88,8 @@ pub struct Config {
     pub probe_timeout: Duration,
     /// Whether the steward acts.
     pub heal: Heal,
+    /// What the survivors of a lost majority do.
+    pub requorum: Requorum,
     /// How many copies every shard should have.
     pub copies: Copies,
     /// Silence after which a peer is gone, when a second witness says so.
@@ -192,6 +194,7 @@ impl Config {
             loss_timeout: r.read(&vars::LOSS_TIMEOUT),
             probe_timeout: r.read(&vars::PROBE_TIMEOUT),
             heal: r.read(&vars::HEAL),
+            requorum: r.read(&vars::REQUORUM),
             copies: r.read(&vars::COPIES).unwrap_or(Copies::DEFAULT),
             gone_timeout: r.read(&vars::GONE_TIMEOUT),
             lost_copy_timeout: r.read(&vars::LOST_COPY_TIMEOUT),

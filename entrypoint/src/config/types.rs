@@ -157,6 +157,15 @@ pub enum Heal {
     DryRun,
 }
 
+/// What the survivors of a lost majority do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requorum {
+    /// They go on as a new generation with their data.
+    Auto,
+    /// They wait for a person.
+    Wait,
+}
+
 /// How many copies every shard should have, however its collection was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {

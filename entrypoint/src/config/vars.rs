@@ -10,8 +10,8 @@ use std::{
 use super::{
     parse::Value,
     types::{
-        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Secret,
-        StoreUrl, Word,
+        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
+        Secret, StoreUrl, Word,
     },
 };
 
@@ -212,6 +212,10 @@ variables! {
     HEAL: Heal = var("ENTRYPOINT_HEAL", Group::Healing, || Heal::Act,
         "What the task beside Raft's leader does for the cluster: bring copies back, take dead peers \
          out, keep zones apart. With dry-run it says what it would do and changes nothing.");
+    REQUORUM: Requorum = var("ENTRYPOINT_REQUORUM", Group::Healing, || Requorum::Auto,
+        "What the survivors of a lost majority do when all others have been silent for the loss \
+         time-out: auto goes on without them, with the data that is left; wait calls a person. Either \
+         way an alarm says so.");
     COPIES: Option<Copies> = derived("ENTRYPOINT_COPIES", Group::Healing,
         "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR, else 3",
         "How many copies of every shard there should be. The replication factor of a collection that \

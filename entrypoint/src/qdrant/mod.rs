@@ -38,9 +38,53 @@ pub enum QdrantError {
     Client(String, #[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// How Qdrant is started, the same every time but for the bootstrap address.
+/// As what Qdrant is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// With what is on its disk: as the first peer of a new cluster when nothing is.
+    Own,
+    /// To join through this peer.
+    Join {
+        /// The peer's URI.
+        uri: &'a str,
+    },
+    /// Its Raft state is begun anew with itself as the only voter; the data stays.
+    Reinit,
+    /// Its Raft state is begun anew to join through this peer; peer id and data stay.
+    Rejoin {
+        /// The peer's URI.
+        uri: &'a str,
+    },
+}
+
+impl<'a> Start<'a> {
+    fn bootstrap(self) -> Option<&'a str> {
+        match self {
+            Self::Own | Self::Reinit => None,
+            Self::Join { uri } | Self::Rejoin { uri } => Some(uri),
+        }
+    }
+
+    /// Qdrant does this again at every start with the flag (facts: section 2).
+    fn reinit(self) -> bool {
+        matches!(self, Self::Reinit | Self::Rejoin { .. })
+    }
+
+    fn args(self, uri: &str) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["--uri".into(), uri.into()];
+        if let Some(bootstrap) = self.bootstrap() {
+            args.extend(["--bootstrap".into(), bootstrap.into()]);
+        }
+        if self.reinit() {
+            args.push("--reinit".into());
+        }
+        args
+    }
+}
+
+/// What every start of Qdrant has in common.
 #[derive(Debug)]
-struct Start {
+struct Program {
     program: PathBuf,
     uri: String,
     env: Vec<(OsString, OsString)>,
@@ -49,7 +93,7 @@ struct Start {
 /// Our own Qdrant.
 #[derive(Debug)]
 pub struct Qdrant {
-    start: Start,
+    start: Program,
     client: Client,
     child: Option<Child>,
     /// Started to join, and not known to have joined.
@@ -100,7 +144,7 @@ impl Qdrant {
         let rest = SocketAddr::new(config.qdrant.local_address(), config.qdrant.http_port);
         let client = client_at(rest, api_key, config.probe_timeout * 3)?;
         Ok(Self {
-            start: Start {
+            start: Program {
                 program: config.qdrant_bin.clone(),
                 uri,
                 env,
@@ -137,16 +181,10 @@ impl Qdrant {
         &self.client
     }
 
-    /// Starts it; `bootstrap` names the peer to join through.
-    pub async fn start(
-        &mut self,
-        bootstrap: Option<&str>,
-        joining: bool,
-    ) -> Result<(), QdrantError> {
-        let mut args: Vec<OsString> = vec!["--uri".into(), (&self.start.uri).into()];
-        if let Some(bootstrap) = bootstrap {
-            args.extend(["--bootstrap".into(), bootstrap.into()]);
-        }
+    /// Starts it.
+    pub async fn start(&mut self, how: Start<'_>) -> Result<(), QdrantError> {
+        let args = how.args(&self.start.uri);
+        let bootstrap = how.bootstrap();
         let mut env = self.start.env.clone();
         let recovering = self.recover_next.take();
         self.recovering = recovering.is_some();
@@ -162,9 +200,10 @@ impl Qdrant {
             pid = child.pid(),
             uri = self.start.uri,
             bootstrap,
+            reinit = how.reinit(),
             "Qdrant was started"
         );
-        self.joining = joining;
+        self.joining = bootstrap.is_some();
         self.forget();
         self.child = Some(child);
         Ok(())
@@ -174,6 +213,11 @@ impl Qdrant {
     pub fn joined(&mut self) {
         self.joining = false;
         self.joins = Restarts::default();
+    }
+
+    /// The formed record in its key map is another one from now on.
+    pub fn published(&mut self) {
+        self.proof = None;
     }
 
     fn forget(&mut self) {
@@ -423,5 +467,26 @@ pub async fn read_orders(client: &Client) -> Result<Orders, String> {
     match orders.format {
         FORMAT => Ok(orders),
         format => Err(format!("the key {ORDERS_KEY} has format {format}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Start;
+
+    #[test]
+    fn the_flag_goes_with_a_start_anew_and_with_no_other() {
+        let uri = "http://10.0.0.2:6335";
+        let own = ["--uri", "http://10.0.0.1:6335"];
+        let join = ["--bootstrap", uri];
+        let reinit = ["--reinit"];
+        for (start, more) in [
+            (Start::Own, vec![]),
+            (Start::Join { uri }, join.to_vec()),
+            (Start::Reinit, reinit.to_vec()),
+            (Start::Rejoin { uri }, [&join[..], &reinit].concat()),
+        ] {
+            assert_eq!(start.args(own[1]), [&own[..], &more].concat(), "{start:?}");
+        }
     }
 }

@@ -126,6 +126,18 @@ pub async fn survey(
     Ok((view, clocks.end()))
 }
 
+/// What our own Qdrant says of the copies of all collections, for one who only looks.
+pub async fn copies(client: &Client) -> Observed<BTreeMap<CollectionName, Observed<Collection>>> {
+    let clocks = Clocks::default();
+    match client.collections().await {
+        Ok(names) => {
+            let mut running = clocks.run(Duration::ZERO);
+            Observed::Known(collections(client, names, &mut running).await)
+        }
+        Err(error) => Observed::Unknown(crate::log::chain(&error)),
+    }
+}
+
 /// The peers that copies or transfers name and the address book does not.
 fn strangers(view: &ClusterView) -> BTreeSet<PeerId> {
     let named = view.known().flat_map(|(_, there)| {

@@ -3,7 +3,9 @@
 use planner::decision::{Action, Aside};
 use planner::destruction;
 use planner::ids::{GenerationId, PeerId, Token};
-use planner::records::{Claim, FORMAT, Formed, Mode, Outcome, Stage, Stamp};
+use std::collections::BTreeMap;
+
+use planner::records::{Claim, FORMAT, Formed, Mode, Outcome, Regroup, Rejoin, Stage, Stamp};
 use planner::view::Disk;
 
 use crate::steps::How;
@@ -16,22 +18,51 @@ impl World {
         };
         match intent.action.clone() {
             Action::Wait => {}
-            Action::Claim {
-                number, previous, ..
-            } => {
-                let stamp = Stamp {
-                    format: FORMAT,
-                    store_id: self.token('s').as_str().into(),
-                    generation: GenerationId {
-                        number,
-                        token: Token(self.token('t')),
-                    },
-                    previous,
-                    founder: None,
-                    stage: Stage::Founding,
-                };
-                self.claim(i, stamp, how);
+            Action::Claim { number, previous } => {
+                let store_id = self.token('s').as_str().into();
+                let token = Token(self.token('t'));
+                let generation = GenerationId { number, token };
+                self.claim(i, Stamp::founding(store_id, generation, previous), how);
             }
+            Action::Regroup {
+                number,
+                previous,
+                survivors,
+                missing,
+                commit,
+            } => {
+                let token = Token(self.token('t'));
+                if let Some(stamp) = &self.tasks[i].disk.stamp {
+                    let mark = Regroup {
+                        claim: GenerationId { number, token },
+                        previous,
+                        survivors,
+                        missing,
+                        commit,
+                        begun: stamp.regroup.as_ref().is_some_and(|mark| mark.begun),
+                    };
+                    let stamp = Stamp {
+                        regroup: Some(mark),
+                        ..stamp.clone()
+                    };
+                    self.claim(i, stamp, how);
+                }
+            }
+            Action::StartReinit => self.start_reinit(i),
+            Action::Resume => {
+                let store = self.store_view(&self.tasks[i]);
+                let disk = &mut self.tasks[i].disk;
+                if destruction::may_resume(disk, &store).is_ok()
+                    && let Some(stamp) = &mut disk.stamp
+                {
+                    stamp.regroup = None;
+                }
+            }
+            Action::StartRejoin { formed, via, .. } => {
+                self.start_rejoin(i, &formed, host(via), intent.proven.as_ref());
+            }
+            // The model knows no copies.
+            Action::Rejoined { formed, .. } => self.settle(i, &formed),
             Action::RepeatClaim => {
                 if let Some(stamp) = self.tasks[i].disk.stamp.clone() {
                     self.claim(i, stamp, how);
@@ -94,6 +125,68 @@ impl World {
         }
     }
 
+    /// Raft begins anew with this peer as the only voter; the key map stays as it was.
+    fn start_reinit(&mut self, i: usize) {
+        let store = self.store_view(&self.tasks[i]);
+        let task = &mut self.tasks[i];
+        if destruction::may_reinit(&task.disk, task.up, &store).is_err() {
+            return;
+        }
+        if let Some(mark) = task.disk.stamp.as_mut().and_then(|s| s.regroup.as_mut()) {
+            mark.begun = true;
+        }
+        let (Some(old), Some(peer)) = (task.group, task.disk.peer_id) else {
+            return;
+        };
+        let alone: BTreeMap<PeerId, u8> = [(peer, task.address)].into();
+        if self.groups[old].voters != alone {
+            self.groups.push(Group {
+                voters: alone,
+                proof: self.groups[old].proof.clone(),
+                data: self.groups[old].data,
+                leader: None,
+            });
+            self.tasks[i].group = Some(self.groups.len() - 1);
+        }
+        self.tasks[i].up = true;
+    }
+
+    /// Raft begins anew at once, and is in when the door lets it in; else only the old state is gone.
+    fn start_rejoin(&mut self, i: usize, formed: &Formed, via: u8, proven: Option<&GenerationId>) {
+        let store = self.store_view(&self.tasks[i]);
+        let in_store = store.known().and_then(|s| s.formed());
+        let proven = in_store
+            .map(|f| &f.generation)
+            .into_iter()
+            .chain(proven)
+            .max_by_key(|id| id.number);
+        let disk = self.observe(i).disk;
+        if destruction::may_rejoin(formed, &disk, self.tasks[i].up, proven).is_err() {
+            return;
+        }
+        let task = &mut self.tasks[i];
+        let again = disk.stamp.as_ref().is_some_and(|s| s.rejoin.is_some());
+        if !again {
+            task.disk.stamp = Some(Stamp {
+                rejoin: Some(Rejoin {
+                    left: disk.voters.difference(&formed.survivors).copied().collect(),
+                    commit: disk.commit,
+                }),
+                ..Stamp::of(formed, Stage::Joining)
+            });
+        }
+        task.group = None;
+        task.disk.joined = false;
+        if let (Some(group), Some(peer)) = (self.door(i, via), self.tasks[i].disk.peer_id) {
+            let address = self.tasks[i].address;
+            self.groups[group].voters.insert(peer, address);
+            let task = &mut self.tasks[i];
+            task.group = Some(group);
+            task.up = true;
+            task.disk.joined = true;
+        }
+    }
+
     fn set_aside(&mut self, i: usize, ground: &Aside, proven: Option<&GenerationId>) {
         let store = self.store_view(&self.tasks[i]);
         let in_store = store
@@ -149,16 +242,24 @@ impl World {
     }
 
     fn claim_of(&self, i: usize, id: &GenerationId, previous: Option<&GenerationId>) -> Claim {
+        let stamp = self.tasks[i].disk.stamp.as_ref();
+        let mark = stamp
+            .and_then(|stamp| stamp.regroup.as_ref())
+            .filter(|mark| mark.claim == *id);
+        let survivors = mark.map(|m| m.survivors.clone()).unwrap_or_default();
         Claim {
             format: FORMAT,
             token: id.token.clone(),
-            mode: Mode::Found,
+            mode: match survivors.is_empty() {
+                true => Mode::Found,
+                false => Mode::Requorum,
+            },
             task: self.tasks[i].id(),
             uri: self.tasks[i].uri(),
             previous: previous.cloned(),
             stack: None,
-            survivors: Default::default(),
-            missing: Default::default(),
+            survivors,
+            missing: mark.map(|m| m.missing.clone()).unwrap_or_default(),
         }
     }
 
@@ -166,10 +267,15 @@ impl World {
         let Some(store_id) = self.identify(i, &stamp.store_id) else {
             return;
         };
+        if stamp.regroup.is_some() && stamp.store_id != store_id {
+            return;
+        }
         stamp.store_id = store_id;
-        let claim = self.claim_of(i, &stamp.generation, stamp.previous.as_ref());
         self.tasks[i].disk.stamp = Some(stamp.clone());
-        self.write(i, Write::Claim(stamp.generation.number, claim), how);
+        if let Some((id, previous)) = stamp.claims() {
+            let claim = self.claim_of(i, id, previous);
+            self.write(i, Write::Claim(id.number, claim), how);
+        }
     }
 
     fn form(&mut self, i: usize, how: How) {
@@ -182,11 +288,7 @@ impl World {
         if destruction::may_form(stamp, &store).is_err() {
             return;
         }
-        let founder = Stamp {
-            founder: Some(peer_id),
-            ..stamp.clone()
-        };
-        let Some(formed) = founder.formed(SERVICE, false) else {
+        let Some(formed) = stamp.claimed(SERVICE, peer_id) else {
             return;
         };
         let number = formed.generation.number;
@@ -199,14 +301,7 @@ impl World {
     }
 
     fn settle(&mut self, i: usize, formed: &Formed) {
-        self.tasks[i].disk.stamp = Some(Stamp {
-            format: FORMAT,
-            store_id: formed.store_id.clone(),
-            generation: formed.generation.clone(),
-            previous: formed.previous.clone(),
-            founder: Some(formed.founder),
-            stage: Stage::Member,
-        });
+        self.tasks[i].disk.stamp = Some(Stamp::of(formed, Stage::Member));
     }
 
     /// Qdrant without a bootstrap: a new Raft cluster on an empty disk, else the old peer.
@@ -230,23 +325,8 @@ impl World {
 
     /// Through whichever Qdrant is at that address (facts: T4), when its cluster can commit.
     fn join(&mut self, i: usize, formed: &Formed, via: u8) {
-        self.tasks[i].disk.stamp = Some(Stamp {
-            format: FORMAT,
-            store_id: formed.store_id.clone(),
-            generation: formed.generation.clone(),
-            previous: formed.previous.clone(),
-            founder: Some(formed.founder),
-            stage: Stage::Joining,
-        });
-        let door = self.tasks.iter().position(|t| t.address == via);
-        let Some(door) = door.filter(|d| *d != i) else {
-            return;
-        };
-        let reachable = !self.tasks[door].cut && !self.tasks[i].cut;
-        let group = self.tasks[door]
-            .group
-            .filter(|_| reachable && self.commits(door));
-        let Some(group) = group else {
+        self.tasks[i].disk.stamp = Some(Stamp::of(formed, Stage::Joining));
+        let Some(group) = self.door(i, via) else {
             return;
         };
         let peer = self.new_peer();
@@ -259,6 +339,15 @@ impl World {
         task.disk.joined = true;
         task.disk.peer_id = Some(peer);
         task.disk.collections = data;
+    }
+
+    /// The group that whoever lives at this address lets us into.
+    fn door(&self, i: usize, via: u8) -> Option<usize> {
+        let door = self.tasks.iter().position(|t| t.address == via)?;
+        let reachable = door != i && !self.tasks[door].cut && !self.tasks[i].cut;
+        self.tasks[door]
+            .group
+            .filter(|_| reachable && self.commits(door))
     }
 
     fn new_peer(&mut self) -> PeerId {
@@ -311,12 +400,36 @@ impl World {
         }
         self.history.push(formed.clone());
         // Without its claim it is a record that nobody believes.
-        if claimed && self.alive_elsewhere(&formed.generation) {
+        let over_the_living = match formed.survivors.is_empty() {
+            true => self.alive_elsewhere(&formed.generation),
+            false => self.left_out(formed),
+        };
+        if claimed && over_the_living {
             self.broken = Some("founded over the living");
         }
         for task in &mut self.tasks {
             task.shaken();
         }
+    }
+
+    /// By re-quorum: a task of the generation before commits, or holds data and is not counted on, and
+    /// could be noticed.
+    fn left_out(&self, formed: &Formed) -> bool {
+        self.tasks.iter().enumerate().any(|(i, task)| {
+            let stamp = task.disk.stamp.as_ref();
+            let of_it = stamp.is_some_and(|s| Some(&s.generation) == formed.previous.as_ref());
+            let counted = task
+                .disk
+                .peer_id
+                .is_some_and(|peer| formed.survivors.contains(&peer));
+            let regroups = stamp.is_some_and(|s| s.regroup.is_some());
+            let noticed = match task.paused {
+                Some(ticks) => ticks < LOSS_TIMEOUT - 1 && task.steady >= STEADY,
+                None => task.steady >= STEADY && task.store,
+            };
+            let commits = task.runs() && self.commits(i) && !regroups;
+            of_it && noticed && (commits || (task.disk.collections && !counted))
+        })
     }
 
     /// Some task of another generation holds collections, or serves, and can be noticed: it has

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use planner::observed::Observed;
 use planner::records::{FORMAT, Hello, Orders, Said, State};
-use planner::view::{Child, Dns, Generation, Observation, Probe, Qdrant, Store};
+use planner::view::{Child, Disk, Dns, Generation, Observation, Probe, Qdrant, Store};
 
 use crate::world::{DnsMode, SERVICE, Sabotage, Task, World, host, ip};
 
@@ -30,8 +30,13 @@ impl World {
             .into_iter()
             .map(|address| (ip(address), self.probe(task, address)))
             .collect();
+        let voters = task.group.map(|group| &self.groups[group].voters);
         Observation {
-            disk: task.disk.clone(),
+            disk: Disk {
+                voters: voters.into_iter().flat_map(|v| v.keys().copied()).collect(),
+                commit: task.group.map(|_| 1),
+                ..task.disk.clone()
+            },
             store,
             dns,
             peers,
@@ -110,7 +115,11 @@ impl World {
             zone: None,
             hears: BTreeSet::new(),
             whole: task.leads && self.commits(i),
-            said: Said::default(),
+            said: Said {
+                commit: task.group.map(|_| 1),
+                quorum_lost: task.quorum_lost,
+                ..Said::default()
+            },
         };
         Probe::Task {
             hello: Box::new(hello),
@@ -139,7 +148,7 @@ impl World {
             ready: true,
             proof: Observed::Known(group.proof.clone()),
             commits: task.probe_commit.then_some(commits),
-            commit: 0,
+            commit: 1,
             orders: Observed::Known(Orders::default()),
         }))
     }

@@ -217,6 +217,7 @@ impl World {
         };
         task.generation.clone_from(&decision.generation);
         task.probe_commit = decision.probe_commit;
+        task.quorum_lost = decision.quorum_lost;
         // That nothing comes of it is what the search is to find, not to excuse.
         decision
             .alarms
@@ -242,10 +243,8 @@ impl World {
         if decision.renew_lease && self.may_write(i) {
             let task = &mut self.tasks[i];
             task.lease = (task.lease + 1) % 4;
-            if let Some(stamp) = &task.disk.stamp {
-                self.store
-                    .leases
-                    .insert(stamp.generation.number, task.lease);
+            if let Some((claim, _)) = task.disk.stamp.as_ref().and_then(|s| s.claims()) {
+                self.store.leases.insert(claim.number, task.lease);
             }
         }
     }
@@ -377,6 +376,7 @@ fn writes(action: &Action) -> bool {
     matches!(
         action,
         Action::Claim { .. }
+            | Action::Regroup { .. }
             | Action::RepeatClaim
             | Action::Abandon { .. }
             | Action::Form

@@ -86,6 +86,7 @@ pub struct Task {
     pub state: State,
     pub generation: Option<GenerationId>,
     pub probe_commit: bool,
+    pub quorum_lost: bool,
     pub beat: u64,
     pub lease: u64,
     /// Ticks since its last round.
@@ -202,6 +203,7 @@ impl World {
             state: State::Empty,
             generation: None,
             probe_commit: false,
+            quorum_lost: false,
             beat: 0,
             lease: 0,
             since: 0,
@@ -229,6 +231,7 @@ impl World {
             claim_timeout: TICK * u32::from(CLAIM_TIMEOUT),
             loss_timeout: TICK * u32::from(loss),
             dns_settle: TICK * 2,
+            requorum: true,
         }
     }
 

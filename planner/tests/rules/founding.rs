@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use planner::decision::{Action, Alarm, Discard, Phase, Reason};
-use planner::records::{Mode, Outcome, Stage, State};
+use planner::records::{Outcome, Stage, State};
 use planner::view::{Child, Disk, Dns, Probe};
 
 use crate::scene::{
@@ -13,7 +13,6 @@ use crate::scene::{
 
 const FIRST: Action = Action::Claim {
     number: 1,
-    mode: Mode::Found,
     previous: None,
 };
 
@@ -242,7 +241,6 @@ fn abandoned_claims_do_not_change_what_is_allowed() {
         .insert(2, entry("b", Some(abandoned())));
     let next = Action::Claim {
         number: 3,
-        mode: Mode::Found,
         previous: None,
     };
     acts(&scene.rounds(3), &next);

@@ -2,7 +2,7 @@
 
 use planner::decision::{Action, Alarm, Discard, Phase};
 use planner::ids::PeerId;
-use planner::records::{Formed, Mode, Stage, State};
+use planner::records::{Formed, Stage, State};
 use planner::view::{Child, Probe};
 
 use crate::scene::{
@@ -16,7 +16,6 @@ const COMPLETE: u64 = LOSS_TIMEOUT.as_secs() / 5 + 1;
 fn second() -> Action {
     Action::Claim {
         number: 2,
-        mode: Mode::Found,
         previous: Some(id(1, "one")),
     }
 }

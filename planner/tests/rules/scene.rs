@@ -178,6 +178,7 @@ impl Scene {
                 claim_timeout: CLAIM_TIMEOUT,
                 loss_timeout: LOSS_TIMEOUT,
                 dns_settle: SETTLE,
+                requorum: true,
             },
             memory: Memory::default(),
             seen: Observation {
@@ -223,18 +224,12 @@ impl Scene {
     /// A disk of this generation without collections.
     pub fn disk(mut self, stage: Stage, of: &Formed) -> Self {
         self.seen.disk = Disk {
-            stamp: Some(Stamp {
-                format: FORMAT,
-                store_id: of.store_id.clone(),
-                generation: of.generation.clone(),
-                previous: of.previous.clone(),
-                founder: Some(of.founder),
-                stage,
-            }),
+            stamp: Some(Stamp::of(of, stage)),
             joined: true,
             collections: false,
             aside: false,
             peer_id: Some(PeerId(1)),
+            ..Disk::EMPTY
         };
         self
     }

@@ -36,6 +36,7 @@ mod slow_peer;
 mod stagger;
 mod steward_dies_mid_plan;
 mod stop_all;
+mod stop_one;
 mod store_emptied;
 mod store_hangs;
 mod store_of_another_service;
@@ -107,6 +108,7 @@ pub const ALL: &[&Scenario] = &[
     &key_rotated::SCENARIO,
     &all_restart::SCENARIO,
     &stop_all::SCENARIO,
+    &stop_one::SCENARIO,
     &one::SCENARIO,
     &kill_first::SCENARIO,
     &kill_leader::SCENARIO,

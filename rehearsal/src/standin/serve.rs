@@ -104,14 +104,21 @@ pub async fn run(settings: Settings) -> Result<(), Fatal> {
 
     let mut term = signal(SignalKind::terminate()).map_err(Fatal::settings)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fatal::settings)?;
-    tokio::select! {
-        _ = term.recv() => log("INFO", "SIGTERM received; starting graceful shutdown"),
-        _ = interrupt.recv() => log("INFO", "SIGINT received; starting forced shutdown"),
-    }
+    let patience = tokio::select! {
+        _ = term.recv() => {
+            log("INFO", "SIGTERM received; starting graceful shutdown");
+            SHUTDOWN
+        }
+        // Connections are dropped, whatever is under way on them (conformance `process`).
+        _ = interrupt.recv() => {
+            log("INFO", "SIGINT received; starting forced shutdown");
+            Duration::ZERO
+        }
+    };
     stop.send_replace(true);
     let ends = futures::future::join(internal, web);
-    if tokio::time::timeout(SHUTDOWN, ends).await.is_err() {
-        log("WARN", "connections were still open after 30 s");
+    if tokio::time::timeout(patience, ends).await.is_err() {
+        log("WARN", "connections were still open");
     }
     log("INFO", "shutting down workers: done");
     Ok(())
