@@ -37,9 +37,12 @@ pub struct Args {
     /// How often to run it; each repetition has the next seed
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub repeat: u16,
-    /// How many tasks `kill-any` kills, one after the other
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub times: u16,
+    /// How many tasks `kill-any` kills [default: 3] and `thousand` replaces [default: 30]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=3000))]
+    pub times: Option<u16>,
+    /// How many faults `random` has
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub faults: u16,
     /// Qdrant binary, or `standin` [default: $QDRANT_BIN, else standin]
     #[arg(long, value_name = "PATH|standin")]
     pub qdrant: Option<String>,
@@ -91,7 +94,8 @@ pub async fn main(args: Args) -> Result<ExitCode> {
         seed: args.seed,
         quiet: args.quiet || args.repeat > 1,
         keep: args.keep,
-        times: args.times.into(),
+        times: args.times.map(usize::from),
+        faults: args.faults.into(),
     };
     println!(
         "Qdrant: {}; {} tasks in {} zones; seed {}",
