@@ -86,6 +86,20 @@ pub async fn carry_out(
             };
             order(client, orders).await?
         }
+        Action::Evacuate(leaving) | Action::NoteRelease(leaving) => {
+            let orders = Orders {
+                leaving: Some(leaving.clone()),
+                ..view.service.orders.clone()
+            };
+            order(client, orders).await?
+        }
+        Action::EndEvacuation(_) => {
+            let orders = Orders {
+                leaving: None,
+                ..view.service.orders.clone()
+            };
+            order(client, orders).await?
+        }
         Action::Withdraw(_) => {
             let orders = Orders {
                 grant: None,

@@ -115,7 +115,14 @@ pub async fn survey(
         },
     };
     match read_orders(client).await {
-        Ok(orders) => view.service.orders = orders,
+        Ok(orders) => {
+            if let Some(leaving) = &orders.leaving
+                && let Some(peer) = view.peers.get_mut(&leaving.peer)
+            {
+                peer.leaving = !leaving.released;
+            }
+            view.service.orders = orders;
+        }
         Err(why) => view.service.orders_unread = Some(why),
     }
     restore_lost(&mut view, &recorded);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::heal::names::{CollectionName, ShardRef, Zone};
 use crate::ids::PeerId;
-use crate::records::Grant;
+use crate::records::{Grant, Leaving, LeavingReason};
 
 /// One change. Each has a precondition in [`crate::heal::guard`] that is asked again when it is
 /// carried out, and each may be repeated: what is done already, Qdrant refuses without harm.
@@ -86,6 +86,12 @@ pub enum Action {
     Grant(Grant),
     /// Order in the key map: nobody has this permission any more.
     Withdraw(Grant),
+    /// Order in the key map: this task is emptied and its peer released.
+    Evacuate(Leaving),
+    /// Order in the key map: its peer is out of Raft, and it does not join again for a while.
+    NoteRelease(Leaving),
+    /// Order in the key map: nobody is emptied any more.
+    EndEvacuation(Leaving),
     /// Set a collection's replication factor. Qdrant changes the number and nothing else.
     RaiseFactor {
         /// The collection.
@@ -161,6 +167,14 @@ pub enum Purpose {
         /// Tasks that are ready.
         ready: usize,
     },
+    /// A task is to go, for this reason.
+    ToGo(LeavingReason),
+    /// The reason for emptying it is gone.
+    ReasonGone,
+    /// It is out of Raft.
+    OutOfRaft,
+    /// It has waited for its end for so long.
+    NotEnded(Duration),
     /// The permission was used.
     Used,
     /// The permission is not what the task needs any more.
@@ -179,7 +193,14 @@ impl Action {
 
     /// Whether it is an order in the key map, which changes no copy and no peer by itself.
     pub fn is_order(&self) -> bool {
-        matches!(self, Self::Grant(_) | Self::Withdraw(_))
+        matches!(
+            self,
+            Self::Grant(_)
+                | Self::Withdraw(_)
+                | Self::Evacuate(_)
+                | Self::NoteRelease(_)
+                | Self::EndEvacuation(_)
+        )
     }
 
     /// Whether it takes something away that only a copy elsewhere can bring back.
@@ -232,6 +253,19 @@ impl fmt::Display for Action {
             Self::Withdraw(grant) => {
                 write!(f, "take back that task {} may {}", grant.task.0, grant.kind)
             }
+            Self::Evacuate(leaving) => {
+                write!(
+                    f,
+                    "empty task {} and release peer {}",
+                    leaving.task.0, leaving.peer
+                )
+            }
+            Self::NoteRelease(leaving) => {
+                write!(f, "note that task {} is released", leaving.task.0)
+            }
+            Self::EndEvacuation(leaving) => {
+                write!(f, "take back that task {} leaves", leaving.task.0)
+            }
             Self::RaiseFactor { collection, factor } => {
                 write!(f, "raise the factor of {collection} to {factor}")
             }
@@ -278,6 +312,12 @@ impl fmt::Display for Purpose {
                 f,
                 "{ready} tasks serve and nothing can be done for the copies that are missing"
             ),
+            Self::ToGo(why) => write!(f, "{why}"),
+            Self::ReasonGone => f.write_str("there is no reason for it any more"),
+            Self::OutOfRaft => f.write_str("it is out of Raft"),
+            Self::NotEnded(lasted) => {
+                write!(f, "it has waited for its end for {} s", lasted.as_secs())
+            }
             Self::Used => f.write_str("it was used"),
             Self::OutOfPlace => f.write_str("it is not what the task needs any more"),
             Self::OutOfSight(lasted) => {

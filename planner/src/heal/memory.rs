@@ -13,7 +13,7 @@ use crate::heal::follow::{Progress, progress};
 use crate::heal::health::short_shard;
 use crate::heal::settings::Settings;
 use crate::heal::view::{ClusterView, Peer};
-use crate::records::Grant;
+use crate::records::{Grant, Leaving};
 
 /// Everything remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub struct Memory {
     alive: usize,
     since_loss: Duration,
     granted: Option<Granted>,
+    leaving: Option<(Leaving, Duration, Duration)>,
     wedged: Duration,
 }
 
@@ -98,6 +99,19 @@ impl Memory {
                 grant: grant.clone(),
             }
         });
+        self.leaving = service.orders.leaving.as_ref().map(|leaving| {
+            let before = self.leaving.take().filter(|(before, ..)| before == leaving);
+            let there = service.outside.contains_key(&leaving.task)
+                || view.peers.contains_key(&leaving.peer);
+            let (age, unseen) = before.map_or_else(Default::default, |(_, age, unseen)| {
+                (age.saturating_add(step), unseen.saturating_add(step))
+            });
+            (
+                leaving.clone(),
+                age,
+                if there { Duration::ZERO } else { unseen },
+            )
+        });
         let busy = self.current.is_some() || view.known().any(|(_, c)| !c.transfers.is_empty());
         let waits = |peer: &Peer| peer.stays() && !peer.said.ready;
         let asked = service.complete && view.peers.values().any(waits);
@@ -146,6 +160,13 @@ impl Memory {
         {
             // It was not used: somebody else may have a turn first.
             self.fail(settings, &Action::Grant(grant.clone()));
+        }
+        if let Action::EndEvacuation(leaving) = &action {
+            let again = Leaving {
+                released: false,
+                ..leaving.clone()
+            };
+            self.fail(settings, &Action::Evacuate(again));
         }
         if let Some(current) = self.current.take_if(|c| c.seen && c.action.is_transfer()) {
             match aborts(&action, &current.action) {
@@ -199,6 +220,12 @@ impl Memory {
     pub fn grant(&self) -> (Duration, Duration) {
         let granted = self.granted.as_ref();
         granted.map_or_else(Default::default, |granted| (granted.age, granted.unseen))
+    }
+
+    /// How long the order to leave has stood as it is, and how long its task has not been seen.
+    pub fn leaving(&self) -> (Duration, Duration) {
+        let leaving = self.leaving.as_ref();
+        leaving.map_or_else(Default::default, |(_, age, unseen)| (*age, *unseen))
     }
 
     /// For how long copies have been missing and nothing was under way for them.

@@ -26,6 +26,8 @@ pub struct Settings {
     pub appear_timeout: Duration,
     /// A permission that is not used in so long is taken back.
     pub grant_timeout: Duration,
+    /// A released task that ECS has not ended in so long may join again.
+    pub release_timeout: Duration,
     /// A task that has not been seen for so long does not wait for anything any more.
     pub sight_timeout: Duration,
     /// The pause after the first failure of an action; it doubles with each further one.
@@ -52,6 +54,7 @@ impl Default for Settings {
             resync_timeout: Duration::from_secs(5 * 60),
             appear_timeout: Duration::from_secs(60),
             grant_timeout: Duration::from_secs(60),
+            release_timeout: Duration::from_secs(10 * 60),
             sight_timeout: Duration::from_secs(10),
             backoff_first: Duration::from_secs(10),
             backoff_longest: Duration::from_secs(10 * 60),

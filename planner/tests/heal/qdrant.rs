@@ -246,6 +246,20 @@ impl Sim {
                 self.orders.grant = Some(grant.clone());
                 Ok(())
             }
+            Action::Evacuate(leaving) | Action::NoteRelease(leaving) => {
+                self.orders.leaving = Some(leaving.clone());
+                if let Some(there) = self.peers.get_mut(&leaving.peer) {
+                    there.leaving = true;
+                }
+                Ok(())
+            }
+            Action::EndEvacuation(leaving) => {
+                self.orders.leaving = None;
+                if let Some(there) = self.peers.get_mut(&leaving.peer) {
+                    there.leaving = false;
+                }
+                Ok(())
+            }
             Action::Withdraw(_) => {
                 self.orders.grant = None;
                 Ok(())

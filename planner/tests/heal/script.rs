@@ -48,6 +48,11 @@ fn command(sim: &mut Sim, line: &str) -> Result<String, String> {
             }
         }
         ["form"] => sim.form(),
+        ["roll", "out", revision] => {
+            sim.revision = (*revision).to_owned();
+            sim.wanted_revision = Some((*revision).to_owned());
+        }
+        ["want", revision] => sim.wanted_revision = Some((*revision).to_owned()),
         ["task", "start", ..] => {
             for _ in 0..options.get("count").map_or(Ok(1), |count| number(count))? {
                 sim.start_task(options.get("zone").copied());

@@ -76,6 +76,8 @@ impl Sim {
                 said: Said {
                     ending: there.ending,
                     ready: there.ready,
+                    revision: Some(there.revision.clone()),
+                    created: Some(peer.0),
                     ..Said::default()
                 },
             };
@@ -102,6 +104,7 @@ impl Sim {
             service: Service {
                 complete: self.complete,
                 told: true,
+                wanted_revision: self.wanted_revision.clone(),
                 orders: self.orders.clone(),
                 outside: self
                     .outside

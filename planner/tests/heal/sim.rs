@@ -59,6 +59,7 @@ pub struct SimPeer {
     pub ending: bool,
     /// The load balancer may send it traffic.
     pub ready: bool,
+    pub revision: String,
     /// Then it ends.
     pub stops_at: Duration,
     pub address: u64,
@@ -113,6 +114,9 @@ pub struct Sim {
     /// The first formation is complete: from then on nobody joins or serves unasked.
     pub complete: bool,
     pub orders: Orders,
+    /// What new tasks are of.
+    pub revision: String,
+    pub wanted_revision: Option<String>,
     /// Tasks that are no peers yet, by the id that theirs will have.
     pub outside: BTreeMap<PeerId, Option<Zone>>,
     /// Peers that a re-quorum went on without, and since when.
@@ -155,6 +159,8 @@ impl Sim {
             losses: BTreeSet::new(),
             complete: false,
             orders: Orders::default(),
+            revision: "app:1".to_owned(),
+            wanted_revision: None,
             outside: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             survivors: BTreeSet::new(),
@@ -193,6 +199,7 @@ impl Sim {
                 leaving: false,
                 ending: false,
                 ready: false,
+                revision: self.revision.clone(),
                 stops_at: Duration::ZERO,
                 address: address.unwrap_or(peer.0),
                 beat: 0,

@@ -1,6 +1,7 @@
 //! May a copy be made, moved or dropped; may a transfer be ended?
 
 use crate::heal::guard::Refusal;
+use crate::heal::guard::leave::safe;
 use crate::heal::guard::peers::expected;
 use crate::heal::health::{Health, crowd, kept_copies};
 use crate::heal::life::Life;
@@ -136,8 +137,15 @@ pub(super) fn shift(
     if there.copies.contains_key(&to) {
         return Err(Refusal::Target(to));
     }
-    if view.peers.get(&from).is_some_and(|peer| peer.leaving) {
-        return Ok(());
+    if let Some(leaver) = view.peers.get(&from).filter(|peer| peer.leaving) {
+        let protected = view
+            .peers
+            .get(&to)
+            .is_some_and(|target| safe(leaver, target));
+        return match protected {
+            true => Ok(()),
+            false => Err(Refusal::Unprotected),
+        };
     }
     if !Health::of(view, there).is_whole() {
         return Err(Refusal::NotWhole(shard.clone()));

@@ -4,6 +4,7 @@
 //! Each function says *may*, never *should*. What is unknown refuses.
 
 mod copies;
+mod leave;
 mod orders;
 mod peers;
 mod refusal;
@@ -11,6 +12,7 @@ mod refusal;
 pub use refusal::Refusal;
 
 pub(crate) use copies::{away, doomed};
+pub(crate) use leave::{enough_stay, largest_factor};
 pub(crate) use orders::{joins, settled};
 pub(crate) use peers::{holdings, lost};
 
@@ -66,6 +68,10 @@ pub(crate) fn grounds(
         }
         Action::Grant(grant) => orders::grant(view, grant),
         Action::Withdraw(grant) => orders::withdraw(view, grant),
+        Action::Evacuate(leaving) => leave::evacuate(view, leaving),
+        Action::NoteRelease(leaving) | Action::EndEvacuation(leaving) => {
+            leave::change(view, leaving)
+        }
         Action::RecordLoss { peer, shards } => peers::record_loss(settings, view, *peer, shards),
         Action::RemovePeer { peer } => peers::remove(view, *peer),
         Action::RemoveLostPeer { peer } => peers::remove_lost(settings, view, *peer),

@@ -29,7 +29,7 @@ pub(super) fn withdraw(view: &ClusterView, grant: &Grant) -> Result<(), Refusal>
     }
 }
 
-fn readable(view: &ClusterView) -> Result<(), Refusal> {
+pub(super) fn readable(view: &ClusterView) -> Result<(), Refusal> {
     match &view.service.orders_unread {
         Some(why) => Err(Refusal::OrdersUnread(why.clone())),
         None => Ok(()),

@@ -86,6 +86,12 @@ pub enum Refusal {
     OrdersUnread(String),
     /// A permission is out already, and there is one at a time.
     GrantOut(Grant),
+    /// Another task is being emptied.
+    OtherLeaves(TaskId),
+    /// Nothing says that this task should go.
+    NoReason,
+    /// Nobody who could take a copy is as protected from ECS as the one that holds it.
+    Unprotected,
     /// That permission is not out.
     NotGranted,
     /// No such task waits for that.
@@ -156,6 +162,9 @@ impl fmt::Display for Refusal {
             Self::GrantOut(grant) => {
                 write!(f, "task {} may {}, one at a time", grant.task.0, grant.kind)
             }
+            Self::OtherLeaves(task) => write!(f, "task {} is being emptied", task.0),
+            Self::NoReason => f.write_str("nothing says that it should go"),
+            Self::Unprotected => f.write_str("nobody who could take a copy is protected from ECS"),
             Self::NotGranted => f.write_str("nobody has that permission"),
             Self::NotWaiting(task) => write!(f, "task {} does not wait for it", task.0),
             Self::Dataless { settled, listed } => write!(

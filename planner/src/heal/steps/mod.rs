@@ -2,6 +2,7 @@
 
 mod admission;
 mod balance;
+mod choosing;
 mod copies;
 mod ending;
 mod factor;
@@ -19,17 +20,19 @@ use crate::heal::round::Round;
 pub(crate) type Step = fn(&mut Round<'_>) -> bool;
 
 /// All steps after the gate, the most urgent first.
-pub(crate) const ALL: [Step; 13] = [
+pub(crate) const ALL: [Step; 15] = [
     transfers::abort_doomed,
     gone::clear_away,
     gone::forget_unlisted,
     ending::hand_over,
+    choosing::follow,
     admission::take_back,
     admission::join,
     copies::save_single,
     leaving::evacuate,
     copies::restore_missing,
     admission::serve,
+    choosing::choose,
     spread::over_zones,
     balance::even_out,
     factor::raise,

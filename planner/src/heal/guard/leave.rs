@@ -1,0 +1,136 @@
+//! May a task be emptied, so that ECS can end it? Only from a cluster at rest, only for a reason that
+//! is known, and only onto tasks that are as safe as it is.
+
+use crate::heal::guard::Refusal;
+use crate::heal::guard::copies::under_way;
+use crate::heal::guard::orders::readable;
+use crate::heal::health::{Health, kept_copies, wanted_copies};
+use crate::heal::life::Life;
+use crate::heal::names::ShardRef;
+use crate::heal::placement::room;
+use crate::heal::view::{ClusterView, Peer, Shard};
+use crate::ids::PeerId;
+use crate::records::{Leaving, LeavingReason, Protection};
+
+pub(super) fn evacuate(view: &ClusterView, leaving: &Leaving) -> Result<(), Refusal> {
+    readable(view)?;
+    if let Some(other) = &view.service.orders.leaving {
+        return Err(Refusal::OtherLeaves(other.task.clone()));
+    }
+    let peer = leaving.peer;
+    let there = view.peers.get(&peer).ok_or(Refusal::NoSuchPeer(peer))?;
+    if !there.stays() || there.task.as_ref() != Some(&leaving.task) {
+        return Err(Refusal::Target(peer));
+    }
+    reason(view, leaving, there)?;
+    let all = view.peers.iter().filter(|(id, p)| **id != peer && p.voter);
+    let alive = all.clone().filter(|(_, p)| p.life == Life::Alive).count();
+    if alive == 0 || alive * 2 <= all.count() {
+        return Err(Refusal::Voters);
+    }
+    if let Some((name, why)) = view.unknown() {
+        return Err(Refusal::Unread(name.cloned(), why.to_owned()));
+    }
+    let seats = view.peers.values().filter(|p| p.stays()).count();
+    for (name, collection) in view.known() {
+        if collection.resharding {
+            return Err(Refusal::Resharding(name.clone()));
+        }
+        if let Some(transfer) = collection.transfers.first() {
+            return Err(under_way(name, transfer));
+        }
+        for (id, shard) in &collection.shards {
+            let short = ShardRef {
+                collection: name.clone(),
+                shard: *id,
+            };
+            if view.losses.contains(&short) && !shard.copies.contains_key(&peer) {
+                continue;
+            }
+            let health = Health::of(view, shard);
+            let wanted = wanted_copies(collection.factor, seats);
+            if !health.is_whole() || health.living.len() < wanted {
+                return Err(Refusal::NotWhole(short));
+            }
+            let kept = kept_copies(collection.factor, view).min(seats.saturating_sub(1));
+            if shard.copies.contains_key(&peer) && health.living.len() <= kept {
+                target(view, peer, there, shard)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Somebody can take this copy: with room for it, and protected from ECS when the one that gives it is.
+fn target(view: &ClusterView, from: PeerId, there: &Peer, shard: &Shard) -> Result<(), Refusal> {
+    let mut roomy = view
+        .peers
+        .iter()
+        .filter(|(id, p)| {
+            **id != from && p.stays() && !shard.copies.contains_key(id) && room(p.disk, shard)
+        })
+        .peekable();
+    match (roomy.peek().is_some(), roomy.any(|(_, to)| safe(there, to))) {
+        (_, true) => Ok(()),
+        (true, false) => Err(Refusal::Unprotected),
+        (false, false) => Err(Refusal::NoRoom(from)),
+    }
+}
+
+/// ECS may end the one that takes a copy no sooner than the one that gives it.
+pub(super) fn safe(from: &Peer, to: &Peer) -> bool {
+    from.said.protection != Some(Protection::Held) || to.said.protection == Some(Protection::Held)
+}
+
+/// Why this task goes, as things are now. On a revision that nobody knows nobody goes.
+fn reason(view: &ClusterView, leaving: &Leaving, there: &Peer) -> Result<(), Refusal> {
+    let wanted = view.service.wanted_revision.as_ref();
+    let (Some(wanted), Some(own)) = (wanted, there.said.revision.as_ref()) else {
+        return Err(Refusal::NoReason);
+    };
+    let holds = match leaving.why {
+        LeavingReason::Revision => own != wanted,
+        LeavingReason::Surplus => own == wanted,
+        LeavingReason::Blocked => there.said.protection == Some(Protection::Blocked),
+    };
+    match holds && enough_stay(view, leaving) {
+        true => Ok(()),
+        false => Err(Refusal::NoReason),
+    }
+}
+
+/// So many tasks stay without it as are wanted; or, when protected tasks block a deployment, as the
+/// copies need.
+pub(crate) fn enough_stay(view: &ClusterView, leaving: &Leaving) -> bool {
+    let others = others(view, leaving.peer);
+    match leaving.why {
+        LeavingReason::Surplus | LeavingReason::Revision => {
+            view.limit().is_some_and(|wanted| others >= wanted)
+        }
+        LeavingReason::Blocked => others >= largest_factor(view).max(1),
+    }
+}
+
+/// The voters besides this one that are not gone and do not leave.
+fn others(view: &ClusterView, but: PeerId) -> usize {
+    let stay = |p: &Peer| p.voter && !p.leaving && !p.said.ending && !p.life.is_gone();
+    let others = view.peers.iter().filter(|(id, p)| **id != but && stay(p));
+    others.count()
+}
+
+/// The most copies that any collection wants.
+pub(crate) fn largest_factor(view: &ClusterView) -> usize {
+    let factors = view.known().map(|(_, there)| there.factor);
+    factors
+        .max()
+        .map_or(0, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
+
+/// Noting and ending harm nobody.
+pub(super) fn change(view: &ClusterView, leaving: &Leaving) -> Result<(), Refusal> {
+    readable(view)?;
+    match &view.service.orders.leaving {
+        Some(there) if there.task == leaving.task => Ok(()),
+        _ => Err(Refusal::NotLeaving(leaving.peer)),
+    }
+}

@@ -1,0 +1,133 @@
+//! Whom ECS may end next: the order to empty a task, and its end. The copies are moved by
+//! [`super::leaving`].
+
+use core::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::heal::action::{Action, Purpose};
+use crate::heal::guard::{enough_stay, largest_factor};
+use crate::heal::names::Zone;
+use crate::heal::round::Round;
+use crate::heal::view::Peer;
+use crate::ids::PeerId;
+use crate::records::{Leaving, LeavingReason, Protection};
+
+/// Looks after the order that is out.
+pub(crate) fn follow(round: &mut Round<'_>) -> bool {
+    let view = round.view;
+    if view.service.orders_unread.is_some() {
+        return false;
+    }
+    let Some(leaving) = view.service.orders.leaving.clone() else {
+        return false;
+    };
+    let there = view.peers.get(&leaving.peer);
+    let seen = view.service.outside.contains_key(&leaving.task) || there.is_some();
+    let (age, unseen) = round.memory.leaving();
+    let end = match there {
+        Some(peer) if peer.life.is_gone() => Some(Purpose::PeerGone),
+        Some(_) if !leaving.released && !still(round, &leaving) => Some(Purpose::ReasonGone),
+        _ if !seen && unseen >= round.settings.sight_timeout => Some(Purpose::OutOfSight(unseen)),
+        None if leaving.released && age >= round.settings.release_timeout => {
+            Some(Purpose::NotEnded(age))
+        }
+        _ => None,
+    };
+    if let Some(purpose) = end {
+        return round.offer(Action::EndEvacuation(leaving), purpose);
+    }
+    if there.is_none() && !leaving.released {
+        let released = Leaving {
+            released: true,
+            ..leaving
+        };
+        return round.offer(Action::NoteRelease(released), Purpose::OutOfRaft);
+    }
+    false
+}
+
+/// The reason still holds: nobody else is missing, and it was not rolled back.
+fn still(round: &Round<'_>, leaving: &Leaving) -> bool {
+    let view = round.view;
+    let own = view
+        .peers
+        .get(&leaving.peer)
+        .and_then(|p| p.said.revision.as_ref());
+    let wanted = view.service.wanted_revision.as_ref();
+    let known = own.is_some() && wanted.is_some();
+    let reverted = known && leaving.why == LeavingReason::Revision && own == wanted;
+    // Unknown ends nothing that was begun upon knowledge, unless too few would be left.
+    let limit = view.limit().is_none() && leaving.why != LeavingReason::Blocked;
+    !reverted && (limit || enough_stay(view, leaving))
+}
+
+/// Empties one task: of another revision than the wanted one, or the youngest of too many, from the
+/// fullest zone; or one of those that block a deployment. The steward's own comes last.
+pub(crate) fn choose(round: &mut Round<'_>) -> bool {
+    let view = round.view;
+    let service = &view.service;
+    let Some(wanted) = service.wanted_revision.as_ref() else {
+        return false;
+    };
+    if !service.complete || service.orders.leaving.is_some() || service.orders_unread.is_some() {
+        return false;
+    }
+    let staying: Vec<(PeerId, &Peer)> = view
+        .peers
+        .iter()
+        .filter(|(_, p)| p.stays() && p.task.is_some() && p.said.revision.is_some())
+        .map(|(id, p)| (*id, p))
+        .collect();
+    let live = view.peers.values().filter(|p| p.stays()).count();
+    let old = |p: &Peer| p.said.revision.as_ref() != Some(wanted);
+    let too_many = view.limit().is_some_and(|limit| live > limit);
+    let newer = service
+        .outside
+        .values()
+        .any(|task| task.said.revision.as_ref() == Some(wanted));
+    let any_old = staying.iter().any(|(_, p)| old(p));
+    let (why, candidates): (_, Vec<_>) = if too_many && any_old {
+        let old = staying.into_iter().filter(|(_, p)| old(p));
+        (LeavingReason::Revision, old.collect())
+    } else if too_many {
+        (LeavingReason::Surplus, staying)
+    } else if !newer && live > largest_factor(view).max(1) {
+        let blocked = |p: &Peer| p.said.protection == Some(Protection::Blocked);
+        let blocked = staying
+            .into_iter()
+            .filter(|(_, p)| blocked(p) && (old(p) || !any_old));
+        (LeavingReason::Blocked, blocked.collect())
+    } else {
+        return false;
+    };
+    let mut zones: BTreeMap<Option<&Zone>, usize> = BTreeMap::new();
+    for peer in view.peers.values().filter(|peer| peer.stays()) {
+        *zones.entry(peer.zone.as_ref()).or_default() += 1;
+    }
+    let mut candidates: Vec<_> = candidates
+        .into_iter()
+        .map(|(id, p)| {
+            let zone = zones.get(&p.zone.as_ref()).copied().unwrap_or(0);
+            let key = (
+                id == view.us,
+                Reverse(zone),
+                Reverse(p.said.created),
+                p.task.clone(),
+            );
+            (key, id)
+        })
+        .collect();
+    candidates.sort();
+    candidates.into_iter().any(|((_, _, _, task), peer)| {
+        let Some(task) = task else {
+            return false;
+        };
+        let leaving = Leaving {
+            task,
+            peer,
+            why,
+            released: false,
+        };
+        round.offer(Action::Evacuate(leaving), Purpose::ToGo(why))
+    })
+}
