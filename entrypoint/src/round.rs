@@ -284,7 +284,9 @@ impl Task {
             return quick / 4;
         }
         if self.settled() {
-            return calm;
+            // A round at the very moment when a silence is long enough, not up to a beat later.
+            let due = self.watch.due().unwrap_or(calm);
+            return due.clamp(quick, calm);
         }
         (self.stirred.elapsed() / 20).clamp(quick, calm)
     }

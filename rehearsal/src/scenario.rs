@@ -1,6 +1,8 @@
 //! What a scenario is.
 //! Owns: the types a scenario file fills in. Must not: run anything.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 
 use crate::ecs::deployment::Percent;
@@ -51,10 +53,16 @@ pub struct Setup {
     pub generations: usize,
     /// Whether the store must be able to be slow, hang or refuse.
     pub breakable_store: bool,
+    /// Whether tasks must be able to vanish from the network.
+    pub breakable_network: bool,
+    /// Whether Qdrant must be able to fail at every start.
+    pub breakable_qdrant: bool,
     /// Whether healing is what it is about: copies are watched, and the steward's times are short.
     pub heals: bool,
     /// How ECS runs the service.
     pub policy: Policy,
+    /// No case takes longer, whatever it waits for.
+    pub longest: Duration,
     /// Environment of every task beside the usual.
     pub env: Vec<(&'static str, String)>,
 }
@@ -81,8 +89,11 @@ impl Setup {
             allowed: Allowed::default(),
             generations: 1,
             breakable_store: false,
+            breakable_network: false,
+            breakable_qdrant: false,
             heals: false,
             policy: POLICY,
+            longest: Duration::from_secs(300),
             env: Vec::new(),
         }
     }

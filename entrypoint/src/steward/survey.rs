@@ -238,13 +238,18 @@ async fn collections(
     let mut all = BTreeMap::new();
     for (name, (cluster, info)) in answers {
         let name = CollectionName(name);
-        let collection = match (cluster, info) {
-            (Ok(cluster), Ok(info)) => {
-                Observed::Known(collection(&name, &cluster, &info.params, clocks))
+        let gone = |error: &qdrant_api::Error| error.is_not_found();
+        let params = match info {
+            Err(error) if gone(&error) => Err(error),
+            info => clocks.params(&name, info.map(|info| info.params)),
+        };
+        let collection = match (cluster, params) {
+            (Ok(cluster), Ok(params)) => {
+                Observed::Known(collection(&name, &cluster, &params, clocks))
             }
             (Err(error), _) | (_, Err(error)) => {
                 // Deleted between the two questions: it is no more.
-                if error.is_not_found() {
+                if gone(&error) {
                     continue;
                 }
                 Observed::Unknown(crate::log::chain(&error))

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod cut;
 pub mod deployment;
 #[cfg(test)]
 mod deployment_tests;
@@ -237,6 +238,11 @@ impl Ecs {
     /// What is not so yet.
     pub fn steady(&self) -> Result<(), String> {
         self.shared.steady()
+    }
+
+    /// How many tasks are wanted.
+    pub fn desired(&self) -> usize {
+        lock(&self.shared.state).desired
     }
 
     /// The primary revision.

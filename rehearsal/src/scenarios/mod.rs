@@ -3,16 +3,20 @@
 
 mod address_reuse;
 mod all_restart;
+mod busy_everywhere;
 mod cold_start;
 mod collections_uneven;
+mod crash_loop_everywhere;
 mod dead_during_transfer;
 mod diverged;
+mod dns_and_store_out;
 mod dns_empty;
 mod dns_lag;
 mod dns_stale;
 mod first_light;
 mod founder_dies;
 mod founder_sleeps;
+mod half_lost;
 mod healing;
 mod key_rotated;
 mod kill_any;
@@ -20,10 +24,21 @@ mod kill_first;
 mod kill_leader;
 mod kill_two;
 mod low_factor;
+mod majority_returns;
 mod one;
+mod partition;
+mod random;
+mod rebalance_zones;
 mod records_swept;
+mod regrouping;
 mod replace_two;
-mod scale_6_9;
+mod rollback;
+mod rolling;
+mod rollout;
+mod rollout_bad_image;
+mod rollout_without_protection;
+mod scale_6_9_6;
+mod scale_to_zero;
 mod slow_peer;
 mod stagger;
 mod steward_dies_mid_plan;
@@ -34,6 +49,8 @@ mod store_hangs;
 mod store_of_another_service;
 mod store_read_only;
 mod store_slow;
+mod thousand;
+mod two_zone_loss;
 mod zone_loss;
 
 use crate::scenario::Scenario;
@@ -109,11 +126,26 @@ pub const ALL: &[&Scenario] = &[
     &steward_dies_mid_plan::SCENARIO,
     &dead_during_transfer::SCENARIO,
     &slow_peer::SCENARIO,
-    &scale_6_9::SCENARIO,
+    &scale_6_9_6::SCENARIO,
+    &rollout::SCENARIO,
+    &rollout_without_protection::SCENARIO,
+    &rollout_bad_image::SCENARIO,
+    &rollback::SCENARIO,
+    &scale_to_zero::SCENARIO,
+    &rebalance_zones::SCENARIO,
+    &thousand::SCENARIO,
+    &random::SCENARIO,
     &collections_uneven::SCENARIO,
     &records_swept::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
+    &partition::SCENARIO,
+    &dns_and_store_out::SCENARIO,
+    &crash_loop_everywhere::SCENARIO,
+    &busy_everywhere::SCENARIO,
+    &half_lost::SCENARIO,
+    &two_zone_loss::SCENARIO,
+    &majority_returns::SCENARIO,
 ];
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures::future::join_all;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -18,14 +19,40 @@ use tokio_util::task::AbortOnDropHandle;
 use self::ledger::Write;
 use self::workers::Shared;
 use super::World;
+use crate::ecs::task::Task;
 use crate::lock;
 use crate::timing;
 use crate::verdict::{Failure, healed};
 
-/// Writes in one second, of all writers together.
-const RATE: u32 = 60;
-/// Writers; each has one write under way.
-const WRITERS: usize = 4;
+/// How much is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Points before the writers start.
+    pub first: usize,
+    /// Requests in one second, of all writers together.
+    pub rate: u32,
+    /// Points of one request.
+    pub batch: usize,
+    /// Writers; each has one request under way.
+    pub writers: u32,
+}
+
+/// A load that this machine hardly notices, with so many points before it starts.
+pub const LIGHT: Load = Load {
+    first: 500,
+    rate: 60,
+    batch: 1,
+    writers: 4,
+};
+
+/// Five hundred points a second.
+pub const HEAVY: Load = Load {
+    first: 2_000,
+    rate: 100,
+    batch: 5,
+    writers: 8,
+};
+
 /// Points of one write while a collection is filled.
 const BATCH: usize = 100;
 /// How long the last writes may take, and the copies to become equal.
@@ -63,10 +90,10 @@ impl Points {
     ///
     /// # Errors
     /// When the first points are refused for too long.
-    pub async fn start(world: &World, collection: &str, first: usize) -> Result<Self, Failure> {
+    pub async fn start(world: &World, collection: &str, load: Load) -> Result<Self, Failure> {
         let shared = Shared::new(world, collection).context("build a client")?;
         let shared = Arc::new(shared);
-        let mut left = first;
+        let mut left = load.first;
         while left > 0 {
             let writes: Vec<Write> = {
                 let mut ledger = lock(&shared.ledger);
@@ -79,10 +106,9 @@ impl Points {
             }
         }
         let stop = CancellationToken::new();
-        let pause = Duration::from_secs(1) / RATE;
-        let writers = (0..WRITERS).map(|_| {
+        let writers = (0..load.writers).map(|_| {
             let (shared, stop) = (shared.clone(), stop.clone());
-            AbortOnDropHandle::new(tokio::spawn(workers::writer(shared, stop, pause)))
+            AbortOnDropHandle::new(tokio::spawn(workers::writer(shared, stop, load)))
         });
         let writers = writers.collect();
         let reader = tokio::spawn(workers::reader(shared.clone()));
@@ -156,6 +182,51 @@ impl Points {
         ));
         world.healing.tally(&self.shared.collection, tally.clone());
         Ok(tally)
+    }
+
+    /// Writes through each of these tasks, which have just come back from where their cluster ended,
+    /// until each has refused or not answered once: none may acknowledge for longer than `bound`.
+    ///
+    /// # Errors
+    /// The task that still takes writes.
+    pub async fn until_deaf(
+        &self,
+        world: &World,
+        tasks: &[Arc<Task>],
+        bound: Duration,
+    ) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let deaf = async |task: &Arc<Task>| {
+            let mut last = None;
+            // As it is there already, so that it makes no difference where it goes.
+            let same = lock(&self.shared.ledger).reserve();
+            while let Some(same) = same
+                && self.shared.takes(task, same).await
+            {
+                last = Some(begun.elapsed());
+                if last > Some(bound) {
+                    break;
+                }
+            }
+            last
+        };
+        let all = tasks.iter().map(deaf);
+        for (task, last) in tasks.iter().zip(join_all(all).await) {
+            let name = task.name();
+            let time = last.unwrap_or_default();
+            if time > bound {
+                let detail = format!("{name} still did after {time:?}");
+                return Err(Failure::new(
+                    "who comes back takes no writes for the old cluster",
+                    detail,
+                ));
+            }
+            world.step(format!(
+                "{name} took writes for {:.2} s",
+                time.as_secs_f64()
+            ));
+        }
+        Ok(())
     }
 
     /// Waits until so many writes more than now are acknowledged.

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Write};
 use super::rest::{Rest, RestError};
-use super::{Tally, WRITERS};
+use super::{Load, Tally};
 use crate::ecs::Ecs;
 use crate::ecs::task::Task;
 use crate::lock;
 use crate::observe::sample::Sample;
+use crate::timing;
 use crate::world::World;
 
 /// Pause after a failed write, and while no task is ready.
@@ -118,6 +119,13 @@ impl Shared {
         tally.0.longest_silence_s = tally.0.longest_silence_s.max(silence);
     }
 
+    /// Whether a write through this task was acknowledged.
+    pub(super) async fn takes(&self, task: &Task, write: Write) -> bool {
+        let writes = [write];
+        let wrote = self.rest.upsert(task, &self.collection, &writes);
+        wrote.await.is_ok()
+    }
+
     /// Reads one acknowledged point through the next task.
     async fn read(&self) {
         let place = rand::rng().random_range(0..u64::MAX);
@@ -156,19 +164,24 @@ fn chain(error: RestError) -> anyhow::Error {
     error.into()
 }
 
+/// A load balancer takes a target back only when it has answered for a while.
 fn usable(task: &Task) -> bool {
-    task.running() && !task.paused()
+    let awake = task.awake_for().is_none_or(|time| time >= timing::PROVEN);
+    task.running() && !task.paused() && awake
 }
 
 /// Writes until it is told to stop, and then ends what it has begun.
-pub(super) async fn writer(shared: Arc<Shared>, stop: CancellationToken, pause: Duration) {
+pub(super) async fn writer(shared: Arc<Shared>, stop: CancellationToken, load: Load) {
     // Each writer takes its share of the rate.
-    let mut tick = tokio::time::interval(pause * WRITERS as u32);
+    let mut tick = tokio::time::interval(Duration::from_secs(1) / load.rate * load.writers);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !stop.is_cancelled() {
         tick.tick().await;
-        let write = lock(&shared.ledger).begin();
-        shared.write(&[write]).await;
+        let writes: Vec<Write> = {
+            let mut ledger = lock(&shared.ledger);
+            (0..load.batch).map(|_| ledger.begin()).collect()
+        };
+        shared.write(&writes).await;
     }
 }
 
