@@ -56,7 +56,8 @@ async fn it_is_asked_often_by_who_leads_and_at_once_when_that_changes() {
 async fn an_old_answer_is_forgotten() {
     let (wanted, script) = start();
     wanted.leads(true);
-    sleep(POLL * 2).await;
+    // Half a pause from every question on.
+    sleep(POLL * 2 + POLL / 2).await;
     assert_eq!(wanted.now(), Some(wants(6)));
     *script.answer.lock().unwrap() = Err(ApiError::Refused("AccessDeniedException".to_owned()));
     sleep(POLL * 2).await;
