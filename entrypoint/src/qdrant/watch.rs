@@ -48,7 +48,10 @@ impl Drop for ReadyWatch {
 
 /// Writes a key and waits for the commit: the only proof that consensus works (facts: T1).
 pub async fn probe_commit(client: &Client) -> Result<(), Error> {
-    let value = serde_json::json!({ "format": FORMAT });
+    // Never the same twice: Qdrant joins a write that is like one under way and does not propose it
+    // again, and one that was handed to a leader that died is under way for ten seconds (measured).
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    let value = serde_json::json!({ "format": FORMAT, "nonce": nonce });
     client
         .with_timeout(COMMIT_TIMEOUT)
         .put_metadata_key(PROBE_KEY, &value, true)
