@@ -1,11 +1,9 @@
 //! Runs cases one after another, in worlds of their own, and gathers what reports show.
 //! Owns: the order of a command. Must not: know how reports look.
 
-use std::panic::AssertUnwindSafe;
-use std::time::Duration;
-
 use futures::FutureExt;
 use serde::Serialize;
+use std::panic::AssertUnwindSafe;
 
 use crate::ecs::cut::Cut;
 use crate::efs::Efs;
@@ -18,8 +16,6 @@ use crate::world::{Plan, World};
 
 /// How often a case is tried again whose moment was missed.
 const TRIES: usize = 5;
-/// No case takes longer, whatever it waits for.
-const LONGEST: Duration = Duration::from_secs(300);
 
 /// How a case ended.
 #[derive(Debug, Clone, Serialize, PartialEq)]
@@ -182,7 +178,7 @@ async fn one(plan: &Plan, scenario: &Scenario, case: &Case, size: usize) -> Case
 async fn play(world: &World, case: &Case) -> bool {
     let playing = AssertUnwindSafe((case.run)(world)).catch_unwind();
     let result = tokio::select! {
-        result = tokio::time::timeout(LONGEST, playing) => result,
+        result = tokio::time::timeout(world.setup.longest, playing) => result,
         _ = tokio::signal::ctrl_c() => {
             let failure = Failure::new("the rehearsal ran to its end", "interrupted");
             world.judge.fail(failure, &[], &world.timeline);

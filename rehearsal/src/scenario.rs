@@ -1,6 +1,8 @@
 //! What a scenario is.
 //! Owns: the types a scenario file fills in. Must not: run anything.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 
 use crate::ecs::deployment::Percent;
@@ -59,6 +61,8 @@ pub struct Setup {
     pub heals: bool,
     /// How ECS runs the service.
     pub policy: Policy,
+    /// No case takes longer, whatever it waits for.
+    pub longest: Duration,
     /// Environment of every task beside the usual.
     pub env: Vec<(&'static str, String)>,
 }
@@ -89,6 +93,7 @@ impl Setup {
             breakable_qdrant: false,
             heals: false,
             policy: POLICY,
+            longest: Duration::from_secs(300),
             env: Vec::new(),
         }
     }

@@ -21,6 +21,7 @@ pub const ENTRYPOINT: &[(&str, &str)] = &[
     ("ENTRYPOINT_STOP_LINGER", "200ms"),
     ("ENTRYPOINT_RESTART_MIN", "100ms"),
     ("ENTRYPOINT_RESTART_MAX", "1s"),
+    ("ENTRYPOINT_PROTECTION_MINUTES", "1"),
 ];
 
 /// What the entrypoints of healing scenarios are told besides. As with the defaults, a peer is gone
@@ -61,9 +62,9 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 pub const GRACE: Duration = Duration::from_secs(3600);
 /// Between two rounds of the scheduler when nothing wakes it.
 pub const SCHEDULE: Duration = Duration::from_millis(100);
-/// What task scale-in protection calls a minute. Its times are counted in minutes of at least one,
-/// and a rehearsal has no minutes to wait; what is told to be protected until when is true.
-pub const MINUTE: Duration = Duration::from_secs(1);
+/// What task scale-in protection calls a minute: a true one, for tasks count their own protection by
+/// their own clocks. Scenarios ask for one minute at a time.
+pub const MINUTE: Duration = Duration::from_secs(60);
 /// Between two looks of the observers.
 pub const LOOK: Duration = Duration::from_millis(50);
 /// Between two looks where a scenario must hit a moment.
@@ -86,5 +87,7 @@ pub const GONE: Duration = Duration::from_secs(3);
 /// an election, and a transfer that waits ten seconds for a dead address (facts: T9). Shorter than
 /// the minute for which the steward waits for what it has asked and does not see.
 pub const HEALED: Duration = Duration::from_secs(45);
+/// How long one replacement of a rollout may take: a join, the evacuation of an old task, its end.
+pub const ROLL: Duration = Duration::from_secs(40);
 /// Between two looks at the copies of all shards.
 pub const LOOK_AT_COPIES: Duration = Duration::from_millis(100);

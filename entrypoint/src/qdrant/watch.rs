@@ -47,11 +47,14 @@ impl Drop for ReadyWatch {
 }
 
 /// Writes a key and waits for the commit: the only proof that consensus works (facts: T1).
+///
+/// Never the same value twice. Qdrant proposes an operation only when no equal one is waited for
+/// (v1.19.0, `consensus_manager.rs:854-872`), and one that was forwarded to a leader that died is
+/// waited for until its ten seconds are over, also when its caller went away long before (measured).
+/// Each probe meanwhile would join it, and call a consensus dead that works.
 pub async fn probe_commit(client: &Client) -> Result<(), Error> {
-    // Never the same twice: Qdrant joins a write that is like one under way and does not propose it
-    // again, and one that was handed to a leader that died is under way for ten seconds (measured).
-    let nonce = uuid::Uuid::new_v4().simple().to_string();
-    let value = serde_json::json!({ "format": FORMAT, "nonce": nonce });
+    let once = uuid::Uuid::new_v4().simple().to_string();
+    let value = serde_json::json!({ "format": FORMAT, "once": once });
     client
         .with_timeout(COMMIT_TIMEOUT)
         .put_metadata_key(PROBE_KEY, &value, true)

@@ -240,6 +240,11 @@ impl Ecs {
         self.shared.steady()
     }
 
+    /// How many tasks are wanted.
+    pub fn desired(&self) -> usize {
+        lock(&self.shared.state).desired
+    }
+
     /// The primary revision.
     pub fn primary(&self) -> u32 {
         lock(&self.shared.state).primary

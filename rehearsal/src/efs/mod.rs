@@ -191,6 +191,20 @@ impl Efs {
         numbers
     }
 
+    /// How many files the store holds.
+    pub fn files(&self) -> usize {
+        fn count(folder: &Path) -> usize {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries
+                .map(|entry| match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => count(&entry.path()),
+                    _ => 1,
+                })
+                .sum()
+        }
+        count(&self.records())
+    }
+
     /// The tasks that have a member record.
     pub fn members(&self) -> BTreeSet<String> {
         let entries = std::fs::read_dir(self.records().join("members"));

@@ -8,6 +8,7 @@ pub mod sample;
 pub mod story;
 pub mod watcher;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -43,6 +44,7 @@ impl Observer {
         let keep = story.clone();
         let looks = tokio::spawn(async move {
             let mut tails = Tails::default();
+            let mut read_up = BTreeSet::new();
             let mut tick = tokio::time::interval(timing::LOOK);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
@@ -53,7 +55,15 @@ impl Observer {
                 let sample = Arc::new(Sample { at, views });
                 let mut lines = Vec::new();
                 for task in &tasks {
+                    // Asked before the read: after its end a task writes nothing.
+                    let over = task.ended().is_some();
+                    if read_up.contains(&task.number) {
+                        continue;
+                    }
                     lines.extend(tails.read(task.number, &task.log));
+                    if over {
+                        read_up.insert(task.number);
+                    }
                 }
                 lock(&keep).add(&sample, &lines, &timeline);
                 judge.sample(&sample, &timeline);

@@ -24,6 +24,10 @@ pub struct Harm {
     pub tasks: BTreeSet<usize>,
     /// Copies on living tasks that Qdrant itself took out of service, over all views.
     pub deactivated: usize,
+    /// Fewest copies that every shard must have while nothing is harmed.
+    pub least: Option<usize>,
+    /// Seconds during which a copy was on its way.
+    pub transferring: f64,
 }
 
 /// The watcher of one run.
@@ -45,17 +49,29 @@ impl Watcher {
         let shared = harm.clone();
         let looks = tokio::spawn(async move {
             let (mut watch, mut told) = (Watch::default(), Told::default());
+            let mut before: Option<(f64, bool)> = None;
             let mut tick = tokio::time::interval(timing::LOOK_AT_COPIES);
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;
                 let look = copies::look(&client, timeline.now(), &ecs.tasks()).await;
                 // Harm is noted before it is done, so what it does is never seen first.
-                let harmed = lock(&shared).tasks.clone();
-                for failure in watch.look(&look, &harmed) {
+                let (harmed, least) = {
+                    let harm = lock(&shared);
+                    (harm.tasks.clone(), harm.least)
+                };
+                let fewer = least.and_then(|least| watch.fewer(&look, least, &harmed));
+                for failure in watch.look(&look, &harmed).into_iter().chain(fewer) {
                     judge.fail(failure, &[], &timeline);
                 }
-                lock(&shared).deactivated = watch.deactivated;
+                let moving = !look.transfers().is_empty();
+                let passed = before.filter(|(_, moved)| *moved || moving);
+                before = Some((look.at, moving));
+                {
+                    let mut harm = lock(&shared);
+                    harm.deactivated = watch.deactivated;
+                    harm.transferring += passed.map_or(0.0, |(at, _)| look.at - at);
+                }
                 told.tell(&look, &timeline);
                 if publish.send(Arc::new(look)).is_err() {
                     return;
@@ -82,6 +98,17 @@ impl Watcher {
     /// Notes that a task is about to be harmed.
     pub fn harm(&self, task: usize) {
         lock(&self.harm).tasks.insert(task);
+    }
+
+    /// From now on every shard must have so many copies on living tasks, less those on tasks that the
+    /// scenario harms.
+    pub fn require(&self, least: Option<usize>) {
+        lock(&self.harm).least = least;
+    }
+
+    /// Seconds so far during which a copy was on its way.
+    pub fn transferring(&self) -> f64 {
+        lock(&self.harm).transferring
     }
 
     /// What was harmed is healed: from now on the copies of these tasks count again.

@@ -4,6 +4,7 @@
 use super::prelude::*;
 pub(super) use crate::verdict::healed::Wanted;
 pub(super) use crate::world::points::Points;
+use crate::world::points::{LIGHT, Load};
 
 /// The usual collection.
 pub(super) const COLLECTION: &str = "points";
@@ -12,8 +13,6 @@ pub(super) const USUAL: Wanted = Wanted {
     shards: 2,
     copies: 3,
 };
-/// Points before the first fault.
-const FIRST: usize = 500;
 /// Writes between two faults, so that each one meets a cluster at work.
 const BETWEEN: u64 = 30;
 
@@ -48,10 +47,27 @@ pub(super) async fn begin_with(world: &World, wanted: Wanted) -> Result<Points, 
     writing(world, "the collection was created", since).await
 }
 
+/// The same under another load.
+pub(super) async fn begin_under(world: &World, load: Load) -> Result<Points, Failure> {
+    form(world).await?;
+    let since = world.timeline.now();
+    world.create(&world.leader()?, COLLECTION, USUAL).await?;
+    writing_under(world, "the collection was created", since, load).await
+}
+
 /// Starts the load on the collection that was just created, and waits until its copies are in
 /// their zones.
 pub(super) async fn writing(world: &World, fault: &str, since: f64) -> Result<Points, Failure> {
-    let points = Points::start(world, COLLECTION, FIRST).await?;
+    writing_under(world, fault, since, LIGHT).await
+}
+
+async fn writing_under(
+    world: &World,
+    fault: &str,
+    since: f64,
+    load: Load,
+) -> Result<Points, Failure> {
+    let points = Points::start(world, COLLECTION, load).await?;
     world.healed(fault, since, world.size()).await?;
     points.more(world, BETWEEN).await?;
     Ok(points)

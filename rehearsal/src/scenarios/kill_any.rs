@@ -17,9 +17,10 @@ pub const SCENARIO: Scenario = Scenario {
 
 async fn run(world: &World) -> Result<(), Failure> {
     let points = begin(world).await?;
-    for time in 1..=world.times {
+    let times = world.times.unwrap_or(3);
+    for time in 1..=times {
         let victim = world.any(&world.ecs.running())?;
-        let why = format!("death {time} of {}", world.times);
+        let why = format!("death {time} of {times}");
         kill_and_heal(world, &points, &victim, &why).await?;
     }
     end(world, points).await

@@ -27,10 +27,18 @@ mod low_factor;
 mod majority_returns;
 mod one;
 mod partition;
+mod random;
+mod rebalance_zones;
 mod records_swept;
 mod regrouping;
 mod replace_two;
-mod scale_6_9;
+mod rollback;
+mod rolling;
+mod rollout;
+mod rollout_bad_image;
+mod rollout_without_protection;
+mod scale_6_9_6;
+mod scale_to_zero;
 mod slow_peer;
 mod stagger;
 mod steward_dies_mid_plan;
@@ -41,6 +49,7 @@ mod store_hangs;
 mod store_of_another_service;
 mod store_read_only;
 mod store_slow;
+mod thousand;
 mod two_zone_loss;
 mod zone_loss;
 
@@ -117,7 +126,15 @@ pub const ALL: &[&Scenario] = &[
     &steward_dies_mid_plan::SCENARIO,
     &dead_during_transfer::SCENARIO,
     &slow_peer::SCENARIO,
-    &scale_6_9::SCENARIO,
+    &scale_6_9_6::SCENARIO,
+    &rollout::SCENARIO,
+    &rollout_without_protection::SCENARIO,
+    &rollout_bad_image::SCENARIO,
+    &rollback::SCENARIO,
+    &scale_to_zero::SCENARIO,
+    &rebalance_zones::SCENARIO,
+    &thousand::SCENARIO,
+    &random::SCENARIO,
     &collections_uneven::SCENARIO,
     &records_swept::SCENARIO,
     &diverged::SCENARIO,

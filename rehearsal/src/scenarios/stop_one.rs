@@ -35,7 +35,7 @@ async fn run(
     let points = begin(world).await?;
     let task = choose(world)?;
     let since = world.timeline.now();
-    world.stop(&task);
+    world.stop(&task, "it has to leave first");
     let ended = || task.ended();
     let exit = world
         .aim("the end of the task", timing::STOP * 2, ended)

@@ -64,6 +64,39 @@ impl Watch {
         failures
     }
 
+    /// While a service is rolled out or scaled at most one copy of any shard is missing, whoever
+    /// stopped its task, beside those on tasks that the scenario harmed. The newest view counts.
+    pub fn fewer(&self, look: &Look, least: usize, harmed: &BTreeSet<usize>) -> Option<Failure> {
+        let newest = look.newest()?;
+        // A task that does not answer in time is still there.
+        let peer = |holder: &Holder| holder.peer().or(self.peers.get(&holder.task).copied());
+        let living = look.live().filter(|holder| !harmed.contains(&holder.task));
+        let living: BTreeSet<u64> = living.filter_map(peer).collect();
+        for (name, collection) in newest.collections.as_ref()? {
+            for (shard, copies) in &collection.shards {
+                let active = copies.iter().filter(|(_, copy)| copy.active());
+                let there = active.filter(|(peer, _)| living.contains(*peer)).count();
+                if there + harmed.len() < least {
+                    let states: Vec<String> = copies
+                        .iter()
+                        .map(|(peer, copy)| {
+                            let task = self.peers.iter().find(|(_, known)| *known == peer);
+                            let task = task.map_or("?".into(), |(task, _)| format!("t{task}"));
+                            let gone = if living.contains(peer) { "" } else { ", gone" };
+                            format!("{task} {}{gone}", copy.state)
+                        })
+                        .collect();
+                    let detail = format!(
+                        "{name}/{shard} has {there} copies on living tasks, {least} are the least: {}",
+                        states.join(", ")
+                    );
+                    return Some(Failure::new("at most one copy is missing", detail));
+                }
+            }
+        }
+        None
+    }
+
     /// An Active copy on an unharmed task stays, unless it was moved. One that turns Dead missed a
     /// write: that is Qdrant's doing and counted. One that is overwritten or vanishes is ours.
     fn never_fewer(&mut self, at: f64, task: usize, name: &str, now: &Collection) -> Vec<Failure> {
@@ -222,6 +255,31 @@ mod tests {
         assert_eq!(judge(&[before.clone(), after], &[3]), [""; 0]);
         let overwritten = look(&[(1, A), (2, A), (3, "Recovery")], &[(1, 3, true)]);
         assert_eq!(judge(&[before, overwritten], &[]), [TAKEN]);
+    }
+
+    #[test]
+    fn one_copy_may_be_missing_and_no_second_one() {
+        let mut watch = watch();
+        let whole = look(&[(1, A), (2, A), (3, A)], &[]);
+        watch.look(&whole, &BTreeSet::new());
+        let nobody = BTreeSet::new();
+        assert_eq!(watch.fewer(&whole, 2, &nobody), None);
+        let mut one_gone = whole.clone();
+        one_gone.holders.pop();
+        assert_eq!(watch.fewer(&one_gone, 2, &nobody), None);
+        // Its successor has no copy yet, and a second task is stopped.
+        let mut two_gone = look(&[(1, A), (2, A), (3, A), (4, "Recovery")], &[]);
+        two_gone.holders.truncate(1);
+        let failure = watch.fewer(&two_gone, 2, &nobody).unwrap();
+        assert_eq!(failure.invariant, "at most one copy is missing");
+        assert!(failure.detail.contains("t3 Active, gone"), "{failure}");
+        // The scenario took one of them itself.
+        assert_eq!(watch.fewer(&two_gone, 2, &[3].into()), None);
+        // A task that is slow to answer still holds what it held.
+        let mut slow = whole;
+        slow.holders[1].raft = None;
+        slow.holders[2].raft = None;
+        assert_eq!(watch.fewer(&slow, 2, &nobody), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::World;
 use super::points::Tally;
 use super::points::rest::{Rest, RestError};
+use super::rollout::Rollout;
 use crate::ecs::Ecs;
 use crate::ecs::task::{Pause, Task};
 use crate::lock;
@@ -45,6 +46,9 @@ pub struct HealFigures {
     pub healed: Vec<Healed>,
     /// What writers and readers saw, by collection.
     pub points: BTreeMap<String, Tally>,
+    /// Every rollout.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<Rollout>,
     /// Copies on living tasks that Qdrant took out of service, over all views.
     pub deactivated: usize,
 }
@@ -87,6 +91,11 @@ impl Healing {
         lock(&self.wanted).clone()
     }
 
+    /// Keeps the figures of a rollout.
+    pub fn rollout(&self, rollout: Rollout) {
+        lock(&self.figures).rollouts.push(rollout);
+    }
+
     /// Keeps what the writers and the reader of a collection saw.
     pub fn tally(&self, collection: &str, tally: Tally) {
         lock(&self.figures).points.insert(collection.into(), tally);
@@ -116,11 +125,10 @@ impl World {
     /// # Errors
     /// When there is none.
     pub fn any(&self, tasks: &[Arc<Task>]) -> Result<Arc<Task>, Failure> {
-        let at = match tasks.len() {
-            0 => None,
-            count => Some(lock(&self.healing.random).random_range(0..count)),
-        };
-        at.and_then(|at| tasks.get(at).cloned())
+        let at = self.draw(tasks.len());
+        tasks
+            .get(at)
+            .cloned()
             .ok_or_else(|| Failure::new("a task runs", "none that would do does"))
     }
 
@@ -180,11 +188,16 @@ impl World {
         futures::future::try_join_all(killed).await.map(drop)
     }
 
-    /// Asks ECS to stop a task: it is drained and gets SIGTERM, and is replaced when it has ended.
-    pub fn stop(&self, task: &Arc<Task>) {
+    /// Has a task stopped as an operator or a retired host does it.
+    pub fn stop(&self, task: &Arc<Task>, why: &str) {
         self.healing.harm(task);
-        self.fault(&[task], "it is asked to stop");
+        self.fault(&[task], format!("StopTask: {why}"));
         self.ecs.stop(task);
+    }
+
+    /// A number below `bound`, by the seed.
+    pub fn draw(&self, bound: usize) -> usize {
+        lock(&self.healing.random).random_range(0..bound.max(1))
     }
 
     /// Stops the clock of a task for so long.
@@ -233,6 +246,21 @@ impl World {
     /// # Errors
     /// What is still missing when the time is over.
     pub async fn healed(&self, fault: &str, since: f64, members: usize) -> Result<(), Failure> {
+        self.healed_within(fault, since, members, timing::HEALED)
+            .await
+    }
+
+    /// The same with another bound.
+    ///
+    /// # Errors
+    /// What is still missing when the time is over.
+    pub async fn healed_within(
+        &self,
+        fault: &str,
+        since: f64,
+        members: usize,
+        bound: Duration,
+    ) -> Result<(), Failure> {
         let wanted = self.healing.wanted();
         let mut healed = Healed {
             fault: fault.into(),
@@ -243,7 +271,7 @@ impl World {
         };
         let mut still: Option<f64> = None;
         let what = format!("{members} members healed after {fault}");
-        self.until_copies(&what, timing::HEALED, |look| {
+        self.until_copies(&what, bound, |look| {
             let after = look.at - since;
             if after < 0.0 {
                 return Err("nobody has looked since".into());

@@ -5,6 +5,7 @@ pub mod heal;
 pub mod load;
 pub mod points;
 pub mod qdrants;
+pub mod rollout;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -50,8 +51,10 @@ pub struct Plan {
     pub quiet: bool,
     /// Keep the folders with disks and logs.
     pub keep: bool,
-    /// How many tasks `kill-any` kills.
-    pub times: usize,
+    /// How often scenarios that repeat something do so, when the command says it.
+    pub times: Option<usize>,
+    /// How many faults `random` has.
+    pub faults: usize,
 }
 
 /// One world.
@@ -74,9 +77,13 @@ pub struct World {
     pub network: Arc<Network>,
     /// Whether the stand-in is under the entrypoints.
     pub standin: bool,
-    /// How many tasks `kill-any` kills.
-    pub times: usize,
     breakable: Option<Breakable>,
+    /// How often scenarios that repeat something do so, when the command says it.
+    pub times: Option<usize>,
+    /// How many faults `random` has.
+    pub faults: usize,
+    /// Seed of everything random.
+    pub seed: u64,
     /// What healing scenarios have beside all that.
     pub healing: heal::Healing,
     client: reqwest::Client,
@@ -199,6 +206,8 @@ impl World {
             standin: plan.qdrant.standin,
             times: plan.times,
             breakable,
+            faults: plan.faults,
+            seed: plan.seed,
             healing,
             client,
             _server,

@@ -24,10 +24,35 @@ use crate::lock;
 use crate::timing;
 use crate::verdict::{Failure, healed};
 
-/// Writes in one second, of all writers together.
-const RATE: u32 = 60;
-/// Writers; each has one write under way.
-const WRITERS: usize = 4;
+/// How much is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Points before the writers start.
+    pub first: usize,
+    /// Requests in one second, of all writers together.
+    pub rate: u32,
+    /// Points of one request.
+    pub batch: usize,
+    /// Writers; each has one request under way.
+    pub writers: u32,
+}
+
+/// A load that this machine hardly notices, with so many points before it starts.
+pub const LIGHT: Load = Load {
+    first: 500,
+    rate: 60,
+    batch: 1,
+    writers: 4,
+};
+
+/// Five hundred points a second.
+pub const HEAVY: Load = Load {
+    first: 2_000,
+    rate: 100,
+    batch: 5,
+    writers: 8,
+};
+
 /// Points of one write while a collection is filled.
 const BATCH: usize = 100;
 /// How long the last writes may take, and the copies to become equal.
@@ -65,10 +90,10 @@ impl Points {
     ///
     /// # Errors
     /// When the first points are refused for too long.
-    pub async fn start(world: &World, collection: &str, first: usize) -> Result<Self, Failure> {
+    pub async fn start(world: &World, collection: &str, load: Load) -> Result<Self, Failure> {
         let shared = Shared::new(world, collection).context("build a client")?;
         let shared = Arc::new(shared);
-        let mut left = first;
+        let mut left = load.first;
         while left > 0 {
             let writes: Vec<Write> = {
                 let mut ledger = lock(&shared.ledger);
@@ -81,10 +106,9 @@ impl Points {
             }
         }
         let stop = CancellationToken::new();
-        let pause = Duration::from_secs(1) / RATE;
-        let writers = (0..WRITERS).map(|_| {
+        let writers = (0..load.writers).map(|_| {
             let (shared, stop) = (shared.clone(), stop.clone());
-            AbortOnDropHandle::new(tokio::spawn(workers::writer(shared, stop, pause)))
+            AbortOnDropHandle::new(tokio::spawn(workers::writer(shared, stop, load)))
         });
         let writers = writers.collect();
         let reader = tokio::spawn(workers::reader(shared.clone()));

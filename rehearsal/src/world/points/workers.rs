@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Write};
 use super::rest::{Rest, RestError};
-use super::{Tally, WRITERS};
+use super::{Load, Tally};
 use crate::ecs::Ecs;
 use crate::ecs::task::Task;
 use crate::lock;
@@ -171,14 +171,17 @@ fn usable(task: &Task) -> bool {
 }
 
 /// Writes until it is told to stop, and then ends what it has begun.
-pub(super) async fn writer(shared: Arc<Shared>, stop: CancellationToken, pause: Duration) {
+pub(super) async fn writer(shared: Arc<Shared>, stop: CancellationToken, load: Load) {
     // Each writer takes its share of the rate.
-    let mut tick = tokio::time::interval(pause * WRITERS as u32);
+    let mut tick = tokio::time::interval(Duration::from_secs(1) / load.rate * load.writers);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !stop.is_cancelled() {
         tick.tick().await;
-        let write = lock(&shared.ledger).begin();
-        shared.write(&[write]).await;
+        let writes: Vec<Write> = {
+            let mut ledger = lock(&shared.ledger);
+            (0..load.batch).map(|_| ledger.begin()).collect()
+        };
+        shared.write(&writes).await;
     }
 }
 
