@@ -1,22 +1,24 @@
 //! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`, `/v1/plan`, `/v1/pause`. Reads the
 //! board; of all that it is asked for, only a pause changes anything.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use qdrant_api::Client;
+use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::Secret;
 use crate::events;
+use crate::knocks::Knocks;
 use crate::status::Board;
 use crate::steward::pause::{self, PauseError};
 
@@ -28,6 +30,7 @@ struct Shared {
     patience: Duration,
     /// Asks our own Qdrant.
     qdrant: Client,
+    knocks: Knocks,
 }
 
 /// Serves the control port until the process ends. `keys` are Qdrant's own API keys; without any,
@@ -38,8 +41,9 @@ pub async fn serve(
     keys: Vec<Secret>,
     patience: Duration,
     qdrant: Client,
+    knocks: Knocks,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(board, keys, patience, qdrant)).await
+    axum::serve(listener, router(board, keys, patience, qdrant, knocks)).await
 }
 
 /// Binds the control port.
@@ -52,12 +56,14 @@ fn router(
     keys: Vec<Secret>,
     patience: Duration,
     qdrant: Client,
+    knocks: Knocks,
 ) -> Router {
     let shared = Shared {
         board,
         keys: keys.into(),
         patience,
         qdrant,
+        knocks,
     };
     let private = Router::new()
         .route("/v1/status", get(status))
@@ -162,7 +168,17 @@ fn refused(error: &PauseError) -> (StatusCode, String) {
     (code, format!("{}\n", crate::log::chain(error)))
 }
 
-async fn hello(State(shared): State<Shared>) -> Response {
+/// The question of `/v1/hello`.
+#[derive(Debug, Deserialize)]
+struct Question {
+    /// Who asks, when that task waits for the steward.
+    waits: Option<IpAddr>,
+}
+
+async fn hello(State(shared): State<Shared>, Query(question): Query<Question>) -> Response {
+    if let Some(address) = question.waits {
+        shared.knocks.knock(address);
+    }
     Json(shared.board.borrow().hello()).into_response()
 }
 
@@ -227,7 +243,14 @@ pub(crate) mod tests {
         let nowhere = "127.0.0.1:1".parse::<SocketAddr>().unwrap();
         let nowhere = qdrant_api::BaseUrl::try_from(nowhere).unwrap();
         let qdrant = Client::new(nowhere, None, Duration::from_secs(1)).unwrap();
-        tokio::spawn(serve(listener, reader, keys, patience, qdrant));
+        tokio::spawn(serve(
+            listener,
+            reader,
+            keys,
+            patience,
+            qdrant,
+            Knocks::default(),
+        ));
         (base, sender)
     }
 

@@ -16,6 +16,8 @@ use planner::view::Disk as View;
 
 const OURS: &str = ".entrypoint";
 const STAMP: &str = "stamp.json";
+/// The task that was ready with this disk.
+const SERVED: &str = "served";
 const ASIDE: &str = "aside";
 /// While this file exists, Qdrant's files are being removed or renamed; nothing else is done with
 /// the disk before that is finished ([`Disk::finish`]).
@@ -113,10 +115,33 @@ impl Disk {
             joined: raft.as_ref().is_some_and(|raft| raft.term > 0),
             collections: has_entries(&self.storage.join("collections"))?,
             aside: has_entries(&self.ours().join(ASIDE))?,
+            served: self.served()?,
             peer_id: raft.as_ref().map(|raft| raft.peer_id),
             commit: raft.as_ref().map(|raft| raft.commit),
             voters: raft.map(|raft| raft.voters).unwrap_or_default(),
         })
+    }
+
+    /// A mark of another task that once had this disk means nothing; to be called before the first look.
+    pub fn belongs_to(&self, task: &str) -> Result<(), DiskError> {
+        let path = self.ours().join(SERVED);
+        match read_if_there(&path, STAMP_LIMIT)? {
+            Some(mark) if mark != task.as_bytes() => {
+                fs::remove_file(&path).at("remove", &path)?;
+                sync_dir(&self.ours())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// This task was ready: a process that starts later upon this disk is ready at once, or ECS would
+    /// end the task, and with it the disk.
+    pub fn mark_served(&self, task: &str) -> Result<(), DiskError> {
+        self.write(SERVED, task.as_bytes())
+    }
+
+    fn served(&self) -> Result<bool, DiskError> {
+        Ok(read_if_there(&self.ours().join(SERVED), STAMP_LIMIT)?.is_some())
     }
 
     fn stamp(&self) -> Result<Option<Stamp>, DiskError> {

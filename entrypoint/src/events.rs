@@ -49,6 +49,8 @@ events! {
     PEER_REMOVED = "peer.removed": "A gone peer was taken out of Raft.";
     PAUSED = "steward.paused": "An operator has asked for no changes, until when and why.";
     RESUMED = "steward.resumed": "An operator has ended the pause.";
+    GRANT_GIVEN = "grant.given": "The steward has permitted a task to join, or to be ready for the first time.";
+    GRANT_WITHDRAWN = "grant.withdrawn": "The steward has taken a permission back: it was used, or is in vain.";
     HEAL_PLAN = "heal.plan": "The steward's plan has changed: what is next, and why everything else waits.";
     HEAL_ACTION = "heal.action": "The steward has asked Qdrant for a change.";
     HEAL_REFUSED = "heal.refused": "A second look, just before a change, spoke against it.";

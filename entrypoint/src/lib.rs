@@ -13,6 +13,7 @@ pub mod disk;
 pub mod ecs;
 pub mod events;
 pub mod identity;
+pub mod knocks;
 pub mod ledger;
 pub mod log;
 pub mod observe;

@@ -45,6 +45,12 @@ pub struct Wanted<'a> {
     pub settled: bool,
     /// Find out by a write whether consensus commits.
     pub probe_commit: bool,
+    /// This task waits for the steward: to join, or to be ready.
+    pub waits: bool,
+    /// Read the whole store although we are settled: somebody may be there whom DNS does not list.
+    pub all_members: bool,
+    /// Addresses of tasks that wait for us.
+    pub knocked: &'a [IpAddr],
 }
 
 impl Senses {
@@ -90,7 +96,7 @@ impl Senses {
         qdrant: &mut Qdrant,
         wanted: Wanted<'_>,
     ) -> Observation {
-        let depth = if wanted.settled {
+        let depth = if wanted.settled && !wanted.all_members {
             Depth::Generations
         } else {
             Depth::Full
@@ -104,6 +110,7 @@ impl Senses {
             self.known = addresses_in(store);
         }
         let mut addresses = self.known.clone();
+        addresses.extend(wanted.knocked);
         // Presence in an answer that lacks others is presence all the same.
         addresses.extend(answer.iter().flat_map(Answer::addresses));
         let dns = heard(answer);
@@ -126,7 +133,10 @@ impl Senses {
     }
 
     async fn ask(&self, addresses: BTreeSet<IpAddr>, wanted: Wanted<'_>) -> BTreeMap<IpAddr, Seen> {
-        let answers = self.prober.probe_all(addresses).await;
+        let answers = self
+            .prober
+            .probe_all(addresses, wanted.waits.then_some(self.own))
+            .await;
         futures::stream::iter(answers)
             .map(|(address, probe)| async move { (address, self.read(address, probe, wanted).await) })
             .buffer_unordered(PROOFS_AT_ONCE)

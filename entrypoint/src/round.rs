@@ -25,6 +25,7 @@ use crate::disk::{Disk, DiskError};
 use crate::ecs::keeper::Keeper;
 use crate::events;
 use crate::identity::Identity;
+use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::observe::{Senses, Wanted};
 use crate::qdrant::Qdrant;
@@ -32,6 +33,9 @@ use crate::record;
 use crate::status::{Board, Peer, Status};
 use crate::steward::{self, Comparer, Look, Post, Steward, Sweeper, Watch};
 use crate::wakefulness::Wakefulness;
+
+/// The steward's task reads the store's members once in so many settled rounds.
+const MEMBERS_EVERY: u32 = 10;
 
 /// What a task is made of.
 pub struct Parts {
@@ -51,6 +55,8 @@ pub struct Parts {
     pub stop_budget: StopBudget,
     /// Who keeps its protection; `None` where there is none.
     pub protection: Option<Keeper>,
+    /// Who waits at its control port.
+    pub knocks: Knocks,
 }
 
 /// What one look came to.
@@ -88,6 +94,9 @@ pub struct Task {
     watch: Watch,
     posts: watch::Sender<Option<Post>>,
     protection: Option<Keeper>,
+    knocks: Knocks,
+    /// Rounds since the store's members were last read.
+    members_read: u32,
     steward: AbortOnDropHandle<()>,
     _sweeper: AbortOnDropHandle<()>,
     _comparer: AbortOnDropHandle<()>,
@@ -105,6 +114,7 @@ impl Task {
             senses,
             stop_budget,
             protection,
+            knocks,
         } = parts;
         let settings = settings(&config, &identity);
         // Until the disk was looked at it may hold anything.
@@ -196,6 +206,8 @@ impl Task {
             watch: Watch::new(healing),
             posts,
             protection,
+            knocks,
+            members_read: 0,
             steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
             _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
@@ -215,8 +227,25 @@ impl Task {
             };
             // The end of Qdrant is never waited out.
             let child = self.qdrant.running();
-            let _ = timeout(pause, Qdrant::ended(child)).await;
+            let round = self.config.round;
+            let knocked = async {
+                // Whoever waits is not waited for faster than by any round that forms.
+                tokio::time::sleep(round).await;
+                match self.leads() {
+                    true => self.knocks.next().await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = timeout(pause, Qdrant::ended(child)) => {}
+                () = knocked => {}
+            }
         }
+    }
+
+    /// The steward is here.
+    fn leads(&self) -> bool {
+        self.posts.borrow().is_some()
     }
 
     /// Our own disk cannot be read: nothing can be decided, so nothing is changed. Qdrant goes on as
@@ -249,7 +278,9 @@ impl Task {
             return quick / 4;
         }
         if self.settled() {
-            return calm;
+            // A round at the very moment when a silence is long enough, not up to a beat later.
+            let due = self.watch.due().unwrap_or(calm);
+            return due.clamp(quick, calm);
         }
         (self.stirred.elapsed() / 20).clamp(quick, calm)
     }
@@ -272,11 +303,18 @@ impl Task {
             );
         }
         let disk = self.disk.look()?;
-        if self.last_round.is_none() && disk == DiskView::EMPTY {
+        let empty = DiskView {
+            served: disk.served,
+            ..DiskView::EMPTY
+        };
+        if self.last_round.is_none() && disk == empty {
             self.state = State::Empty;
         }
         let looked = self.look(disk).await;
         let Looked { seen, decision, .. } = &looked;
+        if decision.ready.is_ok() && !seen.disk.served {
+            self.disk.mark_served(&self.settings.task.0)?;
+        }
         // Said before it is done, so that nobody takes us for empty while we act.
         let record = record::decision(seen, decision);
         let alarms = self.alarms(seen, decision);
@@ -293,10 +331,20 @@ impl Task {
         self.beat(&disk).await;
         let stamp = disk.stamp.clone();
         let wanted_settled = self.settled();
+        // Now and then the steward's task looks for newcomers whom DNS does not list.
+        let all_members = self.leads() && self.members_read >= MEMBERS_EVERY;
+        self.members_read = match all_members || !wanted_settled {
+            true => 0,
+            false => self.members_read.saturating_add(1),
+        };
+        let knocked = self.knocks.waiting();
         let wanted = Wanted {
             stage: stamp.as_ref().map(|stamp| (stamp.stage, &stamp.generation)),
             settled: wanted_settled,
             probe_commit: self.probe_commit,
+            waits: !self.memory.ready,
+            all_members,
+            knocked: &knocked,
         };
         let seen = self
             .senses
@@ -353,13 +401,24 @@ impl Task {
             let said = self.board.borrow().hello().said;
             steward::watch::ourselves(&self.settings.task, zone, self.qdrant.uri(), said)
         };
-        self.posts.send_replace(well.then_some(Post {
-            ourselves,
-            peers,
-            wanted_tasks: usize::try_from(self.config.cluster_size).unwrap_or(usize::MAX),
-            at: Instant::now(),
-            fresh_for: self.settings.gap,
-        }));
+        let service = &self.settings.service;
+        let ids = listed.peers.keys().map(|id| PeerId(*id)).collect();
+        let outside = steward::service::outside(seen, service, &ids);
+        let others = steward::service::hellos(seen, service);
+        let wanted = steward::service::wanted(&self.settings.task, &ourselves.said, others);
+        self.posts.send_replace(
+            well.then_some(Post {
+                ourselves,
+                peers,
+                outside,
+                wanted_revision: wanted.revision,
+                told: wanted.told,
+                wanted_tasks: usize::try_from(wanted.tasks.unwrap_or(self.config.cluster_size))
+                    .unwrap_or(usize::MAX),
+                at: Instant::now(),
+                fresh_for: self.settings.gap,
+            }),
+        );
     }
 
     async fn act(&mut self, action: &Action, seen: &Observation) -> bool {

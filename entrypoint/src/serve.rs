@@ -14,6 +14,7 @@ use crate::disk::Disk;
 use crate::ecs::keeper::Keeper;
 use crate::ecs::protection::Endpoint;
 use crate::identity::{self, Identity};
+use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::observe::Senses;
 use crate::qdrant::Qdrant;
@@ -88,6 +89,8 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         .context("find out who this task is")?;
     let disk =
         Disk::open(config.qdrant.storage_path.clone()).context("open the storage directory")?;
+    disk.belongs_to(&identity.task)
+        .context("look for the mark of another task")?;
     // Nothing is touched yet: an unreachable EFS would hang us here.
     let store = DirectoryStore::new(config.store.directory());
     let store =
@@ -105,6 +108,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         .context("divide the stop time-out")?;
     let protection = protection(&config).context("prepare task protection")?;
     let qdrant_client = qdrant.client().clone();
+    let knocks = Knocks::default();
     let (task, board) = Task::new(Parts {
         config: Arc::clone(&config),
         identity,
@@ -114,12 +118,14 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         senses,
         stop_budget: budget,
         protection,
+        knocks: knocks.clone(),
     });
     let keys = [&config.qdrant.api_key, &config.qdrant.alt_api_key];
     let keys = keys.into_iter().flatten().cloned().collect();
     let patience = LIVENESS_FLOOR.max(config.store_timeout * 8 + config.beat * 3);
     tokio::spawn(async move {
-        if let Err(error) = control::serve(listener, board, keys, patience, qdrant_client).await {
+        let served = control::serve(listener, board, keys, patience, qdrant_client, knocks);
+        if let Err(error) = served.await {
             tracing::error!(
                 event = events::FAILED,
                 "the control port has closed: {error}"

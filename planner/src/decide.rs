@@ -24,8 +24,9 @@ pub fn decide(
     let mut decision = by_role(settings, memory, seen);
     adrift(settings, memory, &mut decision);
     decision.commit = requorum::commit(seen);
-    // Readiness stays for the life of the process, through restarts and fencing: ECS kills what
+    // Readiness stays for the life of the task, through restarts and fencing: ECS kills what
     // the load balancer calls unhealthy, and with it the disk.
+    memory.ready |= seen.disk.served;
     if memory.ready {
         decision.ready = Ok(());
     }

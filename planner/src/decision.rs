@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{GenerationId, PeerId, TaskId};
-use crate::records::{Formed, State};
+use crate::records::{Formed, Grant, State};
 
 /// One round's decision. At most one action; everything else that was not done has its reason in
 /// `reason` or `alarms`.
@@ -202,6 +202,8 @@ pub enum NotReady {
     Qdrant,
     /// A learner.
     Learner,
+    /// The steward lets members be ready for the first time one after the other.
+    NotAdmitted(Option<Grant>),
     /// The first formation is not complete.
     Forming {
         /// Members that answer, ourselves included.
@@ -217,6 +219,10 @@ impl fmt::Display for NotReady {
             Self::NotMember => f.write_str("this task is not a member of the cluster"),
             Self::Qdrant => f.write_str("Qdrant on this task is not ready"),
             Self::Learner => f.write_str("Qdrant on this task does not vote yet"),
+            Self::NotAdmitted(grant) => {
+                f.write_str("this task waits for the steward's permission to serve")?;
+                others(f, grant.as_ref())
+            }
             Self::Forming { members, wanted } => {
                 write!(f, "the first formation has {members} of {wanted} members")
             }
@@ -266,6 +272,10 @@ pub enum Reason {
     JoinThrough(IpAddr),
     /// Members answer and none of them leads.
     NobodyLeads,
+    /// The steward lets newcomers join one after the other.
+    NotAdmitted(Option<Grant>),
+    /// The members' orders could not be read, so whether we may join is not known.
+    OrdersUnknown,
     /// Qdrant has joined and does not vote yet.
     Learner,
     /// All is well.
@@ -367,6 +377,13 @@ impl fmt::Display for Reason {
             Self::QdrantStopped => f.write_str("Qdrant is not running"),
             Self::Resting(why) => write!(f, "Qdrant is started again after a pause: {why}"),
             Self::JoinThrough(address) => write!(f, "a member answers at {address}"),
+            Self::NotAdmitted(grant) => {
+                f.write_str("this task waits for the steward's permission to join")?;
+                others(f, grant.as_ref())
+            }
+            Self::OrdersUnknown => {
+                f.write_str("whether the steward permits this task to join could not be read")
+            }
             Self::NobodyLeads => f.write_str("members answer and none of them leads yet"),
             Self::Learner => f.write_str("Qdrant has joined and does not vote yet"),
             Self::InCluster => f.write_str("in the cluster"),
@@ -417,6 +434,14 @@ impl fmt::Display for Reason {
             ),
             Self::SeeAlarm => f.write_str("see the alarm"),
         }
+    }
+}
+
+/// Whose turn it is meanwhile.
+fn others(f: &mut fmt::Formatter<'_>, grant: Option<&Grant>) -> fmt::Result {
+    match grant {
+        Some(grant) => write!(f, "; now task {} may {}", grant.task.0, grant.kind),
+        None => Ok(()),
     }
 }
 

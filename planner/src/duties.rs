@@ -6,13 +6,14 @@ use crate::decision::{Action, Alarm, Decision, NotReady, Reason};
 use crate::fencing::our_store;
 use crate::ids::GenerationId;
 use crate::observed::Observed;
-use crate::records::{Formed, Mode, Stamp, State};
+use crate::records::{Formed, GrantKind, Mode, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Observation, Probe, Qdrant};
 
 /// Puts the one duty that is due, the alarms and the readiness into `decision`.
 pub(crate) fn fulfil(
     settings: &Settings,
+    early: bool,
     seen: &Observation,
     stamp: &Stamp,
     qdrant: &Qdrant,
@@ -28,7 +29,7 @@ pub(crate) fn fulfil(
         decision.reason = reason;
     }
     decision.alarms.extend(store_alarm(settings, seen, stamp));
-    decision.ready = ready(settings, qdrant, members);
+    decision.ready = ready(settings, early, qdrant, members);
 }
 
 /// Tells the peers, through consensus, which generation this is and when its first formation is
@@ -137,7 +138,14 @@ fn live_members(settings: &Settings, seen: &Observation, generation: &Generation
         .count()
 }
 
-fn ready(settings: &Settings, qdrant: &Qdrant, members: usize) -> Result<(), NotReady> {
+/// The first readiness of a task that came to a complete generation is the steward's to give, one
+/// after the other: ECS may end another task for each.
+fn ready(
+    settings: &Settings,
+    early: bool,
+    qdrant: &Qdrant,
+    members: usize,
+) -> Result<(), NotReady> {
     let complete = matches!(&qdrant.proof, Observed::Known(Some(proof)) if proof.complete);
     if !complete {
         return Err(NotReady::Forming {
@@ -150,6 +158,15 @@ fn ready(settings: &Settings, qdrant: &Qdrant, members: usize) -> Result<(), Not
     }
     if !qdrant.ready {
         return Err(NotReady::Qdrant);
+    }
+    let grant = qdrant
+        .orders
+        .known()
+        .and_then(|orders| orders.grant.as_ref());
+    let ours =
+        grant.is_some_and(|grant| grant.kind == GrantKind::Serve && grant.task == settings.task);
+    if !early && !ours {
+        return Err(NotReady::NotAdmitted(grant.cloned()));
     }
     Ok(())
 }

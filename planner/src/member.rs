@@ -187,7 +187,7 @@ fn serve(
         memory.verdict = Some(Verdict::Broken(what.clone()));
         return fence(seen, Alarm::BrokenChain(what));
     }
-    duties::fulfil(settings, seen, stamp, qdrant, &mut decision);
+    duties::fulfil(settings, memory.early, seen, stamp, qdrant, &mut decision);
     memory.ready |= decision.ready.is_ok();
     decision
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::ids::{GenerationId, PeerId, TaskId, Token};
 use crate::observed::Observed;
 use crate::settings::{DNS_ANSWERS, DNS_LIMIT, Settings};
-use crate::view::{Dns, Observation, Store};
+use crate::view::{Child, Dns, Observation, Probe, Store};
 use crate::{requorum, witness};
 
 /// Everything remembered. A new process starts with the default: nothing was ever observed.
@@ -48,8 +48,11 @@ pub struct Memory {
     pub unreadable: Duration,
     /// Our data was found to be the cluster's since this process began, or last slept.
     pub verified: bool,
-    /// Readiness was given; it stays for the life of the process.
+    /// Readiness was given; it stays for the life of the task.
     pub ready: bool,
+    /// We came to our generation before its first formation was complete: nobody of those waits to be
+    /// let serve.
+    pub early: bool,
     /// How long members have answered and none of them led.
     pub leaderless: Duration,
     /// Joins begun, to go round the peers.
@@ -129,6 +132,8 @@ impl Memory {
             self.leaderless = Duration::ZERO;
             self.queued = Duration::ZERO;
         }
+        self.early &= seen.disk.stamp.is_some();
+        self.early |= came_early(seen);
         match &seen.disk.stamp {
             None => {
                 self.verdict = None;
@@ -156,6 +161,24 @@ impl Memory {
             None => Duration::ZERO,
         };
     }
+}
+
+/// The proof of our generation, in our own key map or a member's, does not call it complete.
+fn came_early(seen: &Observation) -> bool {
+    let Some(stamp) = &seen.disk.stamp else {
+        return false;
+    };
+    let own = match &seen.child {
+        Child::Running(Observed::Known(qdrant)) => qdrant.proof.known().and_then(Option::as_ref),
+        _ => None,
+    };
+    let theirs = seen.peers.values().filter_map(|probe| match probe {
+        Probe::Task { proof, .. } => proof.as_ref(),
+        _ => None,
+    });
+    own.into_iter()
+        .chain(theirs)
+        .any(|proof| proof.generation == stamp.generation && !proof.complete)
 }
 
 /// Adds `step` to a count and stops at `limit`, so that equal situations stay equal.

@@ -8,9 +8,9 @@ use crate::decision::{Action, Alarm, Decision, Phase, Reason};
 use crate::ids::{GenerationId, TaskId};
 use crate::memory::{GaveUp, Memory, count};
 use crate::observed::Observed;
-use crate::records::{Formed, State};
+use crate::records::{Formed, Grant, GrantKind, State};
 use crate::settings::{ELECTION, Settings};
-use crate::view::{Child, Observation};
+use crate::view::{Child, Observation, Probe};
 use crate::witness;
 
 /// Decides for a disk without a stamp.
@@ -87,6 +87,9 @@ pub(crate) fn join(
     if let Child::Resting(why) = &seen.child {
         return Decision::wait(Phase::Joining, Reason::Resting(why.clone())).state(State::Joining);
     }
+    if let Err(why) = admitted(settings, seen, formed) {
+        return Decision::wait(Phase::Joining, why);
+    }
     let Some((via, uri, formed)) = door(memory, settings, seen, formed) else {
         return Decision::wait(Phase::Joining, Reason::NobodyLeads).state(State::Joining);
     };
@@ -120,6 +123,35 @@ pub(crate) fn door(
     let (via, (hello, formed)) = peers.get(turn)?;
     memory.joins = (memory.joins + 1) % 64;
     Some((**via, hello.uri.clone(), (*formed).clone()))
+}
+
+/// Whether the steward lets us in, as the members say: those that lead, else any. Before the first
+/// formation is complete everybody comes as it likes.
+fn admitted(settings: &Settings, seen: &Observation, formed: &Formed) -> Result<(), Reason> {
+    let believed = witness::believed(settings, seen);
+    let mut members: Vec<_> = believed
+        .iter()
+        .filter(|(_, (_, other))| other.generation == formed.generation)
+        .collect();
+    if !members.iter().any(|(_, (_, formed))| formed.complete) {
+        return Ok(());
+    }
+    if members.iter().any(|(_, (hello, _))| hello.leads) {
+        members.retain(|(_, (hello, _))| hello.leads);
+    }
+    let orders = members
+        .iter()
+        .filter_map(|(address, _)| match seen.peers.get(*address) {
+            Some(Probe::Task { orders, .. }) => orders.as_ref(),
+            _ => None,
+        });
+    let grants: Vec<Option<&Grant>> = orders.map(|orders| orders.grant.as_ref()).collect();
+    let ours = |grant: &Grant| grant.kind == GrantKind::Join && grant.task == settings.task;
+    match grants.first() {
+        None => Err(Reason::OrdersUnknown),
+        Some(_) if grants.iter().flatten().any(|grant| ours(grant)) => Ok(()),
+        Some(other) => Err(Reason::NotAdmitted(other.cloned())),
+    }
 }
 
 /// Nobody to join: the store decides.

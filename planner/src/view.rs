@@ -36,6 +36,8 @@ pub struct Disk {
     pub aside: bool,
     /// The peer id in the Raft state, when there is one.
     pub peer_id: Option<PeerId>,
+    /// This task was ready before, in an earlier process upon this disk.
+    pub served: bool,
     /// The voters in the Raft state.
     pub voters: BTreeSet<PeerId>,
     /// The last committed entry in the Raft state.
@@ -50,6 +52,7 @@ impl Disk {
         collections: false,
         aside: false,
         peer_id: None,
+        served: false,
         voters: BTreeSet::new(),
         commit: None,
     };

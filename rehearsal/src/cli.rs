@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
+use crate::bench;
 use crate::report;
 use crate::run::{self, Outcome};
 use crate::scenario::Scenario;
@@ -18,7 +19,7 @@ use crate::world::Plan;
 #[derive(Debug, Parser)]
 #[command(name = "rehearse", version)]
 pub struct Args {
-    /// Scenario, `scenario/case`, `all`, or `bench-form` (figures against raw Qdrant)
+    /// Scenario, `scenario/case`, `all`, or `bench-form` and `bench-heal` (figures against raw Qdrant)
     #[arg(default_value = "first-light")]
     pub scenario: String,
     /// List the scenarios
@@ -63,7 +64,7 @@ pub struct Args {
     /// Keep disks and logs
     #[arg(long)]
     pub keep: bool,
-    /// Runs of `bench-form`, each with raw Qdrants and with ours
+    /// Runs of `bench-form` and `bench-heal`, each with raw Qdrants and with ours
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub runs: u16,
 }
@@ -100,14 +101,11 @@ pub async fn main(args: Args) -> Result<ExitCode> {
         "Qdrant: {}; {} tasks in {} zones; seed {}",
         plan.qdrant.label, args.tasks, args.zones, args.seed
     );
-    if args.scenario == "bench-form" {
-        return crate::bench::main(
-            &plan,
-            args.tasks.into(),
-            args.runs.into(),
-            args.json.as_deref(),
-        )
-        .await;
+    let (tasks, runs, json) = (args.tasks.into(), args.runs.into(), args.json.as_deref());
+    match args.scenario.as_str() {
+        "bench-form" => return bench::form::main(&plan, tasks, runs, json).await,
+        "bench-heal" => return bench::heal::main(&plan, tasks, runs, json).await,
+        _ => {}
     }
     let mut cases = Vec::new();
     for (scenario, only) in chosen(&args.scenario)? {

@@ -11,7 +11,6 @@ pub mod dns;
 pub mod ecs;
 pub mod efs;
 pub mod observe;
-pub mod raw;
 pub mod report;
 pub mod run;
 pub mod scenario;

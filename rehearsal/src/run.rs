@@ -5,6 +5,7 @@ use futures::FutureExt;
 use serde::Serialize;
 use std::panic::AssertUnwindSafe;
 
+use crate::ecs::cut::Cut;
 use crate::efs::Efs;
 use crate::observe::story::Story;
 use crate::report::figures::{Figures, figures};
@@ -130,6 +131,12 @@ async fn one(plan: &Plan, scenario: &Scenario, case: &Case, size: usize) -> Case
         && let Some(why) = Efs::cannot_break()
     {
         report.outcome = Outcome::Skipped(format!("the store cannot be made to fail here: {why}"));
+        return report;
+    }
+    if setup.breakable_network
+        && let Some(why) = Cut::cannot()
+    {
+        report.outcome = Outcome::Skipped(format!("nobody can be cut off here: {why}"));
         return report;
     }
     if !plan.quiet {

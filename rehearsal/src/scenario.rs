@@ -53,6 +53,10 @@ pub struct Setup {
     pub generations: usize,
     /// Whether the store must be able to be slow, hang or refuse.
     pub breakable_store: bool,
+    /// Whether tasks must be able to vanish from the network.
+    pub breakable_network: bool,
+    /// Whether Qdrant must be able to fail at every start.
+    pub breakable_qdrant: bool,
     /// Whether healing is what it is about: copies are watched, and the steward's times are short.
     pub heals: bool,
     /// How ECS runs the service.
@@ -85,6 +89,8 @@ impl Setup {
             allowed: Allowed::default(),
             generations: 1,
             breakable_store: false,
+            breakable_network: false,
+            breakable_qdrant: false,
             heals: false,
             policy: POLICY,
             longest: Duration::from_secs(300),

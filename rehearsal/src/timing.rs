@@ -79,6 +79,8 @@ pub const STILL: Duration = Duration::from_millis(500);
 pub const WATCH: Duration = Duration::from_secs(6);
 /// After a process died: how long its own child may still be seen.
 pub const ORPHAN: Duration = Duration::from_secs(2);
+/// How long a task that stood still must answer before it gets traffic again.
+pub const PROVEN: Duration = Duration::from_secs(3);
 /// `ENTRYPOINT_GONE_TIMEOUT` above.
 pub const GONE: Duration = Duration::from_secs(3);
 /// How long a cluster may take to be healed after the last fault: proof of death, the replacement,

@@ -159,13 +159,15 @@ impl Prober {
         })
     }
 
-    /// Probes these addresses, at most [`CONCURRENT_PROBES`] at a time.
+    /// Probes these addresses, at most [`CONCURRENT_PROBES`] at a time. A task that waits for the
+    /// steward names its own address in `waits`.
     pub async fn probe_all(
         &self,
         addresses: impl IntoIterator<Item = IpAddr>,
+        waits: Option<IpAddr>,
     ) -> BTreeMap<IpAddr, Probe> {
         stream::iter(addresses)
-            .map(|address| async move { (address, self.probe(address).await) })
+            .map(|address| async move { (address, self.ask(address, waits).await) })
             .buffer_unordered(CONCURRENT_PROBES)
             .collect()
             .await
@@ -175,7 +177,11 @@ impl Prober {
     /// for a hello, but only after a quarter of the time-out or its failure, so that healthy peers,
     /// asked every round, see one connection.
     pub async fn probe(&self, address: IpAddr) -> Probe {
-        let mut hello = pin!(self.hello(address));
+        self.ask(address, None).await
+    }
+
+    async fn ask(&self, address: IpAddr, waits: Option<IpAddr>) -> Probe {
+        let mut hello = pin!(self.hello(address, waits));
         let (heard, knocks) = match timeout(self.timeout / 4, &mut hello).await {
             Ok(Heard::Answer(probe)) => return probe,
             Ok(nothing) => (nothing, self.knock_all(address).await),
@@ -187,11 +193,14 @@ impl Prober {
         }
     }
 
-    async fn hello(&self, address: IpAddr) -> Heard {
-        let url = format!(
+    async fn hello(&self, address: IpAddr, waits: Option<IpAddr>) -> Heard {
+        let mut url = format!(
             "http://{}/v1/hello",
             SocketAddr::new(address, self.ports.control)
         );
+        if let Some(ourselves) = waits {
+            url.push_str(&format!("?waits={ourselves}"));
+        }
         let mut request = self.client.get(url);
         if let Some(key) = &self.key {
             request = request.header("api-key", key.clone());

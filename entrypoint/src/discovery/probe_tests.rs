@@ -225,7 +225,7 @@ async fn many_addresses_are_probed_side_by_side() {
     let addresses: Vec<IpAddr> = (1..=64)
         .map(|n| IpAddr::V4(Ipv4Addr::new(127, 0, 0, n)))
         .collect();
-    let found = prober.probe_all(addresses.clone()).await;
+    let found = prober.probe_all(addresses.clone(), None).await;
     assert_eq!(found.len(), addresses.len());
     for (address, probe) in found {
         assert_eq!(probe.is_alive(), address == HOST, "{address}: {probe:?}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use planner::heal::names::{CollectionName, ShardId};
 use planner::ids::PeerId;
+use qdrant_api::CollectionParams;
 
 type CopyKey = (CollectionName, ShardId, PeerId);
 type TransferKey = (CollectionName, ShardId, PeerId, PeerId);
@@ -16,6 +17,7 @@ pub struct Clocks {
     unwell: BTreeMap<CopyKey, Duration>,
     stalled: BTreeMap<TransferKey, (String, Duration)>,
     unlisted: BTreeMap<PeerId, Duration>,
+    params: BTreeMap<CollectionName, CollectionParams>,
 }
 
 /// The clocks while a survey goes on, `step` after the one before. What it does not name is
@@ -72,6 +74,22 @@ impl Running<'_> {
         lasted
     }
 
+    /// The parameters of a collection, as they are now or, where Qdrant does not say, as they were
+    /// when it last did. It asks the holders of every shard for what it says beside them, and a dead
+    /// one that is still listed keeps it from any answer (facts: T9), also while that is healed.
+    pub fn params<E>(
+        &mut self,
+        name: &CollectionName,
+        now: Result<CollectionParams, E>,
+    ) -> Result<CollectionParams, E> {
+        let params = match now {
+            Ok(params) => params,
+            Err(error) => *self.before.params.get(name).ok_or(error)?,
+        };
+        self.now.params.insert(name.clone(), params);
+        Ok(params)
+    }
+
     /// The clocks after this survey.
     pub fn end(self) -> Clocks {
         self.now
@@ -118,6 +136,26 @@ mod tests {
         );
         clocks = running.end();
         assert_eq!(clocks.run(SECOND).unwell(copy(), false), Duration::ZERO);
+    }
+
+    #[test]
+    fn parameters_are_kept_while_their_collection_is_asked_for() {
+        let name = CollectionName::from("c");
+        let three = CollectionParams {
+            shard_number: 2,
+            replication_factor: 3,
+            write_consistency_factor: 2,
+        };
+        let mut clocks = Clocks::default();
+        assert_eq!(clocks.run(SECOND).params(&name, Err("hangs")), Err("hangs"));
+        for said in [Ok(three), Err("hangs"), Err("hangs")] {
+            let mut running = clocks.run(SECOND);
+            assert_eq!(running.params(&name, said), Ok(three));
+            clocks = running.end();
+        }
+        // A survey in which it did not exist.
+        clocks = clocks.run(SECOND).end();
+        assert_eq!(clocks.run(SECOND).params(&name, Err("hangs")), Err("hangs"));
     }
 
     #[test]

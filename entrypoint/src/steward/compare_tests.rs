@@ -117,6 +117,9 @@ fn post_of_a_steward() -> Post {
     Post {
         ourselves,
         peers: BTreeMap::new(),
+        outside: Default::default(),
+        wanted_revision: None,
+        told: false,
         wanted_tasks: 3,
         at: std::time::Instant::now(),
         fresh_for: Duration::from_secs(60),

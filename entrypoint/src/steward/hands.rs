@@ -8,6 +8,7 @@ use planner::heal::action::Action;
 use planner::heal::names::ShardId;
 use planner::heal::view::ClusterView;
 use planner::ids::PeerId;
+use planner::records::{FORMAT, ORDERS_KEY, Orders};
 use qdrant_api::{Client, Route};
 
 use super::survey::{LOSSES_KEY, Loss};
@@ -73,6 +74,20 @@ pub async fn carry_out(
                 .move_shard(&shard.collection.0, route, APPLY_SECS)
                 .await
         }
+        Action::Grant(grant) => {
+            let orders = Orders {
+                grant: Some(grant.clone()),
+                ..view.service.orders.clone()
+            };
+            order(client, orders).await?
+        }
+        Action::Withdraw(_) => {
+            let orders = Orders {
+                grant: None,
+                ..view.service.orders.clone()
+            };
+            order(client, orders).await?
+        }
         Action::RaiseFactor { collection, factor } => {
             client
                 .set_replication_factor(&collection.0, *factor, APPLY_SECS)
@@ -80,6 +95,18 @@ pub async fn carry_out(
         }
     };
     Ok(done.map_err(Box::new)?)
+}
+
+/// Writes the orders: one record, so that there is one permission and one leaver at a time whoever
+/// writes. A steward that cannot commit cannot order.
+async fn order(
+    client: &Client,
+    mut orders: Orders,
+) -> Result<Result<(), qdrant_api::Error>, HandError> {
+    orders.format = FORMAT;
+    let value = serde_json::to_value(orders)?;
+    let client = client.with_timeout(COMMIT_TIMEOUT);
+    Ok(client.put_metadata_key(ORDERS_KEY, &value, true).await)
 }
 
 fn route(shard: ShardId, from: PeerId, to: PeerId) -> Route {

@@ -11,6 +11,7 @@ mod compare;
 mod hands;
 mod page;
 pub mod pause;
+pub mod service;
 pub mod survey;
 mod sweep;
 pub mod watch;
@@ -18,12 +19,13 @@ pub mod watch;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use planner::heal::action::Action;
 use planner::heal::life::Life;
 use planner::heal::memory::Memory;
 use planner::heal::settings::Settings;
-use planner::heal::view::{ClusterView, Peer};
+use planner::heal::view::{ClusterView, Outsider, Peer};
 use planner::heal::{self, Plan, Planned, guard};
-use planner::ids::PeerId;
+use planner::ids::{PeerId, TaskId};
 use planner::observed::Observed;
 use qdrant_api::Client;
 use tokio::sync::watch as channel;
@@ -51,8 +53,14 @@ pub struct Post {
     pub ourselves: Peer,
     /// The other peers.
     pub peers: BTreeMap<PeerId, Peer>,
+    /// The tasks of our service that are no peers.
+    pub outside: BTreeMap<TaskId, Outsider>,
+    /// The wanted `family:revision`, when it is known.
+    pub wanted_revision: Option<String>,
     /// How many tasks the service is meant to have.
     pub wanted_tasks: usize,
+    /// ECS itself says so.
+    pub told: bool,
     /// When this was seen.
     pub at: Instant,
     /// For how long it may be acted upon.
@@ -160,7 +168,10 @@ impl Steward {
             view.commits = self.probe().await;
             plan = heal::plan(&self.settings, &self.memory, &view);
         }
-        self.say(&plan);
+        self.say(&plan, &view);
+        if self.mode == Heal::DryRun {
+            plan = self.orders(&mut view).await;
+        }
         let Some(planned) = plan.actions.first() else {
             // A transfer is looked at with each post; only what cannot be seen yet is hurried after.
             return self.memory.unseen().is_some().then_some(BUSY);
@@ -170,6 +181,16 @@ impl Steward {
             true => BUSY,
             false => NEXT,
         })
+    }
+
+    /// Where nothing is to be changed, who waits at the door is let in all the same.
+    async fn orders(&self, view: &mut ClusterView) -> Plan {
+        let plan = heal::orders(&self.settings, &self.memory, view);
+        if plan.withheld.is_none() {
+            return plan;
+        }
+        view.commits = self.probe().await;
+        heal::orders(&self.settings, &self.memory, view)
     }
 
     async fn probe(&self) -> Observed<bool> {
@@ -201,7 +222,7 @@ impl Steward {
         }
         match hands::carry_out(&self.client, action, &view).await {
             Ok(()) => {
-                tracing::info!(event = events::HEAL_ACTION, "{planned}");
+                tracing::info!(event = name_of(action), "{planned}");
                 self.memory.begin(&self.settings, action.clone());
             }
             Err(error) => {
@@ -241,8 +262,8 @@ impl Steward {
         });
     }
 
-    fn say(&mut self, plan: &Plan) {
-        let page = page::of(plan, self.mode);
+    fn say(&mut self, plan: &Plan, view: &ClusterView) {
+        let page = page::of(plan, &view.service, self.mode);
         let said = page::gist(plan);
         if said != self.said {
             tracing::info!(event = events::HEAL_PLAN, plan = page.to_string(), "{said}");
@@ -256,6 +277,15 @@ impl Steward {
             board.status.plan = page;
             board.status.whole = whole;
         });
+    }
+}
+
+/// Under which name a change is told.
+fn name_of(action: &Action) -> &'static str {
+    match action {
+        Action::Grant(_) => events::GRANT_GIVEN,
+        Action::Withdraw(_) => events::GRANT_WITHDRAWN,
+        _ => events::HEAL_ACTION,
     }
 }
 

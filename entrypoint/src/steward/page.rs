@@ -1,6 +1,7 @@
 //! The plan as people read it: `/v1/plan`, `entrypoint plan`, and the log line when it changes.
 
 use planner::heal::Plan;
+use planner::heal::view::Service;
 use serde_json::{Value, json};
 
 use crate::config::Heal;
@@ -16,7 +17,7 @@ pub fn blind(why: &str) -> Value {
 }
 
 /// What was decided, what not and why, and the state of the cluster in figures.
-pub fn of(plan: &Plan, mode: Heal) -> Value {
+pub fn of(plan: &Plan, service: &Service, mode: Heal) -> Value {
     let report = &plan.report;
     json!({
         "steward": true,
@@ -31,6 +32,14 @@ pub fn of(plan: &Plan, mode: Heal) -> Value {
             "gone": report.gone,
             "learners": report.learners,
         },
+        "orders": {
+            "grant": service.orders.grant,
+            "leaving": service.orders.leaving,
+        },
+        "outside": service.outside.iter().map(|(task, there)| {
+            json!({ "task": task, "state": there.state, "revision": there.said.revision })
+        }).collect::<Vec<_>>(),
+        "wanted_revision": service.wanted_revision,
         "shards": {
             "all": report.shards,
             "whole": report.whole,

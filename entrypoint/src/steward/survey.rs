@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::Post;
 use super::clocks::{Clocks, Running};
 use super::pause;
-use crate::qdrant::read_proof;
+use crate::qdrant::{read_orders, read_proof};
 
 /// Where the losses are on record, in Qdrant's key map.
 pub const LOSSES_KEY: &str = "entrypoint.losses";
@@ -96,6 +96,7 @@ pub async fn survey(
         Err(error) => Observed::Unknown(crate::log::chain(&error)),
     };
     let recorded = losses(client).await?;
+    let proof = read_proof(client).await.map_err(SurveyError::Proof)?;
     let mut view = ClusterView {
         us,
         commits: Observed::Unknown("not asked yet".to_owned()),
@@ -104,20 +105,23 @@ pub async fn survey(
         peers,
         collections,
         losses: BTreeSet::new(),
-        service: Service::default(),
+        service: Service {
+            wanted_revision: post.wanted_revision.clone(),
+            told: post.told,
+            complete: proof.as_ref().is_some_and(|proof| proof.complete),
+            outside: post.outside.clone(),
+            survivors: proof.map(|proof| proof.survivors).unwrap_or_default(),
+            ..Service::default()
+        },
     };
+    match read_orders(client).await {
+        Ok(orders) => view.service.orders = orders,
+        Err(why) => view.service.orders_unread = Some(why),
+    }
     restore_lost(&mut view, &recorded);
     for peer in strangers(&view) {
         let lasted = clocks.unlisted(peer);
         view.service.unlisted.insert(peer, lasted);
-    }
-    if !view.service.unlisted.is_empty() {
-        // Only then does it matter whom a re-quorum expects back.
-        view.service.survivors = read_proof(client)
-            .await
-            .map_err(SurveyError::Proof)?
-            .map(|proof| proof.survivors)
-            .unwrap_or_default();
     }
     view.losses = recorded
         .into_iter()
@@ -234,13 +238,18 @@ async fn collections(
     let mut all = BTreeMap::new();
     for (name, (cluster, info)) in answers {
         let name = CollectionName(name);
-        let collection = match (cluster, info) {
-            (Ok(cluster), Ok(info)) => {
-                Observed::Known(collection(&name, &cluster, &info.params, clocks))
+        let gone = |error: &qdrant_api::Error| error.is_not_found();
+        let params = match info {
+            Err(error) if gone(&error) => Err(error),
+            info => clocks.params(&name, info.map(|info| info.params)),
+        };
+        let collection = match (cluster, params) {
+            (Ok(cluster), Ok(params)) => {
+                Observed::Known(collection(&name, &cluster, &params, clocks))
             }
             (Err(error), _) | (_, Err(error)) => {
                 // Deleted between the two questions: it is no more.
-                if error.is_not_found() {
+                if gone(&error) {
                     continue;
                 }
                 Observed::Unknown(crate::log::chain(&error))

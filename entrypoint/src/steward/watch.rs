@@ -111,6 +111,11 @@ impl Watch {
         self.blind = true;
     }
 
+    /// How long until some peer's silence can be judged.
+    pub fn due(&self) -> Option<Duration> {
+        self.sight.due(&self.settings)
+    }
+
     /// The peers that answered in the last look.
     pub fn hears(&self) -> BTreeSet<PeerId> {
         self.heard.clone()

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::heal::names::{CollectionName, ShardRef, Zone};
 use crate::ids::PeerId;
+use crate::records::Grant;
 
 /// One change. Each has a precondition in [`crate::heal::guard`] that is asked again when it is
 /// carried out, and each may be repeated: what is done already, Qdrant refuses without harm.
@@ -81,6 +82,10 @@ pub enum Action {
         /// Where it goes.
         to: PeerId,
     },
+    /// Order in the key map: this task has this permission.
+    Grant(Grant),
+    /// Order in the key map: nobody has this permission any more.
+    Withdraw(Grant),
     /// Set a collection's replication factor. Qdrant changes the number and nothing else.
     RaiseFactor {
         /// The collection.
@@ -139,12 +144,42 @@ pub enum Purpose {
     EvenBytes(u64, u64),
     /// The collection asks for fewer copies than this service wants.
     FactorTooLow(u32),
+    /// So many of the peers hold data or serve, and carry one more.
+    Carried {
+        /// Peers that hold data or serve.
+        settled: usize,
+        /// All that are listed.
+        listed: usize,
+    },
+    /// So many tasks serve, and no copy is missing that could be there.
+    Whole {
+        /// Tasks that are ready.
+        ready: usize,
+    },
+    /// So many tasks serve; nothing more can be done for the copies that are missing.
+    WholeAsCanBe {
+        /// Tasks that are ready.
+        ready: usize,
+    },
+    /// The permission was used.
+    Used,
+    /// The permission is not what the task needs any more.
+    OutOfPlace,
+    /// The task has not been seen for so long.
+    OutOfSight(Duration),
+    /// The permission has not been used for so long; others may have their turn.
+    Unused(Duration),
 }
 
 impl Action {
     /// Whether it begins a transfer, of which there is one at a time.
     pub fn is_transfer(&self) -> bool {
         matches!(self, Self::Replicate { .. } | Self::MoveReplica { .. })
+    }
+
+    /// Whether it is an order in the key map, which changes no copy and no peer by itself.
+    pub fn is_order(&self) -> bool {
+        matches!(self, Self::Grant(_) | Self::Withdraw(_))
     }
 
     /// Whether it takes something away that only a copy elsewhere can bring back.
@@ -193,6 +228,10 @@ impl fmt::Display for Action {
             Self::MoveReplica { shard, from, to } => {
                 write!(f, "move {shard} from peer {from} to {to}")
             }
+            Self::Grant(grant) => write!(f, "let task {} {}", grant.task.0, grant.kind),
+            Self::Withdraw(grant) => {
+                write!(f, "take back that task {} may {}", grant.task.0, grant.kind)
+            }
             Self::RaiseFactor { collection, factor } => {
                 write!(f, "raise the factor of {collection} to {factor}")
             }
@@ -231,6 +270,22 @@ impl fmt::Display for Purpose {
             Self::EvenCount(from, to) => write!(f, "{from} copies there, {to} here"),
             Self::EvenBytes(from, to) => write!(f, "{from} bytes there, {to} here"),
             Self::FactorTooLow(factor) => write!(f, "it is {factor}"),
+            Self::Carried { settled, listed } => {
+                write!(f, "{settled} of {listed} peers hold data or serve")
+            }
+            Self::Whole { ready } => write!(f, "{ready} tasks serve and no copy is missing"),
+            Self::WholeAsCanBe { ready } => write!(
+                f,
+                "{ready} tasks serve and nothing can be done for the copies that are missing"
+            ),
+            Self::Used => f.write_str("it was used"),
+            Self::OutOfPlace => f.write_str("it is not what the task needs any more"),
+            Self::OutOfSight(lasted) => {
+                write!(f, "the task has not been seen for {} s", lasted.as_secs())
+            }
+            Self::Unused(lasted) => {
+                write!(f, "it has not been used for {} s", lasted.as_secs())
+            }
         }
     }
 }

@@ -46,6 +46,8 @@ pub(crate) fn progress(view: &ClusterView, action: &Action) -> Progress {
                 arrived && (stays || copy(view, shard, *from).is_none())
             })
         }
+        Action::Grant(grant) => Some(view.service.orders.grant.as_ref() == Some(grant)),
+        Action::Withdraw(grant) => Some(view.service.orders.grant.as_ref() != Some(grant)),
         Action::RaiseFactor { collection, factor } => view
             .collection(collection)
             .map(|there| there.factor >= *factor),

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::heal::facts::Facts;
 use crate::heal::life::Life;
-use crate::heal::names::Zone;
+use crate::heal::names::{ShardRef, Zone};
 use crate::heal::settings::Settings;
-use crate::heal::view::{ClusterView, Peer, Shard};
+use crate::heal::view::{ClusterView, Copy, Peer, Shard};
+use crate::heal::waiting::Short;
 use crate::ids::PeerId;
 
 /// The holders of one shard, by how their copy is.
@@ -65,6 +67,32 @@ impl Health {
             && self.coming.is_empty()
             && 1 + self.absent.iter().filter(soon).count() < wanted
     }
+}
+
+/// What is missing of the copies that could be there: the first shard with fewer living copies than
+/// it should have whose loss is not on record, or what could not be read. Collections in resharding
+/// are their owner's.
+pub(crate) fn short_shard(view: &ClusterView, facts: &Facts<'_>) -> Option<Short> {
+    if let Some((name, _)) = view.unknown() {
+        return Some(Short::Unread(name.cloned()));
+    }
+    for (name, collection) in view.known().filter(|(_, there)| !there.resharding) {
+        let wanted = wanted_copies(collection.factor, facts.seats.len());
+        for (id, shard) in &collection.shards {
+            let living = |(peer, copy): &(&PeerId, &Copy)| copy.is_active() && view.alive(**peer);
+            if shard.copies.iter().filter(living).count() >= wanted {
+                continue;
+            }
+            let short = ShardRef {
+                collection: name.clone(),
+                shard: *id,
+            };
+            if !view.losses.contains(&short) {
+                return Some(Short::Shard(short));
+            }
+        }
+    }
+    None
 }
 
 /// How many copies a shard should have, with so many peers to hold them.

@@ -7,17 +7,25 @@
 use std::collections::BTreeMap;
 
 use crate::heal::facts::Facts;
-use crate::heal::guard::{doomed, lost};
+use crate::heal::guard::{doomed, joins, lost};
 use crate::heal::health::{Health, crowd, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::settings::Settings;
 use crate::heal::view::{ClusterView, Peer};
 use crate::ids::PeerId;
+use crate::ids::TaskId;
+use crate::records::GrantKind;
 
 /// How far the cluster is from rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Measure {
+    /// Tasks that wait to be let in and have no permission.
+    pub outside: u64,
+    /// Members that wait to be ready and have no permission.
+    pub unready: u64,
+    /// Permissions that are out.
+    pub grants: u64,
     /// What the factors of collections are short of the wanted one.
     pub factors: u64,
     /// Transfers that come to no end.
@@ -66,6 +74,7 @@ pub(crate) fn measured(settings: &Settings, view: &ClusterView, facts: &Facts<'_
         sum.ending += u64::from(peer.ends());
         sum.leaving += u64::from(peer.leaving && peer.life == Life::Alive);
     }
+    admissions(view, &mut sum);
     let tasks = view.wanted_tasks.unwrap_or(0).max(facts.seats.len());
     let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
     let factor = settings.wanted_factor.unwrap_or(0).min(tasks);
@@ -125,6 +134,28 @@ pub(crate) fn measured(settings: &Settings, view: &ClusterView, facts: &Facts<'_
     let bytes = facts.seats.values().map(|seat| u128::from(seat.bytes));
     sum.uneven_bytes = bytes.map(|bytes| bytes.saturating_mul(bytes)).sum();
     sum
+}
+
+fn admissions(view: &ClusterView, sum: &mut Measure) {
+    let service = &view.service;
+    let out = service.orders.grant.as_ref();
+    sum.grants = u64::from(out.is_some());
+    if !service.complete {
+        return;
+    }
+    let has = |kind, task: &TaskId| out.is_some_and(|out| out.kind == kind && out.task == *task);
+    let outside = service.outside.iter();
+    let outside = outside.filter(|(task, there)| joins(there) && !has(GrantKind::Join, task));
+    sum.outside = count(outside.count());
+    let unready = view
+        .peers
+        .values()
+        .filter(|peer| peer.stays() && !peer.said.ready);
+    let unready = unready.filter(|peer| {
+        let task = peer.task.as_ref();
+        !task.is_some_and(|task| has(GrantKind::Serve, task))
+    });
+    sum.unready = count(unready.count());
 }
 
 fn count(number: usize) -> u64 {

@@ -8,9 +8,12 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::heal::action::Action;
+use crate::heal::facts::Facts;
 use crate::heal::follow::{Progress, progress};
+use crate::heal::health::short_shard;
 use crate::heal::settings::Settings;
-use crate::heal::view::ClusterView;
+use crate::heal::view::{ClusterView, Peer};
+use crate::records::Grant;
 
 /// Everything remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +22,16 @@ pub struct Memory {
     failures: BTreeMap<Action, Failures>,
     alive: usize,
     since_loss: Duration,
+    granted: Option<Granted>,
+    wedged: Duration,
+}
+
+/// The permission that is out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Granted {
+    grant: Grant,
+    age: Duration,
+    unseen: Duration,
 }
 
 /// The action that was asked for last and has not come to its end.
@@ -50,6 +63,7 @@ impl Memory {
             false => self.since_loss.saturating_add(step),
         };
         self.alive = alive;
+        self.observe_orders(step, view);
         for failures in self.failures.values_mut() {
             if failures.left.is_zero() {
                 failures.idle = failures.idle.saturating_add(step);
@@ -62,6 +76,35 @@ impl Memory {
         if let Some(current) = self.current.take() {
             self.current = self.follow(settings, step, view, current);
         }
+    }
+
+    fn observe_orders(&mut self, step: Duration, view: &ClusterView) {
+        let service = &view.service;
+        self.granted = service.orders.grant.as_ref().map(|grant| {
+            let before = self.granted.take().filter(|before| before.grant == *grant);
+            let there =
+                service.outside.contains_key(&grant.task) || view.peer_of(&grant.task).is_some();
+            let lasted = |count: fn(&Granted) -> Duration| {
+                let count = before.as_ref().map(count);
+                count.map_or(Duration::ZERO, |count| count.saturating_add(step))
+            };
+            Granted {
+                age: lasted(|before| before.age),
+                unseen: if there {
+                    Duration::ZERO
+                } else {
+                    lasted(|before| before.unseen)
+                },
+                grant: grant.clone(),
+            }
+        });
+        let busy = self.current.is_some() || view.known().any(|(_, c)| !c.transfers.is_empty());
+        let waits = |peer: &Peer| peer.stays() && !peer.said.ready;
+        let asked = service.complete && view.peers.values().any(waits);
+        self.wedged = match asked && !busy && short_shard(view, &Facts::of(view)).is_some() {
+            true => self.wedged.saturating_add(step),
+            false => Duration::ZERO,
+        };
     }
 
     fn follow(
@@ -98,6 +141,12 @@ impl Memory {
     /// This action was asked for, and Qdrant has not refused. A transfer of ours that is under way is
     /// followed to its end beside what is no transfer; aborting it is its failure.
     pub fn begin(&mut self, settings: &Settings, action: Action) {
+        if let (Action::Withdraw(grant), Some(granted)) = (&action, &self.granted)
+            && granted.age >= settings.grant_timeout
+        {
+            // It was not used: somebody else may have a turn first.
+            self.fail(settings, &Action::Grant(grant.clone()));
+        }
         if let Some(current) = self.current.take_if(|c| c.seen && c.action.is_transfer()) {
             match aborts(&action, &current.action) {
                 true => self.fail(settings, &current.action),
@@ -144,6 +193,17 @@ impl Memory {
     pub fn resting(&self, action: &Action) -> Option<Failures> {
         let failures = self.failures.get(action)?;
         (!failures.left.is_zero()).then_some(*failures)
+    }
+
+    /// How long the permission that is out has been, and how long its task has not been seen.
+    pub fn grant(&self) -> (Duration, Duration) {
+        let granted = self.granted.as_ref();
+        granted.map_or_else(Default::default, |granted| (granted.age, granted.unseen))
+    }
+
+    /// For how long copies have been missing and nothing was under way for them.
+    pub fn wedged(&self) -> Duration {
+        self.wedged
     }
 
     /// How long ago a peer was last lost.

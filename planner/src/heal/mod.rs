@@ -41,4 +41,4 @@ mod placement;
 mod round;
 mod steps;
 
-pub use plan::{Plan, Planned, plan};
+pub use plan::{Plan, Planned, orders, plan};

@@ -10,14 +10,16 @@
 //!    the end: each dead address costs every transfer ten seconds (facts: T9).
 //! 4. Copies listed on a peer that a re-quorum went on without: forget them, by the same rule.
 //! 5. A peer whose task is being stopped: drop its copies where another one stays, then release it.
-//! 6. A shard with one living copy that should have more: replicate, at once.
-//! 7. A peer that was told to leave: move its copies away, then release it.
-//! 8. Other missing copies: replicate, into a zone without a copy first. A copy that Qdrant does
+//! 6. Permissions: take back the one that was used or is in vain; let the next newcomer join. The
+//!    permission to be ready comes after the copies that are missing (9).
+//! 7. A shard with one living copy that should have more: replicate, at once.
+//! 8. A peer that was told to leave: move its copies away, then release it.
+//! 9. Other missing copies: replicate, into a zone without a copy first. A copy that Qdrant does
 //!    not bring back by itself is made again.
-//! 9. Zones: two copies of a shard in one, while another has two fewer: move one.
-//! 10. Balance: copies of each collection, then of all, then bytes. Not while a replacement task
+//! 10. Zones: two copies of a shard in one, while another has two fewer: move one.
+//! 11. Balance: copies of each collection, then of all, then bytes. Not while a replacement task
 //!     is to come.
-//! 11. Collections whose factor is too low: raise it.
+//! 12. Collections whose factor is too low: raise it.
 //!
 //! One change at a time: nothing is begun until the last one can be seen, and no transfer while
 //! one is under way, whoever began it. Dropping the copies of a gone peer and removing it do not
@@ -58,7 +60,24 @@ pub struct Planned {
 
 /// Decides what to do now. Equal arguments give equal plans.
 pub fn plan(settings: &Settings, memory: &Memory, view: &ClusterView) -> Plan {
+    planned(settings, memory, view, &steps::ALL, false)
+}
+
+/// Decides on permissions alone. They touch no copy and no peer, so they are given also where nothing
+/// is to be changed: who waits at the door would wait for ever else.
+pub fn orders(settings: &Settings, memory: &Memory, view: &ClusterView) -> Plan {
+    planned(settings, memory, view, &steps::ORDERS, true)
+}
+
+fn planned(
+    settings: &Settings,
+    memory: &Memory,
+    view: &ClusterView,
+    all: &[steps::Step],
+    copies_rest: bool,
+) -> Plan {
     let mut round = Round {
+        copies_rest,
         settings,
         memory,
         view,
@@ -73,7 +92,7 @@ pub fn plan(settings: &Settings, memory: &Memory, view: &ClusterView) -> Plan {
             age,
         }),
         None => {
-            steps::ALL.iter().any(|step| step(&mut round));
+            all.iter().any(|step| step(&mut round));
         }
     }
     let mut plan = Plan {

@@ -17,6 +17,8 @@ pub(crate) struct Round<'a> {
     pub(crate) memory: &'a Memory,
     pub(crate) view: &'a ClusterView,
     pub(crate) facts: Facts<'a>,
+    /// No copy is to be touched, so none that is missing is waited for.
+    pub(crate) copies_rest: bool,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) chosen: Option<Planned>,
 }

@@ -24,6 +24,10 @@ pub struct Settings {
     pub resync_timeout: Duration,
     /// What was asked of Qdrant must show within so long, else the request was lost.
     pub appear_timeout: Duration,
+    /// A permission that is not used in so long is taken back.
+    pub grant_timeout: Duration,
+    /// A task that has not been seen for so long does not wait for anything any more.
+    pub sight_timeout: Duration,
     /// The pause after the first failure of an action; it doubles with each further one.
     pub backoff_first: Duration,
     /// The longest pause after failures.
@@ -47,6 +51,8 @@ impl Default for Settings {
             stall_timeout: Duration::from_secs(10 * 60),
             resync_timeout: Duration::from_secs(5 * 60),
             appear_timeout: Duration::from_secs(60),
+            grant_timeout: Duration::from_secs(60),
+            sight_timeout: Duration::from_secs(10),
             backoff_first: Duration::from_secs(10),
             backoff_longest: Duration::from_secs(10 * 60),
             balance_percent: 200,

@@ -106,6 +106,23 @@ impl Sight {
         }
     }
 
+    /// How long until the silence of some peer is long enough to be judged: worth a round of its own,
+    /// for until then its copies are missing and nobody may do anything about it.
+    pub fn due(&self, settings: &Settings) -> Option<Duration> {
+        let waits = |counts: &&Counts| {
+            matches!(
+                counts.life,
+                Life::Unsure {
+                    why: Doubt::TooSoon,
+                    ..
+                }
+            )
+        };
+        let waiting = self.peers.values().filter(waits);
+        let left = waiting.map(|counts| settings.gone_timeout.saturating_sub(counts.silent));
+        left.min()
+    }
+
     /// What is known of this peer's life; never asked for means unsure.
     pub fn life(&self, peer: PeerId) -> Life {
         self.peers.get(&peer).map_or(

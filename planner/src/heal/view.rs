@@ -35,10 +35,15 @@ pub struct ClusterView {
 pub struct Service {
     /// The wanted `family:revision`, when it is known.
     pub wanted_revision: Option<String>,
+    /// The number of tasks that are wanted was told by ECS itself. Otherwise it is what a configuration
+    /// said when its task began, which nobody changes when the service is scaled.
+    pub told: bool,
     /// The first formation was complete once. Before that everybody joins and nobody waits.
     pub complete: bool,
     /// The orders in force.
     pub orders: Orders,
+    /// Why the orders cannot be read, when they cannot: then none is given or taken back.
+    pub orders_unread: Option<String>,
     /// The tasks that answer and are no peers.
     pub outside: BTreeMap<TaskId, Outsider>,
     /// The peers that go on in this generation with their data, when it began by re-quorum; some
@@ -203,6 +208,39 @@ impl ClusterView {
         }
     }
 
+    /// The living peer of this task.
+    pub fn peer_of(&self, task: &TaskId) -> Option<(PeerId, &Peer)> {
+        let mut peers = self.peers.iter();
+        let peer = peers.find(|(_, p)| p.life == Life::Alive && p.task.as_ref() == Some(task))?;
+        Some((*peer.0, peer.1))
+    }
+
+    /// How many tasks are wanted, as far as that may hold anybody back: as ECS says, or, while tasks of
+    /// different revisions are here, as the newest of them does. More tasks of one revision are a
+    /// service that was scaled out.
+    pub fn limit(&self) -> Option<usize> {
+        let peers = self
+            .peers
+            .values()
+            .filter(|p| !p.life.is_gone())
+            .map(|p| &p.said);
+        let outside = self.service.outside.values().map(|task| &task.said);
+        let revisions: BTreeSet<_> = peers
+            .chain(outside)
+            .filter_map(|s| s.revision.as_ref())
+            .collect();
+        self.wanted_tasks
+            .filter(|_| self.service.told || revisions.len() > 1)
+    }
+
+    /// Tasks that may get traffic, peers or not.
+    pub fn ready_tasks(&self) -> usize {
+        let peers = self.peers.values().filter(|p| p.life == Life::Alive);
+        let peers = peers.filter(|p| p.said.ready).count();
+        let outside = self.service.outside.values();
+        peers + outside.filter(|task| task.said.ready).count()
+    }
+
     /// Whether this peer answers.
     pub fn alive(&self, peer: PeerId) -> bool {
         matches!(self.life(peer), Some(Life::Alive))
@@ -227,6 +265,11 @@ impl Peer {
     /// given copies.
     pub fn stays(&self) -> bool {
         self.life == Life::Alive && self.voter && !self.leaving && !self.said.ending
+    }
+
+    /// It has data that the cluster needs, or serves: not one that joined a moment ago.
+    pub fn is_settled(&self, holds: bool) -> bool {
+        self.life == Life::Alive && (self.said.ready || holds)
     }
 
     /// It lives and is being stopped.

@@ -8,6 +8,16 @@ use crate::heal::guard::Refusal;
 use crate::heal::life::Life;
 use crate::heal::names::{CollectionName, ShardRef};
 use crate::ids::PeerId;
+use crate::records::Grant;
+
+/// What is missing of the copies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Short {
+    /// A shard has fewer living copies than it should have.
+    Shard(ShardRef),
+    /// A collection could not be read; `None`: not even their list.
+    Unread(Option<CollectionName>),
+}
 
 /// One reason for doing nothing, or less.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +103,17 @@ pub enum Waiting {
         /// For so long at most.
         left: Duration,
     },
+    /// The orders in the key map cannot be read, so none is given.
+    OrdersUnread(String),
+    /// A permission is out, and there is one at a time.
+    Granted(Grant),
+    /// Nobody becomes ready for the first time while this is so.
+    ReadyWaits {
+        /// What is missing.
+        what: Short,
+        /// For so long at most, while nothing can be done for it.
+        left: Duration,
+    },
     /// A copy is not Active on a peer that answers: a transfer brings it, or Qdrant will begin one.
     Recovering {
         /// The shard.
@@ -169,6 +190,23 @@ impl fmt::Display for Waiting {
                 "the load is evened out when the replacement task is here, in {} s at most",
                 left.as_secs()
             ),
+            Self::OrdersUnread(why) => write!(f, "no permission is given: {why}"),
+            Self::Granted(grant) => {
+                write!(f, "task {} may {}, one at a time", grant.task.0, grant.kind)
+            }
+            Self::ReadyWaits { what, left } => {
+                f.write_str("nobody becomes ready for the first time: ")?;
+                match what {
+                    Short::Shard(shard) => write!(f, "copies of {shard} are missing")?,
+                    Short::Unread(Some(name)) => write!(f, "{name} could not be read")?,
+                    Short::Unread(None) => f.write_str("the collections could not be listed")?,
+                }
+                write!(
+                    f,
+                    "; {} s at most if nothing can be done for it",
+                    left.as_secs()
+                )
+            }
             Self::Recovering {
                 shard,
                 peer,

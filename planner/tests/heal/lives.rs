@@ -201,3 +201,28 @@ fn nobody_is_known_before_the_first_round() {
     // process that has just begun removes nobody.
     assert_eq!(doubt(&after(0, &dead()).1), &Doubt::TooSoon);
 }
+
+#[test]
+fn a_silence_is_due_when_it_is_long_enough() {
+    let settings = Settings::default();
+    let alive = Sighting {
+        qdrant: Answer::Answers,
+        ..dead()
+    };
+    assert_eq!(after(3, &alive).0.due(&settings), None);
+    assert_eq!(
+        after(3, &dead()).0.due(&settings),
+        Some(ROUND),
+        "one more round"
+    );
+    assert_eq!(after(4, &dead()).0.due(&settings), None, "it is judged");
+    let heard = Sighting {
+        heard_by: Some(PeerId(1)),
+        ..dead()
+    };
+    assert_eq!(
+        after(9, &heard).0.due(&settings),
+        None,
+        "time does not help"
+    );
+}

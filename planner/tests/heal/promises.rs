@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use planner::heal::action::Action;
 use planner::heal::names::Zone;
 use planner::ids::PeerId;
+use planner::records::GrantKind;
 
 use crate::sim::{Sim, SimCopy, Task};
 
@@ -26,6 +28,27 @@ pub fn one_at_a_time(sim: &Sim) -> Result<(), String> {
     match readable.flat_map(|c| &c.transfers).next() {
         Some(other) => Err(format!("a second transfer beside {other:?}")),
         None => Ok(()),
+    }
+}
+
+/// Somebody is let in: were everybody to vanish who neither holds data nor serves, the newcomer among
+/// them, the others could still commit. The first alone may let in a second.
+pub fn carried(sim: &Sim, action: &Action) -> Result<(), String> {
+    let Action::Grant(grant) = action else {
+        return Ok(());
+    };
+    if grant.kind != GrantKind::Join || sim.peers.len() == 1 {
+        return Ok(());
+    }
+    let holds = |peer: &PeerId| {
+        let mut shards = sim.collections.values().flat_map(|c| c.shards.values());
+        shards.any(|copies| copies.get(peer).is_some_and(SimCopy::is_active))
+    };
+    let carry = sim.peers.iter();
+    let carry = carry.filter(|(id, p)| p.task != Task::Dead && (p.ready || holds(id)));
+    match 2 * carry.count() > sim.peers.len() + 1 {
+        true => Ok(()),
+        false => Err(format!("{action}: too few would be left")),
     }
 }
 
@@ -78,6 +101,16 @@ pub fn at_rest(sim: &Sim) -> Result<(), String> {
         .find(|(_, p)| p.task != Task::Up || !p.voter)
     {
         return Err(format!("peer {peer} is listed and {:?}", there.task));
+    }
+    let ready = sim.peers.values().filter(|p| p.ready).count();
+    let enough = |count: usize| sim.wanted_tasks.is_some_and(|wanted| count > wanted);
+    if sim.complete && !enough(ready) && sim.peers.values().any(|p| !p.ready && !p.leaving) {
+        return Err(format!("{ready} are ready, and others wait for it"));
+    }
+    // Whoever was told to leave and cannot is not ready, and carries nobody.
+    let stuck = sim.peers.values().any(|p| p.leaving);
+    if !sim.outside.is_empty() && sim.complete && !enough(sim.peers.len()) && !stuck {
+        return Err(format!("{:?} wait to be let in", sim.outside.keys()));
     }
     let stays = sim.peers.iter().filter(|(_, p)| !p.leaving && !p.ending);
     let stays: Vec<PeerId> = stays.map(|(peer, _)| *peer).collect();

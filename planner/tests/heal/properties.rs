@@ -12,12 +12,13 @@ use planner::heal::memory::Memory;
 use planner::heal::names::{CollectionName, ShardId};
 use planner::heal::plan;
 use planner::heal::settings::Settings;
+use planner::heal::view::Outsider;
 use planner::heal::view::{
     ClusterView, Collection, Copy, CopyState, Disk, Peer, Service, Shard, Transfer,
 };
-use planner::ids::PeerId;
+use planner::ids::{PeerId, TaskId};
 use planner::observed::Observed;
-use planner::records::Said;
+use planner::records::{GrantKind, Said, State};
 use proptest::prelude::*;
 
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
@@ -49,6 +50,36 @@ fn complete(view: &mut ClusterView, action: &Action) {
             let there = collection(view, &shard.collection);
             let shard = there.shards.get_mut(&shard.shard).unwrap();
             shard.copies.remove(peer).expect("a copy to drop");
+        }
+        Action::Grant(grant) => {
+            // It is used at once.
+            view.service.orders.grant = Some(grant.clone());
+            match grant.kind {
+                GrantKind::Join => {
+                    let task = view.service.outside.remove(&grant.task).unwrap();
+                    let id = view.peers.keys().map(|id| id.0).max().unwrap().max(20);
+                    let newcomer = Peer {
+                        life: Life::Alive,
+                        zone: task.zone,
+                        voter: true,
+                        uri: String::new(),
+                        leaving: false,
+                        disk: None,
+                        task: Some(grant.task.clone()),
+                        said: Said::default(),
+                    };
+                    view.peers.insert(PeerId(id + 1), newcomer);
+                }
+                GrantKind::Serve => {
+                    let mut peers = view.peers.values_mut();
+                    let peer = peers.find(|peer| peer.task.as_ref() == Some(&grant.task));
+                    peer.unwrap().said.ready = true;
+                }
+                GrantKind::SetAside => {}
+            }
+        }
+        Action::Withdraw(grant) => {
+            assert_eq!(view.service.orders.grant.take().as_ref(), Some(grant));
         }
         Action::RecordLoss { shards, .. } => view.losses.extend(shards.iter().cloned()),
         Action::RemovePeer { peer }
@@ -226,8 +257,12 @@ fn view(peer: impl Strategy<Value = Peer>) -> impl Strategy<Value = ClusterView>
     let peers = prop::collection::vec(peer, 1..=8);
     let collections = prop::collection::vec(some_collection(), 0..4);
     let unlisted = prop::sample::select(vec![Duration::ZERO, Duration::from_secs(10), LONG]);
-    (peers, collections, unlisted).prop_map(|(peers, collections, unlisted)| {
+    let outside = (0..4_u32, any::<bool>());
+    (peers, collections, unlisted, outside).prop_map(|(peers, collections, unlisted, outside)| {
         let mut peers: BTreeMap<PeerId, Peer> = (1..).map(PeerId).zip(peers).collect();
+        for (id, peer) in &mut peers {
+            peer.task = Some(TaskId(format!("task-{id}")));
+        }
         let us = peers.get_mut(&PeerId(1)).unwrap();
         (us.life, us.voter, us.leaving) = (Life::Alive, true, false);
         let names = ["c", "d", "e"].map(CollectionName::from).into_iter();
@@ -242,10 +277,22 @@ fn view(peer: impl Strategy<Value = Peer>) -> impl Strategy<Value = ClusterView>
             losses: BTreeSet::new(),
             service: Service {
                 unlisted: [(PeerId(9), unlisted)].into(),
+                complete: outside.1,
+                outside: (0..outside.0).map(outsider).collect(),
                 ..Service::default()
             },
         }
     })
+}
+
+fn outsider(number: u32) -> (TaskId, Outsider) {
+    let there = Outsider {
+        state: State::Empty,
+        zone: Some("b".into()),
+        peer_id: None,
+        said: Said::default(),
+    };
+    (TaskId(format!("outside-{number}")), there)
 }
 
 fn healthy_peer() -> impl Strategy<Value = Peer> {

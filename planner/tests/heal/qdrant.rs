@@ -242,6 +242,14 @@ impl Sim {
                 self.losses.extend(shards.iter().cloned());
                 Ok(())
             }
+            Action::Grant(grant) => {
+                self.orders.grant = Some(grant.clone());
+                Ok(())
+            }
+            Action::Withdraw(_) => {
+                self.orders.grant = None;
+                Ok(())
+            }
             Action::RaiseFactor { collection, factor } => {
                 self.collections.get_mut(collection).unwrap().factor = *factor;
                 Ok(())

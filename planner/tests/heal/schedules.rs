@@ -115,6 +115,9 @@ fn schedule(seed: u64, sabotage: Sabotage) -> Result<u64, String> {
     for _ in 0..size {
         join(&mut sim, &mut rng, zones);
     }
+    if rng.random_ratio(2, 3) {
+        sim.form();
+    }
     let calm = rng.random_range(2..20);
     for _ in 0..STORM {
         if rng.random_ratio(1, calm) {
@@ -178,6 +181,10 @@ fn told(sim: &Sim, why: &str) -> String {
 fn join(sim: &mut Sim, rng: &mut SmallRng, zones: u32) {
     let zone = ["a", "b", "c", "d"][rng.random_range(0..zones) as usize];
     let zone = (!rng.random_ratio(1, 20)).then_some(zone);
+    if sim.complete {
+        sim.start_task(zone);
+        return;
+    }
     let dead = sim.peers.values().filter(|p| p.task == Task::Dead);
     let addresses: Vec<u64> = dead.map(|p| p.address).collect();
     let address = addresses
@@ -198,8 +205,8 @@ fn join(sim: &mut Sim, rng: &mut SmallRng, zones: u32) {
 fn fault(sim: &mut Sim, rng: &mut SmallRng, zones: u32, size: usize) {
     let peers: Vec<PeerId> = sim.peers.keys().copied().collect();
     let peer = *peers.choose(rng).unwrap();
-    let alive = sim.peers.values().filter(|p| p.task != Task::Dead).count();
-    match rng.random_range(0..22) {
+    let alive = sim.peers.values().filter(|p| p.task != Task::Dead).count() + sim.outside.len();
+    match rng.random_range(0..23) {
         0..=3 if may_stop(sim, peer) && sim.peers[&peer].task != Task::Dead => {
             sim.set_task(peer, Task::Dead);
             sim.log(format!("task {peer} dies"));
@@ -257,6 +264,7 @@ fn fault(sim: &mut Sim, rng: &mut SmallRng, zones: u32, size: usize) {
                 sim.log(format!("task {peer} is asked to stop"));
             }
         }
+        22 => drop(sim.outside.pop_first()),
         21 if rng.random_ratio(1, 4) => {
             let dead = sim.peers.iter().filter(|(_, p)| p.task == Task::Dead);
             let dead: Vec<PeerId> = dead.map(|(id, _)| *id).collect();
@@ -307,6 +315,7 @@ fn clear_up(sim: &mut Sim, rng: &mut SmallRng, zones: u32, size: usize) {
             .values()
             .filter(|p| p.task == Task::Up && !p.leaving && !p.ending)
             .count()
+            + sim.outside.len()
     };
     while stays(sim) < size {
         join(sim, rng, zones);

@@ -47,6 +47,12 @@ fn command(sim: &mut Sim, line: &str) -> Result<String, String> {
                 sim.add_peer(options.get("zone").copied(), address);
             }
         }
+        ["form"] => sim.form(),
+        ["task", "start", ..] => {
+            for _ in 0..options.get("count").map_or(Ok(1), |count| number(count))? {
+                sim.start_task(options.get("zone").copied());
+            }
+        }
         ["reinit", without] => {
             let ids = without.strip_prefix("without=").ok_or("without=?")?;
             let ids: Result<Vec<PeerId>, String> =
@@ -187,6 +193,8 @@ pub fn resting(sim: &Sim) -> bool {
                 | Waiting::Resting { .. }
                 | Waiting::Peer { .. }
                 | Waiting::LastCopies { .. }
+                | Waiting::Granted(_)
+                | Waiting::ReadyWaits { .. }
                 | Waiting::Replacement { .. }
                 | Waiting::BalanceLater { .. }
                 | Waiting::Recovering { .. }

@@ -4,16 +4,26 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use planner::heal::life::Life;
-use planner::heal::names::ShardId;
+use planner::heal::names::{ShardId, Zone};
 use planner::heal::sight::{Answer, Listing, Sighting};
+use planner::heal::view::Outsider;
 use planner::heal::view::{
     ClusterView, Collection, Copy, CopyState, Peer, Service, Shard, Transfer,
 };
 use planner::ids::PeerId;
 use planner::observed::Observed;
-use planner::records::Said;
+use planner::records::{Said, State};
 
-use crate::sim::{Sabotage, Sim, SimCollection, SimPeer, Task};
+use crate::sim::{Sabotage, Sim, SimCollection, SimPeer, Task, task_of};
+
+fn outsider(zone: Option<Zone>) -> Outsider {
+    Outsider {
+        state: State::Empty,
+        zone,
+        peer_id: None,
+        said: Said::default(),
+    }
+}
 
 impl Sim {
     pub fn sightings(&self) -> BTreeMap<PeerId, Sighting> {
@@ -62,9 +72,10 @@ impl Sim {
                 uri: format!("http://10.0.0.{}:6335/", there.address),
                 leaving: there.leaving,
                 disk: there.disk,
-                task: None,
+                task: Some(task_of(*peer)),
                 said: Said {
                     ending: there.ending,
+                    ready: there.ready,
                     ..Said::default()
                 },
             };
@@ -89,6 +100,14 @@ impl Sim {
             collections: Observed::Known(collections.collect()),
             losses: self.losses.clone(),
             service: Service {
+                complete: self.complete,
+                told: true,
+                orders: self.orders.clone(),
+                outside: self
+                    .outside
+                    .iter()
+                    .map(|(id, zone)| (task_of(*id), outsider(zone.clone())))
+                    .collect(),
                 survivors: self.survivors.clone(),
                 unlisted: self
                     .unlisted

@@ -19,18 +19,24 @@ pub fn cluster(sim: &Sim) -> String {
             Task::Frozen => "frozen",
             Task::Dead => "dead",
         };
+        let serves = sim.complete && there.ready;
         let mut line = format!("      peer {peer:<2} zone {zone}  {task}");
         for (marked, mark) in [
             (sim.leader == Some(*peer), " leader"),
             (!there.voter, " learner"),
             (there.leaving, " leaving"),
             (there.ending, " ending"),
+            (serves, " ready"),
         ] {
             line.push_str(if marked { mark } else { "" });
         }
         let copies = held(sim, *peer);
         let line = format!("{line:<33} {}", copies.join(" "));
         writeln!(text, "{}", line.trim_end()).unwrap();
+    }
+    for (peer, zone) in &sim.outside {
+        let zone = zone.as_ref().map_or("?", |zone| zone.0.as_str());
+        writeln!(text, "      task {peer:<2} zone {zone}  outside").unwrap();
     }
     for peer in sim.unlisted.keys() {
         let copies = held(sim, *peer);

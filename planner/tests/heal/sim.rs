@@ -12,7 +12,8 @@ use planner::heal::settings::Settings;
 use planner::heal::sight::Sight;
 use planner::heal::view::{Disk, Pause};
 use planner::heal::{Plan, plan};
-use planner::ids::PeerId;
+use planner::ids::{PeerId, TaskId};
+use planner::records::{GrantKind, Orders};
 
 use crate::promises;
 
@@ -56,6 +57,8 @@ pub struct SimPeer {
     pub leaving: bool,
     /// A signal has asked its task to stop.
     pub ending: bool,
+    /// The load balancer may send it traffic.
+    pub ready: bool,
     /// Then it ends.
     pub stops_at: Duration,
     pub address: u64,
@@ -107,6 +110,11 @@ pub struct Sim {
     pub peers: BTreeMap<PeerId, SimPeer>,
     pub collections: BTreeMap<CollectionName, SimCollection>,
     pub losses: BTreeSet<ShardRef>,
+    /// The first formation is complete: from then on nobody joins or serves unasked.
+    pub complete: bool,
+    pub orders: Orders,
+    /// Tasks that are no peers yet, by the id that theirs will have.
+    pub outside: BTreeMap<PeerId, Option<Zone>>,
     /// Peers that a re-quorum went on without, and since when.
     pub unlisted: BTreeMap<PeerId, Duration>,
     /// Peers that a re-quorum expects back.
@@ -145,6 +153,9 @@ impl Sim {
             peers: BTreeMap::new(),
             collections: BTreeMap::new(),
             losses: BTreeSet::new(),
+            complete: false,
+            orders: Orders::default(),
+            outside: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             survivors: BTreeSet::new(),
             wanted_tasks: None,
@@ -181,6 +192,7 @@ impl Sim {
                 voter: first,
                 leaving: false,
                 ending: false,
+                ready: false,
                 stops_at: Duration::ZERO,
                 address: address.unwrap_or(peer.0),
                 beat: 0,
@@ -191,6 +203,40 @@ impl Sim {
             },
         );
         peer
+    }
+
+    /// The first formation is complete, and all who are here are ready.
+    pub fn form(&mut self) {
+        self.complete = true;
+        self.peers.values_mut().for_each(|peer| peer.ready = true);
+    }
+
+    /// A task starts and waits to be let in.
+    pub fn start_task(&mut self, zone: Option<&str>) {
+        let id = PeerId(self.next_peer);
+        self.next_peer += 1;
+        self.outside.insert(id, zone.map(Zone::from));
+    }
+
+    /// Tasks read what is ordered, and do what it allows.
+    pub fn tasks_turn(&mut self) {
+        let Some(grant) = self.orders.grant.clone().filter(|_| self.commits()) else {
+            return;
+        };
+        let joins = |id: &&PeerId| task_of(**id) == grant.task;
+        if grant.kind == GrantKind::Join
+            && let Some(id) = self.outside.keys().find(joins).copied()
+        {
+            let zone = self.outside.remove(&id).unwrap();
+            let next = std::mem::replace(&mut self.next_peer, id.0);
+            self.add_peer(zone.as_ref().map(|zone| zone.0.as_str()), None);
+            self.next_peer = next;
+        }
+        let named = self.peers.iter_mut();
+        let named = named.filter(|(id, peer)| task_of(**id) == grant.task && peer.voter);
+        for (_, peer) in named.filter(|(_, peer)| peer.task == Task::Up) {
+            peer.ready |= grant.kind == GrantKind::Serve;
+        }
     }
 
     pub fn set_task(&mut self, peer: PeerId, task: Task) {
@@ -259,6 +305,7 @@ impl Sim {
     pub fn tick(&mut self) -> Option<Plan> {
         self.now += self.round;
         self.world_turns();
+        self.tasks_turn();
         self.steward_turns()
     }
 
@@ -297,6 +344,9 @@ impl Sim {
         {
             self.broken.get_or_insert(why);
         }
+        if let Err(why) = promises::carried(self, action) {
+            self.broken.get_or_insert(why);
+        }
         let before = promises::copies(self);
         if let Err(why) = self.request(action) {
             // Nothing happened since we looked, so Qdrant should have had no reason of its own.
@@ -316,6 +366,11 @@ impl Sim {
         let at = self.now.as_secs();
         self.log.push(format!("{at:>5} s  {}", what.into()));
     }
+}
+
+/// The task of this peer.
+pub fn task_of(peer: PeerId) -> TaskId {
+    TaskId(format!("t{peer}"))
 }
 
 impl SimCopy {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use planner::observed::Observed;
-use planner::records::{FORMAT, Hello, Orders, Said, State};
+use planner::records::{FORMAT, Grant, GrantKind, Hello, Orders, Said, State};
 use planner::view::{Child, Disk, Dns, Generation, Observation, Probe, Qdrant, Store};
 
 use crate::world::{DnsMode, SERVICE, Sabotage, Task, World, host, ip};
@@ -126,7 +126,8 @@ impl World {
             proof: group
                 .filter(|_| is_member)
                 .and_then(|group| self.groups[group].proof.clone()),
-            orders: None,
+            // A steward that lets in whoever asks.
+            orders: group.map(|_| allowed(from, GrantKind::Join)),
         }
     }
 
@@ -149,8 +150,19 @@ impl World {
             proof: Observed::Known(group.proof.clone()),
             commits: task.probe_commit.then_some(commits),
             commit: 1,
-            orders: Observed::Known(Orders::default()),
+            orders: Observed::Known(allowed(task, GrantKind::Serve)),
         }))
+    }
+}
+
+fn allowed(task: &Task, kind: GrantKind) -> Orders {
+    Orders {
+        format: FORMAT,
+        grant: Some(Grant {
+            kind,
+            task: task.id(),
+        }),
+        leaving: None,
     }
 }
 

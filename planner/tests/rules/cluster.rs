@@ -5,11 +5,11 @@ use std::time::Duration;
 use planner::decision::{Action, Alarm, Aside, Decision, Discard, NotReady, Phase, Reason};
 use planner::ids::PeerId;
 use planner::observed::Observed;
-use planner::records::{Formed, State};
+use planner::records::{FORMAT, Formed, Grant, GrantKind, Orders, State};
 use planner::view::{Child, Dns, Probe, Store};
 
 use crate::scene::{
-    LOSS_TIMEOUT, Scene, abandoned, acts, alarmed, believed, entry, formed, hello, id, probe,
+    LOSS_TIMEOUT, Scene, abandoned, acts, alarmed, believed, entry, formed, hello, id, probe, task,
     unknown, waits,
 };
 
@@ -44,6 +44,14 @@ fn ready_member() -> Scene {
     scene
 }
 
+fn granted(grant: &Grant) -> Observed<Orders> {
+    Observed::Known(Orders {
+        format: FORMAT,
+        grant: Some(grant.clone()),
+        leaving: None,
+    })
+}
+
 #[test]
 fn nobody_is_ready_before_the_first_formation_is_complete() {
     let mut scene = in_company(Scene::member());
@@ -54,13 +62,40 @@ fn nobody_is_ready_before_the_first_formation_is_complete() {
     assert_eq!(scene.round().ready, Err(forming.clone()));
     scene.qdrant().proof = unknown();
     assert_eq!(scene.round().ready, Err(forming));
-    let mut alone = Scene::member();
-    alone.qdrant().proof = Observed::Known(Some(complete()));
+    scene.qdrant().proof = Observed::Known(Some(complete()));
+    scene.seen.peers.clear();
     assert_eq!(
-        alone.round().ready,
+        scene.round().ready,
         Ok(()),
-        "complete once is complete for ever"
+        "complete once is complete for ever, and we came before"
     );
+}
+
+#[test]
+fn who_comes_later_serves_by_the_stewards_permission_and_then_for_life() {
+    let mut scene = Scene::member();
+    scene.qdrant().proof = Observed::Known(Some(complete()));
+    assert_eq!(scene.round().ready, Err(NotReady::NotAdmitted(None)));
+    for (kind, task) in [
+        (GrantKind::Join, task(1)),
+        (GrantKind::Serve, task(2)),
+        (GrantKind::SetAside, task(1)),
+    ] {
+        let other = Grant { kind, task };
+        scene.qdrant().orders = granted(&other);
+        let waits = NotReady::NotAdmitted(Some(other));
+        assert_eq!(scene.round().ready, Err(waits));
+    }
+    let (kind, task) = (GrantKind::Serve, task(1));
+    scene.qdrant().orders = granted(&Grant { kind, task });
+    assert_eq!(scene.round().ready, Ok(()));
+    scene.qdrant().orders = unknown();
+    assert_eq!(scene.round().ready, Ok(()), "for the life of the task");
+    // A container that is started again in place, with its disk.
+    let mut again = Scene::member();
+    again.qdrant().proof = Observed::Known(Some(complete()));
+    again.seen.disk.served = true;
+    assert_eq!(again.round().ready, Ok(()));
 }
 
 #[test]

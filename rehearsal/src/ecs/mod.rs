@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod cut;
 pub mod deployment;
 #[cfg(test)]
 mod deployment_tests;

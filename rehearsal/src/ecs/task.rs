@@ -61,6 +61,7 @@ pub(super) struct Life {
     restarting: bool,
     ended: Option<Exit>,
     paused: bool,
+    resumed: Option<Instant>,
 }
 
 impl Task {
@@ -113,6 +114,11 @@ impl Task {
     /// Whether a scenario has it paused.
     pub fn paused(&self) -> bool {
         lock(&self.life).paused
+    }
+
+    /// For how long it has gone on since it was last paused, if it was.
+    pub fn awake_for(&self) -> Option<Duration> {
+        lock(&self.life).resumed.map(|at| at.elapsed())
     }
 
     pub(super) fn set_process(&self, process: Spawned) {
@@ -187,7 +193,9 @@ impl Task {
             process::send(pid, Signal::SIGCONT);
         }
         process.signal(Signal::SIGCONT);
-        lock(&self.life).paused = false;
+        let mut life = lock(&self.life);
+        life.paused = false;
+        life.resumed = Some(Instant::now());
     }
 
     /// Process ids of its Qdrant (whatever runs below the entrypoint).

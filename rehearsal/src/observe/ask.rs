@@ -61,6 +61,13 @@ pub async fn look(client: &reqwest::Client, task: &Task) -> View {
     view
 }
 
+/// Whether the container health check of a task would pass.
+pub async fn healthy(client: &reqwest::Client, task: &Task) -> bool {
+    let livez = format!("http://{}:{CONTROL}/livez", task.address);
+    let answer = client.get(livez).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
+}
+
 /// `GET /cluster` of the Qdrant at `host`; `None` when it does not answer as a cluster node.
 pub async fn raft(client: &reqwest::Client, host: &str, api_key: &str) -> Option<Raft> {
     let answer = get::<Value>(client, format!("http://{host}:{REST}/cluster"), api_key).await?;

@@ -3,16 +3,20 @@
 
 mod address_reuse;
 mod all_restart;
+mod busy_everywhere;
 mod cold_start;
 mod collections_uneven;
+mod crash_loop_everywhere;
 mod dead_during_transfer;
 mod diverged;
+mod dns_and_store_out;
 mod dns_empty;
 mod dns_lag;
 mod dns_stale;
 mod first_light;
 mod founder_dies;
 mod founder_sleeps;
+mod half_lost;
 mod healing;
 mod key_rotated;
 mod kill_any;
@@ -20,10 +24,13 @@ mod kill_first;
 mod kill_leader;
 mod kill_two;
 mod low_factor;
+mod majority_returns;
 mod one;
+mod partition;
 mod random;
 mod rebalance_zones;
 mod records_swept;
+mod regrouping;
 mod replace_two;
 mod rollback;
 mod rolling;
@@ -44,6 +51,7 @@ mod store_of_another_service;
 mod store_read_only;
 mod store_slow;
 mod thousand;
+mod two_zone_loss;
 mod zone_loss;
 
 use crate::scenario::Scenario;
@@ -127,6 +135,13 @@ pub const ALL: &[&Scenario] = &[
     &records_swept::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
+    &partition::SCENARIO,
+    &dns_and_store_out::SCENARIO,
+    &crash_loop_everywhere::SCENARIO,
+    &busy_everywhere::SCENARIO,
+    &half_lost::SCENARIO,
+    &two_zone_loss::SCENARIO,
+    &majority_returns::SCENARIO,
 ];
 
 /// Scenarios of what is not built yet: the steward empties no task of an old revision, nor one too

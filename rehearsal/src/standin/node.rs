@@ -277,10 +277,11 @@ impl Inner {
                 self.stopped = Some(Stopped::Panicked);
                 break;
             }
-            let promoted = self
-                .raft
-                .promotable_learner()
-                .filter(|_| self.waiters.is_empty());
+            // Whoever went away waits no more, although upstream keeps his place: the next who proposes
+            // the same joins it in vain.
+            let mut waiters = self.waiters.values().flatten();
+            let waited_for = waiters.any(|waiter| !waiter.is_closed());
+            let promoted = self.raft.promotable_learner().filter(|_| !waited_for);
             let Some(id) = promoted else { break };
             log("INFO", &format!("Promoting learner {id} to voter"));
             self.raft

@@ -64,6 +64,9 @@ pub struct Allowed {
     pub blocked: Vec<&'static str>,
     /// Events that may be logged at WARN or ERROR; a trailing `*` stands for any ending.
     pub events: Vec<&'static str>,
+    /// For so many seconds somebody who wakes may still call itself a member of a generation that
+    /// has ended.
+    pub overlap: f64,
 }
 
 /// Events that any scenario may log at WARN: they report what every scenario does on purpose.
@@ -84,6 +87,8 @@ const ADRIFT: &str = "has not belonged to a working cluster for";
 pub struct Judge {
     allowed: Allowed,
     broken: Mutex<Vec<Failure>>,
+    /// Since when two generations serve.
+    overlapping: Mutex<Option<f64>>,
     excused: Mutex<BTreeMap<String, usize>>,
 }
 
@@ -93,6 +98,7 @@ impl Judge {
         Self {
             allowed,
             broken: Mutex::default(),
+            overlapping: Mutex::default(),
             excused: Mutex::default(),
         }
     }
@@ -121,9 +127,16 @@ impl Judge {
 
     /// What must hold in every sample.
     pub fn sample(&self, sample: &Sample, timeline: &Timeline) {
-        if let Some((failure, tasks)) = one_generation(sample) {
-            self.fail(failure, &tasks, timeline);
+        let mut since = lock(&self.overlapping);
+        match one_generation(sample) {
+            Some((failure, tasks)) => {
+                if sample.at - *since.get_or_insert(sample.at) >= self.allowed.overlap {
+                    self.fail(failure, &tasks, timeline);
+                }
+            }
+            None => *since = None,
         }
+        drop(since);
         for view in sample.running() {
             let Some(status) = view
                 .status

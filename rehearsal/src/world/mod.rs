@@ -4,6 +4,7 @@
 pub mod heal;
 pub mod load;
 pub mod points;
+pub mod qdrants;
 pub mod rollout;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use self::qdrants::Breakable;
 use crate::dns::{Registry, Server};
 use crate::ecs::network::Network;
 use crate::ecs::process;
@@ -75,6 +77,7 @@ pub struct World {
     pub network: Arc<Network>,
     /// Whether the stand-in is under the entrypoints.
     pub standin: bool,
+    breakable: Option<Breakable>,
     /// How often scenarios that repeat something do so, when the command says it.
     pub times: Option<usize>,
     /// How many faults `random` has.
@@ -129,6 +132,13 @@ impl World {
             true => Efs::breakable(folder.path())?,
             false => Efs::plain(folder.path())?,
         };
+        let breakable = match setup.breakable_qdrant {
+            true => Some(Breakable::new(folder.path(), &plan.qdrant.program)?),
+            false => None,
+        };
+        let program = breakable
+            .as_ref()
+            .map_or(&plan.qdrant.program, |b| &b.program);
         let mut env: BTreeMap<String, String> = timing::ENTRYPOINT
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()))
@@ -141,10 +151,7 @@ impl World {
                 "ENTRYPOINT_STORE",
                 format!("file://{}", efs.path().join("cluster").display()),
             ),
-            (
-                "ENTRYPOINT_QDRANT_BIN",
-                plan.qdrant.program.display().to_string(),
-            ),
+            ("ENTRYPOINT_QDRANT_BIN", program.display().to_string()),
             ("QDRANT__SERVICE__API_KEY", API_KEY.into()),
             ("QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", "true".into()),
             ("QDRANT__LOG_LEVEL", "INFO".into()),
@@ -198,6 +205,7 @@ impl World {
             network,
             standin: plan.qdrant.standin,
             times: plan.times,
+            breakable,
             faults: plan.faults,
             seed: plan.seed,
             healing,
@@ -215,6 +223,15 @@ impl World {
     /// Folder with disks and logs.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
+    }
+
+    /// The program in Qdrant's place.
+    ///
+    /// # Errors
+    /// In a case that did not ask for one.
+    pub fn breakable(&self) -> Result<&Breakable, Failure> {
+        let breakable = self.breakable.as_ref();
+        breakable.ok_or_else(|| anyhow::anyhow!("this case cannot break Qdrant").into())
     }
 
     /// Says what comes next.

@@ -4,12 +4,14 @@
 //! Each function says *may*, never *should*. What is unknown refuses.
 
 mod copies;
+mod orders;
 mod peers;
 mod refusal;
 
 pub use refusal::Refusal;
 
 pub(crate) use copies::{away, doomed};
+pub(crate) use orders::{joins, settled};
 pub(crate) use peers::{holdings, lost};
 
 use crate::heal::action::Action;
@@ -62,6 +64,8 @@ pub(crate) fn grounds(
         Action::RaiseFactor { collection, factor } => {
             copies::raise_factor(view, collection, *factor)
         }
+        Action::Grant(grant) => orders::grant(view, grant),
+        Action::Withdraw(grant) => orders::withdraw(view, grant),
         Action::RecordLoss { peer, shards } => peers::record_loss(settings, view, *peer, shards),
         Action::RemovePeer { peer } => peers::remove(view, *peer),
         Action::RemoveLostPeer { peer } => peers::remove_lost(settings, view, *peer),

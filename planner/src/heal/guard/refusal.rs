@@ -5,7 +5,8 @@ use core::time::Duration;
 
 use crate::heal::life::Doubt;
 use crate::heal::names::{CollectionName, ShardRef, Zone};
-use crate::ids::PeerId;
+use crate::ids::{PeerId, TaskId};
+use crate::records::Grant;
 
 /// Why an action may not be done now. Not an error: the next round decides anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +82,28 @@ pub enum Refusal {
     Healthy,
     /// The factor is not below that.
     FactorReached,
+    /// The orders in the key map cannot be read.
+    OrdersUnread(String),
+    /// A permission is out already, and there is one at a time.
+    GrantOut(Grant),
+    /// That permission is not out.
+    NotGranted,
+    /// No such task waits for that.
+    NotWaiting(TaskId),
+    /// Too few of the peers hold data or serve to carry another that does not.
+    Dataless {
+        /// Peers that hold data or serve.
+        settled: usize,
+        /// All that are listed.
+        listed: usize,
+    },
+    /// More tasks than wanted serve already.
+    EnoughReady {
+        /// Tasks that are ready.
+        ready: usize,
+        /// Tasks that are wanted.
+        wanted: usize,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -129,6 +152,19 @@ impl fmt::Display for Refusal {
             Self::Crowds(Some(zone)) => write!(f, "zone {zone} has enough copies"),
             Self::Crowds(None) => f.write_str("a zone is unknown"),
             Self::Healthy => f.write_str("both of its ends live and it moves"),
+            Self::OrdersUnread(why) => write!(f, "the orders cannot be read: {why}"),
+            Self::GrantOut(grant) => {
+                write!(f, "task {} may {}, one at a time", grant.task.0, grant.kind)
+            }
+            Self::NotGranted => f.write_str("nobody has that permission"),
+            Self::NotWaiting(task) => write!(f, "task {} does not wait for it", task.0),
+            Self::Dataless { settled, listed } => write!(
+                f,
+                "only {settled} of {listed} peers hold data or serve: too few to carry another"
+            ),
+            Self::EnoughReady { ready, wanted } => {
+                write!(f, "{ready} tasks serve, and {wanted} are wanted")
+            }
             Self::FactorReached => f.write_str("the factor is not below that"),
         }
     }

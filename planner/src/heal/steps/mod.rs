@@ -1,5 +1,6 @@
 //! The steps of a plan, in their order. Each tries to choose an action and says whether it did.
 
+mod admission;
 mod balance;
 mod copies;
 mod ending;
@@ -18,15 +19,21 @@ use crate::heal::round::Round;
 pub(crate) type Step = fn(&mut Round<'_>) -> bool;
 
 /// All steps after the gate, the most urgent first.
-pub(crate) const ALL: [Step; 10] = [
+pub(crate) const ALL: [Step; 13] = [
     transfers::abort_doomed,
     gone::clear_away,
     gone::forget_unlisted,
     ending::hand_over,
+    admission::take_back,
+    admission::join,
     copies::save_single,
     leaving::evacuate,
     copies::restore_missing,
+    admission::serve,
     spread::over_zones,
     balance::even_out,
     factor::raise,
 ];
+
+/// What remains where no copy is to be touched: somebody who waits at the door waits for ever else.
+pub(crate) const ORDERS: [Step; 3] = [admission::take_back, admission::join, admission::serve];

@@ -50,6 +50,13 @@ impl Ledger {
         }
     }
 
+    /// A point that is there and that nobody overwrites from now on.
+    pub fn reserve(&mut self) -> Option<Write> {
+        let id = self.settled.pop_back()?;
+        let version = *self.acknowledged.get(&id)?;
+        Some(Write { id, version })
+    }
+
     /// How many points were acknowledged.
     pub fn len(&self) -> usize {
         self.acknowledged.len()

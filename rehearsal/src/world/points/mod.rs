@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures::future::join_all;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -18,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::ledger::Write;
 use self::workers::Shared;
 use super::World;
+use crate::ecs::task::Task;
 use crate::lock;
 use crate::timing;
 use crate::verdict::{Failure, healed};
@@ -180,6 +182,51 @@ impl Points {
         ));
         world.healing.tally(&self.shared.collection, tally.clone());
         Ok(tally)
+    }
+
+    /// Writes through each of these tasks, which have just come back from where their cluster ended,
+    /// until each has refused or not answered once: none may acknowledge for longer than `bound`.
+    ///
+    /// # Errors
+    /// The task that still takes writes.
+    pub async fn until_deaf(
+        &self,
+        world: &World,
+        tasks: &[Arc<Task>],
+        bound: Duration,
+    ) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let deaf = async |task: &Arc<Task>| {
+            let mut last = None;
+            // As it is there already, so that it makes no difference where it goes.
+            let same = lock(&self.shared.ledger).reserve();
+            while let Some(same) = same
+                && self.shared.takes(task, same).await
+            {
+                last = Some(begun.elapsed());
+                if last > Some(bound) {
+                    break;
+                }
+            }
+            last
+        };
+        let all = tasks.iter().map(deaf);
+        for (task, last) in tasks.iter().zip(join_all(all).await) {
+            let name = task.name();
+            let time = last.unwrap_or_default();
+            if time > bound {
+                let detail = format!("{name} still did after {time:?}");
+                return Err(Failure::new(
+                    "who comes back takes no writes for the old cluster",
+                    detail,
+                ));
+            }
+            world.step(format!(
+                "{name} took writes for {:.2} s",
+                time.as_secs_f64()
+            ));
+        }
+        Ok(())
     }
 
     /// Waits until so many writes more than now are acknowledged.

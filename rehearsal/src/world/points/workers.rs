@@ -16,6 +16,7 @@ use crate::ecs::Ecs;
 use crate::ecs::task::Task;
 use crate::lock;
 use crate::observe::sample::Sample;
+use crate::timing;
 use crate::world::World;
 
 /// Pause after a failed write, and while no task is ready.
@@ -118,6 +119,13 @@ impl Shared {
         tally.0.longest_silence_s = tally.0.longest_silence_s.max(silence);
     }
 
+    /// Whether a write through this task was acknowledged.
+    pub(super) async fn takes(&self, task: &Task, write: Write) -> bool {
+        let writes = [write];
+        let wrote = self.rest.upsert(task, &self.collection, &writes);
+        wrote.await.is_ok()
+    }
+
     /// Reads one acknowledged point through the next task.
     async fn read(&self) {
         let place = rand::rng().random_range(0..u64::MAX);
@@ -156,8 +164,10 @@ fn chain(error: RestError) -> anyhow::Error {
     error.into()
 }
 
+/// A load balancer takes a target back only when it has answered for a while.
 fn usable(task: &Task) -> bool {
-    task.running() && !task.paused()
+    let awake = task.awake_for().is_none_or(|time| time >= timing::PROVEN);
+    task.running() && !task.paused() && awake
 }
 
 /// Writes until it is told to stop, and then ends what it has begun.

@@ -26,19 +26,23 @@ pub struct Raw {
     pub replacement_voter_s: f64,
 }
 
-struct Node {
-    address: Ipv4Addr,
-    process: Spawned,
+/// One bare Qdrant.
+pub(super) struct Node {
+    pub(super) address: Ipv4Addr,
+    pub(super) process: Spawned,
 }
 
-struct Bench<'a> {
+/// Bare Qdrants.
+pub(super) struct Bench<'a> {
     qdrant: &'a Qdrant,
     folder: TempDir,
     network: Network,
     spawner: Spawner,
     client: reqwest::Client,
     zones: usize,
-    nodes: Vec<Node>,
+    /// How many were ever started: places go round the zones.
+    started: usize,
+    pub(super) nodes: Vec<Node>,
 }
 
 impl Drop for Bench<'_> {
@@ -54,30 +58,9 @@ impl Drop for Bench<'_> {
 /// # Errors
 /// When a Qdrant ends, or something takes longer than a minute.
 pub async fn measure(qdrant: &Qdrant, size: usize, zones: usize) -> Result<Raw> {
-    let mut bench = Bench {
-        qdrant,
-        folder: tempfile::Builder::new()
-            .prefix("rehearsal-raw-")
-            .tempdir()
-            .context("make a folder")?,
-        network: Network::claim()?,
-        spawner: Spawner::start(std::env::current_exe().context("find this program")?)?,
-        client: ask::client().context("build a client")?,
-        zones,
-        nodes: Vec::new(),
-    };
+    let mut bench = Bench::new(qdrant, zones)?;
     let begun = Instant::now();
-    bench.start(None).await?;
-    bench
-        .until("the first leads itself", async |bench| bench.leads(0).await)
-        .await?;
-    let first = bench.nodes.first().context("no node")?.address;
-    for _ in 1..size {
-        bench.start(Some(first)).await?;
-    }
-    bench
-        .until("all are voters", async |bench| bench.voters(size).await)
-        .await?;
+    let first = bench.form(size).await?;
     let all_voters_s = begun.elapsed().as_secs_f64();
     bench
         .until("all are ready", async |bench| bench.ready().await)
@@ -96,10 +79,7 @@ pub async fn measure(qdrant: &Qdrant, size: usize, zones: usize) -> Result<Raw> 
         .until("the new one votes", async |bench| bench.votes(newest).await)
         .await?;
     let replacement_voter_s = again.elapsed().as_secs_f64();
-    for node in &bench.nodes {
-        process::send(node.process.pid, nix::sys::signal::Signal::SIGKILL);
-        node.process.wait().await;
-    }
+    bench.end().await;
     Ok(Raw {
         all_voters_s,
         all_ready_s,
@@ -107,9 +87,49 @@ pub async fn measure(qdrant: &Qdrant, size: usize, zones: usize) -> Result<Raw> 
     })
 }
 
-impl Bench<'_> {
-    async fn start(&mut self, bootstrap: Option<Ipv4Addr>) -> Result<()> {
-        let number = self.nodes.len();
+impl<'a> Bench<'a> {
+    /// Nothing runs yet.
+    pub(super) fn new(qdrant: &'a Qdrant, zones: usize) -> Result<Self> {
+        Ok(Self {
+            qdrant,
+            folder: tempfile::Builder::new()
+                .prefix("rehearsal-raw-")
+                .tempdir()
+                .context("make a folder")?,
+            network: Network::claim()?,
+            spawner: Spawner::start(std::env::current_exe().context("find this program")?)?,
+            client: ask::client().context("build a client")?,
+            zones,
+            started: 0,
+            nodes: Vec::new(),
+        })
+    }
+
+    /// One cluster of so many voters; gives the first one's address.
+    pub(super) async fn form(&mut self, size: usize) -> Result<Ipv4Addr> {
+        self.start(None).await?;
+        self.until("the first leads itself", async |bench| bench.leads(0).await)
+            .await?;
+        let first = self.nodes.first().context("no node")?.address;
+        for _ in 1..size {
+            self.start(Some(first)).await?;
+        }
+        self.until("all are voters", async |bench| bench.voters(size).await)
+            .await?;
+        Ok(first)
+    }
+
+    /// Kills all of them.
+    pub(super) async fn end(&self) {
+        for node in &self.nodes {
+            process::send(node.process.pid, nix::sys::signal::Signal::SIGKILL);
+            node.process.wait().await;
+        }
+    }
+
+    /// Starts one more, which joins through `bootstrap`.
+    pub(super) async fn start(&mut self, bootstrap: Option<Ipv4Addr>) -> Result<()> {
+        let number = self.started;
         let address = self
             .network
             .fresh(number % self.zones)
@@ -144,11 +164,21 @@ impl Bench<'_> {
             cwd: disk,
         };
         let process = self.spawner.spawn(launch).await?;
+        self.started += 1;
         self.nodes.push(Node { address, process });
         Ok(())
     }
 
-    async fn raft(&self, at: usize) -> Option<crate::observe::sample::Raft> {
+    /// Where they are.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        self.nodes
+            .iter()
+            .map(|node| node.address.to_string())
+            .collect()
+    }
+
+    /// What one of them says of its cluster.
+    pub(super) async fn raft(&self, at: usize) -> Option<crate::observe::sample::Raft> {
         let node = self.nodes.get(at)?;
         ask::raft(&self.client, &node.address.to_string(), API_KEY).await
     }
@@ -158,7 +188,8 @@ impl Bench<'_> {
         raft.is_some_and(|raft| raft.leader == Some(raft.peer_id) && raft.commit >= 2)
     }
 
-    async fn votes(&self, at: usize) -> bool {
+    /// Whether it is a voter by its own word.
+    pub(super) async fn votes(&self, at: usize) -> bool {
         self.raft(at).await.is_some_and(|raft| raft.is_voter)
     }
 
@@ -173,11 +204,7 @@ impl Bench<'_> {
     }
 
     async fn ready(&self) -> bool {
-        let hosts: Vec<String> = self
-            .nodes
-            .iter()
-            .map(|node| node.address.to_string())
-            .collect();
+        let hosts = self.hosts();
         let asked = hosts
             .iter()
             .map(|host| ask::qdrant_ready(&self.client, host));
@@ -187,7 +214,8 @@ impl Bench<'_> {
             .all(|ready| ready)
     }
 
-    async fn until(&self, what: &str, good: impl AsyncFn(&Self) -> bool) -> Result<()> {
+    /// Waits for it, and looks as often as the observers of ours.
+    pub(super) async fn until(&self, what: &str, good: impl AsyncFn(&Self) -> bool) -> Result<()> {
         let limit = Instant::now() + Duration::from_secs(60);
         while !good(self).await {
             for node in &self.nodes {

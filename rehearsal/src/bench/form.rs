@@ -6,15 +6,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::{Pair, broken, raw};
 use crate::ecs::process;
-use crate::raw;
 use crate::report::figures::{Figures, Spread, figures};
 use crate::scenario::Setup;
 use crate::timing;
-use crate::verdict::Failure;
 use crate::world::{Plan, World};
 
 /// How long the idle entrypoint is watched.
@@ -33,14 +32,6 @@ struct Figured {
     entrypoint: Cost,
 }
 
-/// Ours beside raw.
-#[derive(Debug, Serialize)]
-struct Pair {
-    ours: Option<Spread>,
-    raw: Option<Spread>,
-    ratio_of_medians: Option<f64>,
-}
-
 /// What one entrypoint costs, the worst of all tasks.
 #[derive(Debug, Serialize)]
 struct Cost {
@@ -49,31 +40,6 @@ struct Cost {
     idle_core_percent: Option<f64>,
     idle_watched_s: f64,
     start_to_child_ms: Option<Spread>,
-}
-
-impl Pair {
-    fn of(ours: Vec<f64>, raw: Vec<f64>) -> Self {
-        let (ours, raw) = (Spread::of(ours), Spread::of(raw));
-        let ratio_of_medians = ours.zip(raw).map(|(ours, raw)| ours.median / raw.median);
-        Self {
-            ours,
-            raw,
-            ratio_of_medians,
-        }
-    }
-
-    fn print(&self, name: &str) {
-        let show =
-            |spread: Option<Spread>| spread.map_or("–".into(), |spread| spread.to_string());
-        println!("{name}");
-        println!("  ours  {}", show(self.ours));
-        println!("  raw   {}", show(self.raw));
-        println!(
-            "  ratio {}",
-            self.ratio_of_medians
-                .map_or("–".into(), |r| format!("{r:.2}"))
-        );
-    }
 }
 
 /// Runs it, prints the figures and writes them to `json`.
@@ -136,10 +102,6 @@ pub async fn main(plan: &Plan, tasks: usize, runs: usize, json: Option<&Path>) -
 }
 
 type Idle = (Option<u64>, Option<f64>);
-
-fn broken(failure: Failure) -> anyhow::Error {
-    anyhow!("{failure}")
-}
 
 /// One formation and one replacement with ours.
 async fn formation(plan: &Plan, tasks: usize) -> Result<Figures> {

@@ -1,0 +1,80 @@
+//! May a permission be given or taken back? None of them changes a copy or a peer, so what is refused
+//! here is refused for the sake of the pace and of the quorum.
+
+use std::collections::BTreeSet;
+
+use crate::heal::guard::Refusal;
+use crate::heal::view::{ClusterView, Outsider, Peer};
+use crate::ids::{PeerId, TaskId};
+use crate::records::{Grant, GrantKind, State};
+
+pub(super) fn grant(view: &ClusterView, grant: &Grant) -> Result<(), Refusal> {
+    readable(view)?;
+    if let Some(out) = &view.service.orders.grant {
+        return Err(Refusal::GrantOut(out.clone()));
+    }
+    match grant.kind {
+        GrantKind::Join => join(view, &grant.task),
+        GrantKind::Serve => serve(view, &grant.task),
+        GrantKind::SetAside => Err(Refusal::NotWaiting(grant.task.clone())),
+    }
+}
+
+/// Taking back harms nobody: the task waits a little longer.
+pub(super) fn withdraw(view: &ClusterView, grant: &Grant) -> Result<(), Refusal> {
+    readable(view)?;
+    match view.service.orders.grant.as_ref() == Some(grant) {
+        true => Ok(()),
+        false => Err(Refusal::NotGranted),
+    }
+}
+
+fn readable(view: &ClusterView) -> Result<(), Refusal> {
+    match &view.service.orders_unread {
+        Some(why) => Err(Refusal::OrdersUnread(why.clone())),
+        None => Ok(()),
+    }
+}
+
+/// A newcomer may join when those who hold data or serve would still be a majority were every other
+/// peer to vanish, the newcomer among them. The second of all peers is let in by the first alone.
+fn join(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
+    let leaves = view.service.orders.leaving.as_ref();
+    let waits = view.service.outside.get(task).is_some_and(joins);
+    if !waits || leaves.is_some_and(|leaving| leaving.task == *task) {
+        return Err(Refusal::NotWaiting(task.clone()));
+    }
+    let (settled, listed) = settled(view);
+    match listed <= 1 || 2 * settled > listed + 1 {
+        true => Ok(()),
+        false => Err(Refusal::Dataless { settled, listed }),
+    }
+}
+
+/// Whether this task waits to be let in.
+pub(crate) fn joins(task: &Outsider) -> bool {
+    matches!(task.state, State::Empty | State::Joining) && !task.said.ending
+}
+
+/// How many peers hold data or serve, and how many are listed.
+pub(crate) fn settled(view: &ClusterView) -> (usize, usize) {
+    let shards = view.known().flat_map(|(_, there)| there.shards.values());
+    let active = shards.flat_map(|shard| shard.copies.iter().filter(|(_, copy)| copy.is_active()));
+    let holders: BTreeSet<PeerId> = active.map(|(peer, _)| *peer).collect();
+    let peers = view.peers.iter();
+    let settled = peers.filter(|(id, peer)| peer.is_settled(holders.contains(id)));
+    (settled.count(), view.peers.len())
+}
+
+/// A task may be ready while no more tasks are ready than are wanted, so that one more is at most.
+fn serve(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
+    let waits = |peer: &Peer| peer.stays() && !peer.said.ready;
+    if !view.peer_of(task).is_some_and(|(_, peer)| waits(peer)) {
+        return Err(Refusal::NotWaiting(task.clone()));
+    }
+    let ready = view.ready_tasks();
+    match view.limit() {
+        Some(wanted) if ready > wanted => Err(Refusal::EnoughReady { ready, wanted }),
+        _ => Ok(()),
+    }
+}
