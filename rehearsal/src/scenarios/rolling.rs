@@ -20,7 +20,10 @@ pub(super) fn setup(setup: &mut Setup, minimum: usize, maximum: usize) {
     // Tasks end and begin all the time: what was asked for may be done already. ECS refuses to
     // protect a newcomer while it has old tasks to stop. And a task that ECS stops may have to go
     // before its copies are elsewhere: how many may be missing then is judged by itself.
-    setup.allowed.events.extend(["heal.failed", "handover.short", "protection.*"]);
+    setup
+        .allowed
+        .events
+        .extend(["heal.failed", "handover.short", "protection.*"]);
 }
 
 /// The same where the agent endpoint does not exist and the ECS API cannot be called.
