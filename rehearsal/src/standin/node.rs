@@ -304,7 +304,7 @@ impl Inner {
             }
             // Whoever went away waits no more, although upstream keeps his place: the next who proposes
             // the same joins it in vain.
-            let mut waiters = self.waiters.values().flatten();
+            let mut waiters = self.waiters.values().flat_map(|waiting| &waiting.waiters);
             let waited_for = waiters.any(|waiter| !waiter.is_closed());
             let promoted = self.raft.promotable_learner().filter(|_| !waited_for);
             let Some(id) = promoted else { break };
