@@ -247,6 +247,9 @@ async fn measure(net: u8, nodes: usize, leads: bool) -> Asked {
             .is_some_and(|formed| formed["complete"] == json!(true))
     })
     .await;
+    // Whoever has not been ready asks everybody for permission, and is not calm.
+    let served = dir.path().join("storage/.entrypoint/served");
+    until(&world, "readiness", |_| served.exists()).await;
     {
         let mut world = world.lock().unwrap();
         world.nodes = nodes;
