@@ -1,6 +1,8 @@
 //! A task whose disk belongs to a join: get in through any believed peer, keep the disk between
 //! tries, and let go when the generation is over.
 
+use core::time::Duration;
+
 use crate::claims;
 use crate::commits;
 use crate::decision::{Action, Alarm, Decision, Discard, Phase, Reason};
@@ -23,6 +25,10 @@ pub(crate) fn decide(
     stamp: &Stamp,
 ) -> Decision {
     if let Some(mark) = &stamp.rejoin {
+        // What was counted belongs to the generation before: there others listed us, and may not yet.
+        memory.listed = false;
+        memory.unlisted = Duration::ZERO;
+        memory.no_commit = Duration::ZERO;
         return fencing::superseded(settings, memory, seen, stamp)
             .unwrap_or_else(|| rejoin::decide(settings, memory, seen, stamp, mark));
     }
