@@ -61,6 +61,8 @@ events! {
     DIVERGENCE_SUSPECT = "divergence.suspect": "Copies of a shard that are all Active differ in their number of points while nothing changes. It is looked at again.";
     DIVERGENCE_FOUND = "divergence.found": "They differ again and again: a person must find out which copy is right. Nothing is repaired.";
     DIVERGENCE_OVER = "divergence.over": "The copies of a shard that differed hold the same number of points.";
+    WANTED = "service.wanted": "What ECS wants of the service, as its API says: revision and number of tasks; said when it changes.";
+    WANTED_UNKNOWN = "service.unknown": "The API of ECS does not say what is wanted, and why; the tasks go by what they say of themselves.";
     PROTECTION_HELD = "protection.held": "ECS has confirmed that it will not stop this task for a deployment or a smaller count.";
     PROTECTION_OFF = "protection.off": "This task has given its protection back, and why.";
     PROTECTION_REFUSED = "protection.refused": "ECS, or the agent's endpoint, has not done what was asked of it about protection; it is asked again.";

@@ -23,6 +23,7 @@ use crate::child::StopBudget;
 use crate::config::{Config, Requorum};
 use crate::disk::{Disk, DiskError};
 use crate::ecs::keeper::Keeper;
+use crate::ecs::wanted::Wanted as WantedByEcs;
 use crate::events;
 use crate::identity::Identity;
 use crate::knocks::Knocks;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub stop_budget: StopBudget,
     /// Who keeps its protection; `None` where there is none.
     pub protection: Option<Keeper>,
+    /// Who asks what ECS wants; `None` where nobody may.
+    pub wanted: Option<WantedByEcs>,
     /// Who waits at its control port.
     pub knocks: Knocks,
 }
@@ -94,6 +97,7 @@ pub struct Task {
     watch: Watch,
     posts: watch::Sender<Option<Post>>,
     protection: Option<Keeper>,
+    wanted: Option<WantedByEcs>,
     knocks: Knocks,
     /// Rounds since the store's members were last read.
     members_read: u32,
@@ -114,6 +118,7 @@ impl Task {
             senses,
             stop_budget,
             protection,
+            wanted,
             knocks,
         } = parts;
         let settings = settings(&config, &identity);
@@ -206,6 +211,7 @@ impl Task {
             watch: Watch::new(healing),
             posts,
             protection,
+            wanted,
             knocks,
             members_read: 0,
             steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
@@ -483,7 +489,8 @@ impl Task {
     fn alarms(&self, seen: &Observation, decision: &Decision) -> Vec<String> {
         let mut alarms: Vec<_> = decision.alarms.iter().map(ToString::to_string).collect();
         let settings = &self.settings;
-        let wish = wish(&settings.task, &settings.service, seen, None);
+        let told = self.wanted.as_ref().and_then(WantedByEcs::now);
+        let wish = wish(&settings.task, &settings.service, seen, told.as_ref());
         if wish == Wish::Free(Freedom::NoneWanted) {
             alarms.push(
                 "ECS wants no task of this service: nothing holds the tasks any more, and their data ends with them"
@@ -505,6 +512,12 @@ impl Task {
         alarms: Vec<String>,
     ) {
         let protection = self.protection.as_ref().map(Keeper::protection);
+        if let Some(wanted) = &self.wanted {
+            let leads =
+                matches!(&seen.child, ChildView::Running(Observed::Known(qdrant)) if qdrant.leads);
+            wanted.leads(leads);
+        }
+        let wanted = self.wanted.as_ref().and_then(WantedByEcs::now);
         // What a stop has said stays said.
         let ending = self.ending;
         let info = self.qdrant.last();
@@ -564,6 +577,7 @@ impl Task {
             }
             status.alarms = alarms;
             status.said.protection = protection;
+            status.said.wanted = wanted;
             status.hears = hears;
             status.alarms.extend(troubles);
             let differ = |shard: &String| format!("copies have diverged, {shard}");

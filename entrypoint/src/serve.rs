@@ -11,8 +11,10 @@ use crate::child::{Reaper, StopBudget};
 use crate::cli::EX_UNAVAILABLE;
 use crate::config::{Auto, Config};
 use crate::disk::Disk;
+use crate::ecs::api::Api;
 use crate::ecs::keeper::Keeper;
 use crate::ecs::protection::Endpoint;
+use crate::ecs::wanted::Wanted;
 use crate::identity::{self, Identity};
 use crate::knocks::Knocks;
 use crate::ledger::Ledger;
@@ -107,6 +109,13 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     let budget = StopBudget::new(config.stop_timeout, config.stop_margin, config.stop_linger)
         .context("divide the stop time-out")?;
     let protection = protection(&config).context("prepare task protection")?;
+    let wanted = match Api::new(&config, &identity) {
+        Ok(api) => Some(Wanted::start(api, config.ecs_poll)),
+        Err(why) => {
+            tracing::info!(event = events::WANTED_UNKNOWN, "it is not asked: {why}");
+            None
+        }
+    };
     let qdrant_client = qdrant.client().clone();
     let knocks = Knocks::default();
     let (task, board) = Task::new(Parts {
@@ -118,6 +127,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         senses,
         stop_budget: budget,
         protection,
+        wanted,
         knocks: knocks.clone(),
     });
     let keys = [&config.qdrant.api_key, &config.qdrant.alt_api_key];

@@ -21,6 +21,8 @@ pub const ENTRYPOINT: &[(&str, &str)] = &[
     ("ENTRYPOINT_STOP_LINGER", "200ms"),
     ("ENTRYPOINT_RESTART_MIN", "100ms"),
     ("ENTRYPOINT_RESTART_MAX", "1s"),
+    // Tasks are launched at once here, so what ECS wants must be known at once too.
+    ("ENTRYPOINT_ECS_POLL", "250ms"),
     ("ENTRYPOINT_PROTECTION_MINUTES", "1"),
 ];
 

@@ -120,6 +120,12 @@ pub struct Config {
     pub protection_minutes: u32,
     /// Where the ECS agent serves task protection; `None` outside ECS.
     pub agent_uri: Option<reqwest::Url>,
+    /// Whether to ask the API of ECS.
+    pub ecs_api: Auto,
+    /// How often.
+    pub ecs_poll: Duration,
+    /// How it is reached.
+    pub aws: Aws,
     /// Where ECS serves task metadata; `None` outside ECS.
     pub metadata_uri: Option<reqwest::Url>,
     /// What we know of Qdrant's own configuration.
@@ -134,6 +140,27 @@ pub struct Config {
     snapshots_path: Option<PathBuf>,
     temp_path: Option<PathBuf>,
     new_copies: Option<u32>,
+}
+
+/// How the API of AWS is reached, as the environment says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aws {
+    /// The region.
+    pub region: Option<Word>,
+    /// Another endpoint of ECS.
+    pub endpoint: Option<Word>,
+    /// Where the credentials of the task role are, below the address that ECS has for them.
+    pub credentials_path: Option<Word>,
+    /// The same as a whole URL.
+    pub credentials_url: Option<reqwest::Url>,
+    /// What that URL wants to see.
+    pub credentials_token: Option<Secret>,
+    /// Id of the credentials in the environment.
+    pub key_id: Option<Secret>,
+    /// Their secret.
+    pub secret_key: Option<Secret>,
+    /// Their session.
+    pub session_token: Option<Secret>,
 }
 
 /// One variable with the value that is in effect.
@@ -210,6 +237,18 @@ impl Config {
             protection: r.read(&vars::PROTECTION),
             protection_minutes: r.read(&vars::PROTECTION_MINUTES),
             agent_uri: r.read(&vars::AGENT_URI),
+            ecs_api: r.read(&vars::ECS_API),
+            ecs_poll: r.read(&vars::ECS_POLL),
+            aws: Aws {
+                region: r.read(&vars::AWS_REGION),
+                endpoint: r.read(&vars::AWS_ENDPOINT_URL_ECS),
+                credentials_path: r.read(&vars::AWS_CREDENTIALS_PATH),
+                credentials_url: r.read(&vars::AWS_CREDENTIALS_URL),
+                credentials_token: r.read(&vars::AWS_CREDENTIALS_TOKEN),
+                key_id: r.read(&vars::AWS_KEY_ID),
+                secret_key: r.read(&vars::AWS_SECRET_KEY),
+                session_token: r.read(&vars::AWS_SESSION_TOKEN),
+            },
             metadata_uri: r.read(&vars::METADATA_URI),
             qdrant: QdrantSettings {
                 api_key: r.read(&vars::QDRANT_API_KEY),

@@ -99,6 +99,7 @@ pub(super) static RULES: &[Rule] = &[
                 (&vars::LOST_COPY_TIMEOUT, config.lost_copy_timeout),
                 (&vars::DIVERGENCE_INTERVAL, config.divergence_interval),
                 (&vars::STOP_TIMEOUT, config.stop_timeout),
+                (&vars::ECS_POLL, config.ecs_poll),
                 (&vars::RESTART_MIN, config.restart_min),
                 (&vars::RESTART_MAX, config.restart_max),
             ] {

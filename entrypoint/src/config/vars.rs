@@ -128,6 +128,18 @@ const fn key(name: &'static str, doc: &'static str) -> Var<Option<Secret>> {
     }
 }
 
+/// What ECS or an operator sets for AWS; templates leave some of them empty.
+const fn aws<T>(name: &'static str, doc: &'static str) -> Var<Option<T>> {
+    Var {
+        name,
+        group: Group::Ecs,
+        default: || None,
+        derived: None,
+        empty_is_unset: true,
+        doc,
+    }
+}
+
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
@@ -261,6 +273,27 @@ variables! {
     AGENT_URI: Option<reqwest::Url> = var("ECS_AGENT_URI", Group::Ecs, || None,
         "Where the ECS agent serves task protection; ECS sets it in every container, nobody else \
          should.");
+    ECS_API: Auto = var("ENTRYPOINT_ECS_API", Group::Ecs, || Auto::Auto,
+        "Whether the API of ECS is asked which revision and how many tasks are wanted; auto does so \
+         where a region and credentials are in the environment. It needs ecs:DescribeServices; \
+         without it the tasks go by what they say of themselves.");
+    ECS_POLL: Duration = var("ENTRYPOINT_ECS_POLL", Group::Ecs, || ms(15_000),
+        "The pause between two such questions beside Raft's leader; the others ask four times less \
+         often. An answer is forgotten after three pauses.");
+    AWS_REGION: Option<Word> = aws("AWS_REGION",
+        "The region of the API; without it that of the task's ARN.");
+    AWS_ENDPOINT_URL_ECS: Option<Word> = aws("AWS_ENDPOINT_URL_ECS",
+        "Another endpoint of the API, as http:// or https:// URL.");
+    AWS_CREDENTIALS_PATH: Option<Word> = aws("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "Where ECS serves the credentials of the task role; ECS sets it.");
+    AWS_CREDENTIALS_URL: Option<reqwest::Url> = aws("AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "The same as a whole URL.");
+    AWS_CREDENTIALS_TOKEN: Option<Secret> = aws("AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "What that URL wants to see.");
+    AWS_KEY_ID: Option<Secret> = aws("AWS_ACCESS_KEY_ID",
+        "Credentials from the environment, where there is no task role.");
+    AWS_SECRET_KEY: Option<Secret> = aws("AWS_SECRET_ACCESS_KEY", "Their secret.");
+    AWS_SESSION_TOKEN: Option<Secret> = aws("AWS_SESSION_TOKEN", "Their session, if they have one.");
     METADATA_URI: Option<reqwest::Url> = var("ECS_CONTAINER_METADATA_URI_V4", Group::Ecs, || None,
         "Where task metadata is served; ECS sets it in every container, nobody else should.");
 

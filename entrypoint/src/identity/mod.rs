@@ -38,6 +38,8 @@ pub struct Identity {
     pub created: Option<u64>,
     /// Name of the service.
     pub service: String,
+    /// Name of the ECS service, whatever we call ours; `None` outside a service.
+    pub ecs_service: Option<String>,
     /// ARN of the task; `None` outside ECS.
     pub task_arn: Option<String>,
     /// ARN (on Fargate) or name of the ECS cluster; `None` outside ECS.
@@ -146,6 +148,7 @@ pub fn from_metadata(
         },
         created: metadata.created(),
         service: service.map_or(DEFAULT_SERVICE, Name::as_str).to_owned(),
+        ecs_service: metadata.service.as_ref().map(Name::to_string),
         task_arn: metadata.task_arn.clone(),
         cluster: metadata.cluster.clone(),
         source,
@@ -183,6 +186,7 @@ pub fn from_machine(config: &Config, machine: &Machine) -> Result<Identity, Iden
             .as_ref()
             .map_or(DEFAULT_SERVICE, Name::as_str)
             .to_owned(),
+        ecs_service: None,
         task_arn: None,
         cluster: None,
         source,

@@ -474,6 +474,10 @@ pub async fn read_orders(client: &Client) -> Result<Orders, String> {
         .metadata_key(ORDERS_KEY)
         .await
         .map_err(|error| crate::log::chain(&error))?;
+    parse_orders(value)
+}
+
+fn parse_orders(value: Option<serde_json::Value>) -> Result<Orders, String> {
     let orders: Orders = match value {
         None | Some(serde_json::Value::Null) => return Ok(Orders::default()),
         Some(value) => serde_json::from_value(value)
@@ -487,7 +491,30 @@ pub async fn read_orders(client: &Client) -> Result<Orders, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Start;
+    use planner::records::Orders;
+    use serde_json::json;
+
+    use super::{Start, parse_orders};
+
+    #[test]
+    fn orders_that_are_not_ours_or_newer_are_no_orders_and_say_why() {
+        assert_eq!(parse_orders(None), Ok(Orders::default()));
+        assert_eq!(parse_orders(Some(json!(null))), Ok(Orders::default()));
+        assert!(parse_orders(Some(json!({"format": 1}))).is_ok());
+        for (value, why) in [
+            (json!("yes"), "not ours to read"),
+            (json!([]), "not ours to read"),
+            (json!({"grant": null}), "not ours to read"),
+            (
+                json!({"format": 1, "grant": {"kind": "fly", "task": "t"}}),
+                "not ours to read",
+            ),
+            (json!({"format": 2, "grant": null}), "has format 2"),
+        ] {
+            let refused = parse_orders(Some(value.clone())).unwrap_err();
+            assert!(refused.contains(why), "{value}: {refused}");
+        }
+    }
 
     #[test]
     fn the_flag_goes_with_a_start_anew_and_with_no_other() {

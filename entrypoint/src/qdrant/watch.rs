@@ -48,10 +48,10 @@ impl Drop for ReadyWatch {
 
 /// Writes a key and waits for the commit: the only proof that consensus works (facts: T1).
 ///
-/// Never the same value twice. Qdrant proposes an operation only when no equal one is waited for, and
-/// one that was forwarded to a leader that died, by a caller that went away before Qdrant's own ten
-/// seconds were over, is waited for until an equal one is applied: never (v1.19.0,
-/// `consensus_manager.rs:854-872`). Each later probe would join it, and call a consensus dead that works.
+/// Never the same value twice. Qdrant proposes an operation only when no equal one is waited for
+/// (v1.19.0, `consensus_manager.rs:854-872`), and one that was forwarded to a leader that died is
+/// waited for until its ten seconds are over, also when its caller went away long before (measured).
+/// Each probe meanwhile would join it, and call a consensus dead that works.
 pub async fn probe_commit(client: &Client) -> Result<(), Error> {
     let once = uuid::Uuid::new_v4().simple().to_string();
     let value = serde_json::json!({ "format": FORMAT, "once": once });

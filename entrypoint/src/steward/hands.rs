@@ -39,9 +39,14 @@ pub async fn carry_out(
     let done = match action {
         Action::AbortTransfer { shard, from, to } => {
             let route = route(shard.shard, *from, *to);
-            client
+            let aborted = client
                 .abort_transfer(&shard.collection.0, route, APPLY_SECS)
-                .await
+                .await;
+            match aborted {
+                // Qdrant has ended it by itself meanwhile, which is all that was wanted.
+                Err(error) if error.is_not_found() => Ok(()),
+                aborted => aborted,
+            }
         }
         Action::DropReplica { shard, peer } => {
             client

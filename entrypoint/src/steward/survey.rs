@@ -352,6 +352,60 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_state_of_a_later_version_is_not_active() {
+        let there = surveyed(
+            r#"{"peer_id":1,"shard_count":2,"local_shards":[
+                {"shard_id":0,"points_count":1,"state":"FutureState"},
+                {"shard_id":1,"points_count":1,"state":"Active"}],
+                "remote_shards":[],"shard_transfers":[]}"#,
+        );
+        let state = |shard| {
+            there.shards[&ShardId(shard)].copies[&PeerId(1)]
+                .state
+                .clone()
+        };
+        assert_eq!(state(1), CopyState::Active);
+        assert!(matches!(state(0), CopyState::Other(name) if name.contains("FutureState")));
+    }
+
+    #[test]
+    fn shards_of_custom_keys_are_shards_like_any_other() {
+        // After a key was deleted the ids have gaps; nothing is missing.
+        let there = surveyed(
+            r#"{"peer_id":1,"shard_count":2,"local_shards":[
+                {"shard_id":3,"shard_key":"tenant","points_count":1,"state":"Active"}],
+                "remote_shards":[
+                {"shard_id":7,"shard_key":12,"peer_id":2,"state":"Active"}],
+                "shard_transfers":[]}"#,
+        );
+        let ids: Vec<_> = there.shards.keys().copied().collect();
+        assert_eq!(ids, [ShardId(3), ShardId(7)]);
+        assert!(!there.resharding);
+    }
+
+    #[test]
+    fn every_sign_of_resharding_counts() {
+        let plain = r#"{"peer_id":1,"shard_count":1,"local_shards":[
+            {"shard_id":0,"points_count":1,"state":"Active"}],
+            "remote_shards":[],"shard_transfers":[]}"#;
+        assert!(!surveyed(plain).resharding);
+        for sign in [
+            plain.replace(r#""Active""#, r#""Resharding""#),
+            plain.replace(r#""Active""#, r#""ReshardingScaleDown""#),
+            plain.replace(
+                r#""shard_transfers":[]"#,
+                r#""shard_transfers":[{"shard_id":0,"to_shard_id":1,"from":1,"to":2,"sync":true}]"#,
+            ),
+            plain.replace(
+                r#""shard_transfers":[]"#,
+                r#""shard_transfers":[],"resharding_operations":[{"direction":"up"}]"#,
+            ),
+        ] {
+            assert!(surveyed(&sign).resharding, "{sign}");
+        }
+    }
+
     const ONE_OF_TWO: &str = r#"{"peer_id":1,"shard_count":2,
         "local_shards":[{"shard_id":1,"points_count":10,"state":"Active"}],
         "remote_shards":[],"shard_transfers":[]}"#;

@@ -54,14 +54,21 @@ impl Watcher {
             tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;
-                let look = copies::look(&client, timeline.now(), &ecs.tasks()).await;
+                let tasks = ecs.tasks();
+                let look = copies::look(&client, timeline.now(), &tasks).await;
                 // Harm is noted before it is done, so what it does is never seen first.
                 let (harmed, least) = {
                     let harm = lock(&shared);
                     (harm.tasks.clone(), harm.least)
                 };
                 let fewer = least.and_then(|least| watch.fewer(&look, least, &harmed));
-                for failure in watch.look(&look, &harmed).into_iter().chain(fewer) {
+                // What ECS stops, or what is over, may lose its copies: to the others.
+                let over = tasks
+                    .iter()
+                    .filter(|task| task.stopping().is_some() || task.ended().is_some())
+                    .map(|task| task.number);
+                let leaving: BTreeSet<usize> = harmed.iter().copied().chain(over).collect();
+                for failure in watch.look(&look, &leaving).into_iter().chain(fewer) {
                     judge.fail(failure, &[], &timeline);
                 }
                 let moving = !look.transfers().is_empty();

@@ -17,9 +17,13 @@ pub(super) fn setup(setup: &mut Setup, minimum: usize, maximum: usize) {
     super::healing::setup(setup);
     setup.longest = Duration::from_secs(420);
     setup.policy.percent = Percent { minimum, maximum };
-    // Tasks end and begin all the time: what was asked for may be done already. And ECS refuses to
-    // protect a newcomer while it has old tasks to stop.
-    setup.allowed.events.extend(["heal.failed", "protection.*"]);
+    // Tasks end and begin all the time: what was asked for may be done already. ECS refuses to
+    // protect a newcomer while it has old tasks to stop. And a task that ECS stops may have to go
+    // before its copies are elsewhere: how many may be missing then is judged by itself.
+    setup
+        .allowed
+        .events
+        .extend(["heal.failed", "handover.short", "protection.*"]);
 }
 
 /// The same where the agent endpoint does not exist and the ECS API cannot be called.

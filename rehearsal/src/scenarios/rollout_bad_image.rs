@@ -20,11 +20,6 @@ pub const SCENARIO: Scenario = Scenario {
             setup: |world| unready(world, 100, 117),
             run: |world| Box::pin(never_ready(world)),
         },
-        Case {
-            name: "never-ready-83-100",
-            setup: |world| unready(world, 83, 100),
-            run: |world| Box::pin(never_ready(world)),
-        },
     ],
 };
 

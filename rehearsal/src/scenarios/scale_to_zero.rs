@@ -12,7 +12,10 @@ pub const SCENARIO: Scenario = Scenario {
     cases: &[
         Case {
             name: "",
-            setup: |world| setup(world, 100, 200),
+            setup: |world| {
+                setup(world, 100, 200);
+                world.allowed.events.push(DATA_ENDS);
+            },
             run: |world| Box::pin(run(world)),
         },
         Case {
@@ -28,11 +31,15 @@ pub const SCENARIO: Scenario = Scenario {
             setup: |world| {
                 setup(world, 100, 200);
                 world.policy.agent = agent::Mode::Absent;
+                world.allowed.events.push(DATA_ENDS);
             },
             run: |world| Box::pin(run(world)),
         },
     ],
 };
+
+/// Who is told by ECS that no task is wanted says with an alarm that the data ends with the tasks.
+const DATA_ENDS: &str = "alarm";
 
 /// Protection that is not renewed lasts a minute, and every task may take its whole stop time-out.
 const BOUND: Duration = timing::MINUTE

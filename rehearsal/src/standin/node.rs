@@ -35,6 +35,13 @@ pub enum Stopped {
 
 type Waiter = oneshot::Sender<Result<(), ApiError>>;
 
+/// Everybody who waits for one proposal, and its number.
+#[derive(Debug, Default)]
+struct Waiting {
+    proposal: u64,
+    waiters: Vec<Waiter>,
+}
+
 /// Everything that changes.
 #[derive(Debug)]
 pub struct Inner {
@@ -62,7 +69,8 @@ pub struct Inner {
     disk: Disk,
     saved_log: u64,
     saved_state: HardState,
-    waiters: HashMap<String, Vec<Waiter>>,
+    waiters: HashMap<String, Waiting>,
+    proposals: u64,
     outboxes: HashMap<u64, mpsc::Sender<(String, Message)>>,
 }
 
@@ -124,6 +132,7 @@ impl Node {
             saved_log,
             saved_state: hard,
             waiters: HashMap::new(),
+            proposals: 0,
             outboxes: HashMap::new(),
         };
         while let Some(entry) = inner.raft.next_committed() {
@@ -205,15 +214,31 @@ impl Node {
         }
         let key = key_of(&payload);
         let (sender, receiver) = oneshot::channel();
-        self.change(|inner| {
+        let first = self.change(|inner| {
             inner.running()?;
-            let waiters = inner.waiters.entry(key.clone()).or_default();
-            waiters.push(sender);
-            if waiters.len() == 1 {
-                inner.raft.propose(payload);
+            let waiting = inner.waiters.entry(key.clone()).or_default();
+            waiting.waiters.push(sender);
+            if waiting.waiters.len() > 1 {
+                return Ok(None);
             }
-            Ok(())
+            inner.proposals += 1;
+            waiting.proposal = inner.proposals;
+            inner.raft.propose(payload);
+            Ok(Some(inner.proposals))
         })?;
+        if let Some(proposal) = first {
+            // Not left to whoever waits: a client that hangs up does not end its request in Qdrant,
+            // and until it is over the same one is joined and not proposed again.
+            let (node, key) = (Arc::clone(self), key.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(timeout).await;
+                let mut inner = node.lock();
+                let same = |waiting: &Waiting| waiting.proposal == proposal;
+                if inner.waiters.get(&key).is_some_and(same) {
+                    inner.waiters.remove(&key);
+                }
+            });
+        }
         match tokio::time::timeout(timeout, receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(ApiError::service(
@@ -279,7 +304,7 @@ impl Inner {
             }
             // Whoever went away waits no more, although upstream keeps his place: the next who proposes
             // the same joins it in vain.
-            let mut waiters = self.waiters.values().flatten();
+            let mut waiters = self.waiters.values().flat_map(|waiting| &waiting.waiters);
             let waited_for = waiters.any(|waiter| !waiter.is_closed());
             let promoted = self.raft.promotable_learner().filter(|_| !waited_for);
             let Some(id) = promoted else { break };
@@ -336,7 +361,8 @@ impl Inner {
         if let Err(why) = &result {
             log("WARN", &format!("Failed to apply entry {index}: {why}"));
         }
-        for waiter in self.waiters.remove(&key_of(payload)).into_iter().flatten() {
+        let waiting = self.waiters.remove(&key_of(payload)).unwrap_or_default();
+        for waiter in waiting.waiters {
             let answer = result.as_ref().map(|_| ()).map_err(Clone::clone);
             // A caller that went away needs no answer.
             let _gone = waiter.send(answer);
