@@ -230,19 +230,34 @@ impl Qdrant {
 
     /// SIGKILL, and waits until it is gone.
     pub async fn kill(&mut self) {
-        let Some(child) = self.child.take() else {
-            return;
-        };
+        if let Some(exit) = self.end().await {
+            tracing::warn!(
+                event = events::QDRANT_KILLED,
+                exit = exit.to_string(),
+                "Qdrant was killed"
+            );
+        }
+    }
+
+    /// The same once the steward has emptied this task and taken its peer out of Raft, as it was told.
+    pub async fn end_released(&mut self) {
+        if let Some(exit) = self.end().await {
+            tracing::info!(
+                event = events::PEER_RELEASED,
+                exit = exit.to_string(),
+                "our peer is out of Raft and holds nothing; its Qdrant was ended"
+            );
+        }
+    }
+
+    async fn end(&mut self) -> Option<Exit> {
+        let child = self.child.take()?;
         child.kill();
         let exit = child.wait().await;
-        tracing::warn!(
-            event = events::QDRANT_KILLED,
-            exit = exit.to_string(),
-            "Qdrant was killed"
-        );
-        self.last_exit = Some(exit);
+        self.last_exit = Some(exit.clone());
         self.joining = false;
         self.forget();
+        Some(exit)
     }
 
     /// `signal`, SIGKILL after `grace`; `None` when it was not running.
