@@ -152,8 +152,9 @@ impl Senses {
                 });
                 // A settled member needs no proof of what it is itself part of.
                 let needs_proof = hello.state == State::Member && !(same && wanted.settled);
-                // Whoever is not in yet waits for a grant; a member reads its own key map.
-                let outside = wanted.stage.is_none_or(|(stage, _)| stage != Stage::Member);
+                // Whoever is not in waits for a permission, and one that was released for its end; a
+                // member that serves reads its own key map.
+                let outside = !wanted.settled;
                 let (proof, orders) = match needs_proof {
                     true => self.key_map(address, outside).await,
                     false => (None, None),

@@ -28,8 +28,15 @@ pub(crate) fn decide(
         .unwrap_or_else(|| match &stamp.regroup {
             Some(mark) => regroup::decide(settings, memory, seen, stamp, mark),
             None => regroup::hold_still(settings, memory, seen, stamp)
+                .or_else(|| regroup::still_held(memory, seen))
                 .unwrap_or_else(|| belongs(settings, memory, seen, stamp)),
         });
+    memory.held = match &decision.reason {
+        Reason::HoldsStill(task, number) => Some((task.clone(), *number)),
+        // Given up by us, which may not have landed.
+        Reason::FounderSilent(..) => memory.held.take(),
+        _ => None,
+    };
     if stamp.regroup.is_none() {
         go_on(settings, memory, seen, stamp, &mut decision);
     }

@@ -60,6 +60,8 @@ pub struct Memory {
     pub leaderless: Duration,
     /// Joins begun, to go round the peers.
     pub joins: u8,
+    /// Our Qdrant rests for this task's claim of this number.
+    pub held: Option<(TaskId, u64)>,
     /// How long another survivor has gone over before us.
     pub queued: Duration,
 }

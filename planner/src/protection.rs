@@ -69,7 +69,7 @@ pub fn wish(
     if none_wanted(service, seen, told) {
         return Wish::Free(Freedom::NoneWanted);
     }
-    if holding == Holding::Peer && released(task, seen) {
+    if released(task, seen) {
         return Wish::Free(Freedom::Released);
     }
     Wish::Protect(holding)
@@ -99,7 +99,9 @@ fn released(task: &TaskId, seen: &Observation) -> bool {
     });
     orders.any(|orders| {
         orders.leaving.as_ref().is_some_and(|leaving| {
-            leaving.released && leaving.task == *task && Some(leaving.peer) == seen.disk.peer_id
+            // What it leaves behind is set aside, and with that its peer id is gone from the disk.
+            let ours = seen.disk.peer_id.is_none_or(|us| us == leaving.peer);
+            leaving.released && leaving.task == *task && ours
         })
     })
 }

@@ -226,6 +226,19 @@ pub(crate) fn hold_still(
     Some(decision.state(State::HoldsData).alarm(alarm))
 }
 
+/// Our Qdrant rests for a claim, and what became of that cannot be read: it may be formed, and what
+/// were written here now would be missing there.
+pub(crate) fn still_held(memory: &Memory, seen: &Observation) -> Option<Decision> {
+    let (task, number) = memory.held.as_ref()?;
+    let store = seen.store.known();
+    let unread = store.is_none_or(|store| store.identity.is_none());
+    let rests = !matches!(seen.child, Child::Running(_));
+    (unread && rests).then(|| {
+        let reason = Reason::HoldsStill(task.clone(), *number);
+        Decision::wait(Phase::Regrouping, reason).state(State::HoldsData)
+    })
+}
+
 /// What the tasks that answer say of themselves.
 pub(crate) fn answering(seen: &Observation) -> impl Iterator<Item = &Hello> {
     seen.peers.values().filter_map(|probe| match probe {

@@ -85,12 +85,14 @@ fn is_in(seen: &Observation, mark: &Rejoin) -> bool {
     seen.disk.joined && !mark.left.is_empty() && seen.disk.voters.is_disjoint(&mark.left)
 }
 
-/// The peers that are members of this generation already.
+/// The peers that are members of this generation already, and stay: what is dropped here for a copy
+/// there must not be dropped there for the one here.
 fn settled(settings: &Settings, seen: &Observation, generation: &GenerationId) -> BTreeSet<PeerId> {
     answering(seen)
         .filter(|hello| {
             hello.service == settings.service
                 && hello.state == State::Member
+                && !hello.said.ending
                 && hello.generation.as_ref() == Some(generation)
         })
         .filter_map(|hello| hello.peer_id)

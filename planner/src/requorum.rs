@@ -270,6 +270,8 @@ pub(crate) fn may_claim(
     }
     most_advanced(&standing, &survivors)?;
     silent(settings, memory)?;
+    // One answer may be partial or empty (decision 0002).
+    memory.dns.settled(settings, &seen.dns)?;
     let missing = standing.missing(&survivors);
     let others = survivors
         .iter()

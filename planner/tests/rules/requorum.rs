@@ -430,6 +430,10 @@ fn survivors_rest_in_turn_for_the_claim_of_another() {
     let decision = scene.round();
     waits(&decision, "Qdrant rests until that is decided");
     assert_eq!(decision.state, State::HoldsData);
+    // While the store cannot be read the claim may be formed: nothing is started.
+    let store = std::mem::replace(&mut scene.seen.store, unknown());
+    waits(&scene.rounds(3), "Qdrant rests until that is decided");
+    scene.seen.store = store;
     // Given up: everything goes on as before.
     scene.store().generations.get_mut(&2).unwrap().outcome = Some(abandoned());
     acts(&scene.round(), &Action::StartMember);
