@@ -54,7 +54,6 @@ fn clear_one(round: &mut Round<'_>, peer: PeerId, there: &Peer) -> bool {
     }
 }
 
-/// Whether no peer that answers has an Active copy.
 /// Copies on peers that are not in the address book: the cluster was made to go on without them
 /// (re-quorum), and nothing else will ever take them off the list.
 pub(crate) fn forget_unlisted(round: &mut Round<'_>) -> bool {
@@ -76,6 +75,7 @@ pub(crate) fn forget_unlisted(round: &mut Round<'_>) -> bool {
     })
 }
 
+/// Whether no peer that answers has an Active copy.
 fn is_last(round: &Round<'_>, shard: &ShardRef) -> bool {
     let copies = round.view.shard(shard).map(|there| &there.copies);
     let mut copies = copies.into_iter().flatten();
