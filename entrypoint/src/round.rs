@@ -419,6 +419,7 @@ impl Task {
                 outside,
                 wanted_revision: wanted.revision,
                 told: wanted.told,
+                full: wanted.full,
                 wanted_tasks: usize::try_from(wanted.tasks.unwrap_or(self.config.cluster_size))
                     .unwrap_or(usize::MAX),
                 at: Instant::now(),
@@ -595,6 +596,10 @@ fn heal_settings(config: &Config) -> planner::heal::settings::Settings {
         gone_timeout: config.gone_timeout,
         lost_copy_timeout: config.lost_copy_timeout,
         replacement_wait: config.replacement_wait,
+        // The count that ECS told is forgotten after so long.
+        surplus_delay: config.ecs_poll * 3,
+        // A task that answers is heard at every beat.
+        sight_timeout: config.beat * 5,
         wanted_factor: config.copies.wanted(),
         ..Default::default()
     }

@@ -214,6 +214,10 @@ pub struct WantedService {
     pub revision: String,
     /// The desired count.
     pub tasks: u32,
+    /// A task of the wanted revision is missing, ECS is starting none, and its `maximumPercent` leaves
+    /// no room for one beside the tasks that run: one of them has to end first.
+    #[serde(default)]
+    pub full: bool,
 }
 
 /// How task scale-in protection stands for one task.

@@ -13,6 +13,8 @@
 
 #[path = "heal/diverging.rs"]
 mod diverging;
+#[path = "heal/evacuating.rs"]
+mod evacuating;
 #[path = "heal/farewells.rs"]
 mod farewells;
 #[path = "heal/guards.rs"]

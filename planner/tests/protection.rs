@@ -64,6 +64,7 @@ fn wants(tasks: u32) -> WantedService {
     WantedService {
         revision: "qdrant:1".to_owned(),
         tasks,
+        full: false,
     }
 }
 

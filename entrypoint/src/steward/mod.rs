@@ -61,6 +61,8 @@ pub struct Post {
     pub wanted_tasks: usize,
     /// ECS itself says so.
     pub told: bool,
+    /// ECS says that it has no room to start a task of the wanted revision before another ends.
+    pub full: bool,
     /// When this was seen.
     pub at: Instant,
     /// For how long it may be acted upon.

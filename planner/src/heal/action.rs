@@ -171,6 +171,8 @@ pub enum Purpose {
     ToGo(LeavingReason),
     /// The reason for emptying it is gone.
     ReasonGone,
+    /// It does not answer, so it cannot be emptied.
+    PeerSilent,
     /// It is out of Raft.
     OutOfRaft,
     /// It has waited for its end for so long.
@@ -314,6 +316,7 @@ impl fmt::Display for Purpose {
             ),
             Self::ToGo(why) => write!(f, "{why}"),
             Self::ReasonGone => f.write_str("there is no reason for it any more"),
+            Self::PeerSilent => f.write_str("it does not answer and cannot be emptied now"),
             Self::OutOfRaft => f.write_str("it is out of Raft"),
             Self::NotEnded(lasted) => {
                 write!(f, "it has waited for its end for {} s", lasted.as_secs())

@@ -25,6 +25,7 @@ pub struct Memory {
     granted: Option<Granted>,
     leaving: Option<(Leaving, Duration, Duration)>,
     wedged: Duration,
+    surplus: Duration,
 }
 
 /// The permission that is out.
@@ -64,6 +65,10 @@ impl Memory {
             false => self.since_loss.saturating_add(step),
         };
         self.alive = alive;
+        self.surplus = match view.limit().is_some_and(|limit| alive > limit) {
+            true => self.surplus.saturating_add(step),
+            false => Duration::ZERO,
+        };
         self.observe_orders(step, view);
         for failures in self.failures.values_mut() {
             if failures.left.is_zero() {
@@ -231,6 +236,11 @@ impl Memory {
     /// For how long copies have been missing and nothing was under way for them.
     pub fn wedged(&self) -> Duration {
         self.wedged
+    }
+
+    /// For how long more tasks have been here than wanted.
+    pub fn surplus(&self) -> Duration {
+        self.surplus
     }
 
     /// How long ago a peer was last lost.

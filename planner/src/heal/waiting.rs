@@ -114,6 +114,11 @@ pub enum Waiting {
         /// For so long at most, while nothing can be done for it.
         left: Duration,
     },
+    /// There are more tasks than wanted; that has to last before one of them goes.
+    Surplus {
+        /// So long.
+        left: Duration,
+    },
     /// A copy is not Active on a peer that answers: a transfer brings it, or Qdrant will begin one.
     Recovering {
         /// The shard.
@@ -207,6 +212,11 @@ impl fmt::Display for Waiting {
                     left.as_secs()
                 )
             }
+            Self::Surplus { left } => write!(
+                f,
+                "more tasks are here than wanted; one of them goes if that lasts another {} s",
+                left.as_secs()
+            ),
             Self::Recovering {
                 shard,
                 peer,

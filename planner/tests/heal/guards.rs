@@ -475,7 +475,7 @@ fn busy(view: &mut ClusterView) {
     collection(view).transfers.push(transfer);
 }
 
-fn full(view: &mut ClusterView) {
+pub fn full(view: &mut ClusterView) {
     let disk = Disk {
         free: 299,
         reserve: 100,

@@ -137,12 +137,8 @@ pub(super) fn shift(
     if there.copies.contains_key(&to) {
         return Err(Refusal::Target(to));
     }
-    if let Some(leaver) = view.peers.get(&from).filter(|peer| peer.leaving) {
-        let protected = view
-            .peers
-            .get(&to)
-            .is_some_and(|target| safe(leaver, target));
-        return match protected {
+    if view.peers.get(&from).is_some_and(|peer| peer.leaving) {
+        return match safe(view, from, to, there) {
             true => Ok(()),
             false => Err(Refusal::Unprotected),
         };

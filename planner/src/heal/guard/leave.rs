@@ -47,14 +47,17 @@ pub(super) fn evacuate(view: &ClusterView, leaving: &Leaving) -> Result<(), Refu
             if view.losses.contains(&short) && !shard.copies.contains_key(&peer) {
                 continue;
             }
+            // Copies on peers that do not answer are made again by another step; a peer that hangs for
+            // ever must not keep everybody else from going.
             let health = Health::of(view, shard);
-            let wanted = wanted_copies(collection.factor, seats);
-            if !health.is_whole() || health.living.len() < wanted {
+            let staying = |peer: &&PeerId| view.peers.get(peer).is_some_and(Peer::stays);
+            let living = health.living.iter().filter(staying).count();
+            if living < wanted_copies(collection.factor, seats) {
                 return Err(Refusal::NotWhole(short));
             }
             let kept = kept_copies(collection.factor, view).min(seats.saturating_sub(1));
-            if shard.copies.contains_key(&peer) && health.living.len() <= kept {
-                target(view, peer, there, shard)?;
+            if shard.copies.contains_key(&peer) && living <= kept {
+                target(view, peer, shard)?;
             }
         }
     }
@@ -62,7 +65,7 @@ pub(super) fn evacuate(view: &ClusterView, leaving: &Leaving) -> Result<(), Refu
 }
 
 /// Somebody can take this copy: with room for it, and protected from ECS when the one that gives it is.
-fn target(view: &ClusterView, from: PeerId, there: &Peer, shard: &Shard) -> Result<(), Refusal> {
+fn target(view: &ClusterView, from: PeerId, shard: &Shard) -> Result<(), Refusal> {
     let mut roomy = view
         .peers
         .iter()
@@ -70,16 +73,31 @@ fn target(view: &ClusterView, from: PeerId, there: &Peer, shard: &Shard) -> Resu
             **id != from && p.stays() && !shard.copies.contains_key(id) && room(p.disk, shard)
         })
         .peekable();
-    match (roomy.peek().is_some(), roomy.any(|(_, to)| safe(there, to))) {
+    let safe = |to: PeerId| safe(view, from, to, shard);
+    match (roomy.peek().is_some(), roomy.any(|(id, _)| safe(*id))) {
         (_, true) => Ok(()),
         (true, false) => Err(Refusal::Unprotected),
         (false, false) => Err(Refusal::NoRoom(from)),
     }
 }
 
-/// ECS may end the one that takes a copy no sooner than the one that gives it.
-pub(super) fn safe(from: &Peer, to: &Peer) -> bool {
-    from.said.protection != Some(Protection::Held) || to.said.protection == Some(Protection::Held)
+/// ECS may end the one that takes a copy no sooner than the one that gives it; or, where ECS refuses
+/// to protect it while so many others are protected, it would have the only copy of this shard on
+/// such a task.
+pub(super) fn safe(view: &ClusterView, from: PeerId, to: PeerId, shard: &Shard) -> bool {
+    let protection = |peer: &PeerId| view.peers.get(peer).and_then(|there| there.said.protection);
+    if protection(&from) != Some(Protection::Held) {
+        return true;
+    }
+    match protection(&to) {
+        Some(Protection::Held) => true,
+        // It has not been answered yet, or does not ask.
+        Some(Protection::Off) | None => false,
+        Some(Protection::Refused | Protection::Blocked) => {
+            let mut others = shard.copies.keys().filter(|peer| **peer != from);
+            others.all(|peer| protection(peer) == Some(Protection::Held))
+        }
+    }
 }
 
 /// Why this task goes, as things are now. On a revision that nobody knows nobody goes.
@@ -91,7 +109,7 @@ fn reason(view: &ClusterView, leaving: &Leaving, there: &Peer) -> Result<(), Ref
     let holds = match leaving.why {
         LeavingReason::Revision => own != wanted,
         LeavingReason::Surplus => own == wanted,
-        LeavingReason::Blocked => there.said.protection == Some(Protection::Blocked),
+        LeavingReason::Blocked => blocks(view, there),
     };
     match holds && enough_stay(view, leaving) {
         true => Ok(()),
@@ -99,17 +117,30 @@ fn reason(view: &ClusterView, leaving: &Leaving, there: &Peer) -> Result<(), Ref
     }
 }
 
-/// So many tasks stay without it as are wanted; or, when protected tasks block a deployment, as the
-/// copies need.
+/// ECS can start no task of the wanted revision before this one ends: it has no room for one, or
+/// says again and again that protected tasks are in the way.
+pub(crate) fn blocks(view: &ClusterView, peer: &Peer) -> bool {
+    let old = peer.said.revision != view.service.wanted_revision;
+    (view.service.full && old) || peer.said.protection == Some(Protection::Blocked)
+}
+
+/// So many tasks stay without it as are wanted. Where one has to go before another can come, it is
+/// enough that one copy of a shard is missing meanwhile, and never that a single one is left.
 pub(crate) fn enough_stay(view: &ClusterView, leaving: &Leaving) -> bool {
     let others = others(view, leaving.peer);
     match leaving.why {
         LeavingReason::Surplus | LeavingReason::Revision => {
             view.limit().is_some_and(|wanted| others >= wanted)
         }
-        LeavingReason::Blocked => others >= largest_factor(view).max(1),
+        LeavingReason::Blocked => {
+            let copies = largest_factor(view).saturating_sub(1);
+            others >= copies.max(FEWEST)
+        }
     }
 }
+
+/// So many tasks stay when one goes before its successor is there.
+const FEWEST: usize = 2;
 
 /// The voters besides this one that are not gone and do not leave.
 fn others(view: &ClusterView, but: PeerId) -> usize {
@@ -119,7 +150,7 @@ fn others(view: &ClusterView, but: PeerId) -> usize {
 }
 
 /// The most copies that any collection wants.
-pub(crate) fn largest_factor(view: &ClusterView) -> usize {
+fn largest_factor(view: &ClusterView) -> usize {
     let factors = view.known().map(|(_, there)| there.factor);
     factors
         .max()

@@ -12,7 +12,7 @@ mod refusal;
 pub use refusal::Refusal;
 
 pub(crate) use copies::{away, doomed};
-pub(crate) use leave::{enough_stay, largest_factor};
+pub(crate) use leave::{blocks, enough_stay};
 pub(crate) use orders::{joins, settled};
 pub(crate) use peers::{holdings, lost};
 

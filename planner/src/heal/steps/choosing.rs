@@ -5,12 +5,14 @@ use core::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::heal::action::{Action, Purpose};
-use crate::heal::guard::{enough_stay, largest_factor};
+use crate::heal::guard::{blocks, enough_stay};
+use crate::heal::life::Life;
 use crate::heal::names::Zone;
 use crate::heal::round::Round;
-use crate::heal::view::Peer;
+use crate::heal::view::{ClusterView, Peer};
+use crate::heal::waiting::Waiting;
 use crate::ids::PeerId;
-use crate::records::{Leaving, LeavingReason, Protection};
+use crate::records::{Leaving, LeavingReason};
 
 /// Looks after the order that is out.
 pub(crate) fn follow(round: &mut Round<'_>) -> bool {
@@ -24,9 +26,18 @@ pub(crate) fn follow(round: &mut Round<'_>) -> bool {
     let there = view.peers.get(&leaving.peer);
     let seen = view.service.outside.contains_key(&leaving.task) || there.is_some();
     let (age, unseen) = round.memory.leaving();
+    let silent = there.and_then(|peer| match peer.life {
+        Life::Hung { lasted } | Life::Unsure { lasted, .. } => Some(lasted),
+        Life::Alive | Life::Gone { .. } => None,
+    });
     let end = match there {
         Some(peer) if peer.life.is_gone() => Some(Purpose::PeerGone),
-        Some(_) if !leaving.released && !still(round, &leaving) => Some(Purpose::ReasonGone),
+        // It cannot be emptied now, and whoever else is to go waits for it.
+        Some(_) if silent.is_some_and(|lasted| lasted >= round.settings.patience) => {
+            Some(Purpose::PeerSilent)
+        }
+        // Also once it is out of Raft: it joins again, and need not wait for its time to run out.
+        _ if seen && !still(round, &leaving) => Some(Purpose::ReasonGone),
         _ if !seen && unseen >= round.settings.sight_timeout => Some(Purpose::OutOfSight(unseen)),
         None if leaving.released && age >= round.settings.release_timeout => {
             Some(Purpose::NotEnded(age))
@@ -49,10 +60,10 @@ pub(crate) fn follow(round: &mut Round<'_>) -> bool {
 /// The reason still holds: nobody else is missing, and it was not rolled back.
 fn still(round: &Round<'_>, leaving: &Leaving) -> bool {
     let view = round.view;
-    let own = view
-        .peers
-        .get(&leaving.peer)
-        .and_then(|p| p.said.revision.as_ref());
+    let peer = view.peers.get(&leaving.peer).map(|peer| &peer.said);
+    let outside = view.service.outside.get(&leaving.task);
+    let said = peer.or(outside.map(|task| &task.said));
+    let own = said.and_then(|said| said.revision.as_ref());
     let wanted = view.service.wanted_revision.as_ref();
     let known = own.is_some() && wanted.is_some();
     let reverted = known && leaving.why == LeavingReason::Revision && own == wanted;
@@ -81,24 +92,26 @@ pub(crate) fn choose(round: &mut Round<'_>) -> bool {
     let live = view.peers.values().filter(|p| p.stays()).count();
     let old = |p: &Peer| p.said.revision.as_ref() != Some(wanted);
     let too_many = view.limit().is_some_and(|limit| live > limit);
-    let newer = service
-        .outside
-        .values()
-        .any(|task| task.said.revision.as_ref() == Some(wanted));
     let any_old = staying.iter().any(|(_, p)| old(p));
     let (why, candidates): (_, Vec<_>) = if too_many && any_old {
         let old = staying.into_iter().filter(|(_, p)| old(p));
         (LeavingReason::Revision, old.collect())
     } else if too_many {
+        // What is wanted is asked of ECS every few seconds: for a moment a task that was just wanted
+        // besides looks like one too many.
+        let left = (round.settings.surplus_delay).saturating_sub(round.memory.surplus());
+        if !left.is_zero() {
+            round.wait(Waiting::Surplus { left });
+            return false;
+        }
         (LeavingReason::Surplus, staying)
-    } else if !newer && live > largest_factor(view).max(1) {
-        let blocked = |p: &Peer| p.said.protection == Some(Protection::Blocked);
+    } else if successor_comes(view, wanted) {
+        return false;
+    } else {
         let blocked = staying
             .into_iter()
-            .filter(|(_, p)| blocked(p) && (old(p) || !any_old));
+            .filter(|(_, p)| blocks(view, p) && (old(p) || !any_old));
         (LeavingReason::Blocked, blocked.collect())
-    } else {
-        return false;
     };
     let mut zones: BTreeMap<Option<&Zone>, usize> = BTreeMap::new();
     for peer in view.peers.values().filter(|peer| peer.stays()) {
@@ -130,4 +143,14 @@ pub(crate) fn choose(round: &mut Round<'_>) -> bool {
         };
         round.offer(Action::Evacuate(leaving), Purpose::ToGo(why))
     })
+}
+
+/// A task of the wanted revision is on its way in, or the place of one that went is still open: who
+/// blocks a deployment goes one at a time.
+fn successor_comes(view: &ClusterView, wanted: &str) -> bool {
+    let mut outside = view.service.outside.values();
+    let newer = outside.any(|task| task.said.revision.as_deref() == Some(wanted));
+    let peers = || view.peers.values().filter(|peer| peer.stays());
+    let missing = view.limit().is_some_and(|limit| peers().count() < limit);
+    newer || missing || peers().any(|peer| !peer.said.ready)
 }

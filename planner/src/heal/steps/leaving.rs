@@ -32,6 +32,7 @@ pub(crate) fn evacuate(round: &mut Round<'_>) -> bool {
 /// Moves the copy to another peer, or drops it when the others are all that is wanted.
 fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
     let view = round.view;
+    // What could not be read or is being resharded stands among the reasons already.
     let Some(collection) = view.collection(&name.collection) else {
         return false;
     };
