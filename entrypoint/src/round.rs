@@ -432,11 +432,6 @@ impl Task {
         if *action == Action::Wait {
             return false;
         }
-        if *action == Action::Kill && self.memory.told_to_leave {
-            self.qdrant.end_released().await;
-            self.journal.acted();
-            return true;
-        }
         let service = self.settings.service.clone();
         let mut hands = Hands {
             disk: &self.disk,
@@ -444,7 +439,6 @@ impl Task {
             qdrant: &mut self.qdrant,
             service: &service,
             stack: self.settings.stack.as_deref(),
-            told_to_leave: self.memory.told_to_leave,
         };
         match hands.act(action, seen).await {
             Ok(()) => {

@@ -28,18 +28,11 @@ pub(crate) fn judged(
         memory.verdict = unlisted(settings, memory, seen, stamp);
     }
     let stopped = consensus_stopped(settings, memory, seen);
-    let mut decision = match &memory.verdict {
+    match &memory.verdict {
         Some(Verdict::Removed(why)) => Some(part(settings, seen, stamp, why)),
         Some(Verdict::Broken(what)) => Some(fence(seen, Alarm::BrokenChain(what.clone()))),
         None => stopped,
-    };
-    if let (true, Some(decision)) = (memory.told_to_leave, &mut decision) {
-        // Nothing was left here when the steward took us out; nobody need look.
-        decision
-            .alarms
-            .retain(|alarm| *alarm != Alarm::RemovedWithData);
     }
-    decision
 }
 
 /// The cluster goes on without us: stop, and begin anew once it needs nothing of what is here.

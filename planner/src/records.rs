@@ -170,7 +170,7 @@ pub struct Leaving {
     pub peer: PeerId,
     /// Why it, and not another.
     pub why: LeavingReason,
-    /// Its peer is out of Raft: the task waits for its end, and does not join again meanwhile.
+    /// It holds no copy any more: it serves what others hold until ECS ends it, unprotected.
     #[serde(default)]
     pub released: bool,
 }

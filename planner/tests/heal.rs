@@ -13,6 +13,8 @@
 
 #[path = "heal/diverging.rs"]
 mod diverging;
+#[path = "heal/ecs.rs"]
+mod ecs;
 #[path = "heal/evacuating.rs"]
 mod evacuating;
 #[path = "heal/farewells.rs"]

@@ -120,7 +120,7 @@ pub async fn survey(
             if let Some(leaving) = &orders.leaving
                 && let Some(peer) = view.peers.get_mut(&leaving.peer)
             {
-                peer.leaving = !leaving.released;
+                peer.leaving = true;
             }
             view.service.orders = orders;
         }

@@ -28,8 +28,8 @@ pub struct Settings {
     pub grant_timeout: Duration,
     /// A released task that ECS has not ended in so long may join again.
     pub release_timeout: Duration,
-    /// So long must there be more tasks than wanted before one of them is emptied: longer than a count
-    /// that ECS has told may be out of date.
+    /// So long must there be more tasks than wanted, or tasks that block a deployment, before one of
+    /// them is emptied: longer than what ECS has told may be out of date.
     pub surplus_delay: Duration,
     /// A task that has not been seen for so long does not wait for anything any more.
     pub sight_timeout: Duration,

@@ -119,6 +119,11 @@ pub enum Waiting {
         /// So long.
         left: Duration,
     },
+    /// Tasks say that they block a deployment; that has to last before one of them goes.
+    Blocked {
+        /// So long.
+        left: Duration,
+    },
     /// A copy is not Active on a peer that answers: a transfer brings it, or Qdrant will begin one.
     Recovering {
         /// The shard.
@@ -215,6 +220,11 @@ impl fmt::Display for Waiting {
             Self::Surplus { left } => write!(
                 f,
                 "more tasks are here than wanted; one of them goes if that lasts another {} s",
+                left.as_secs()
+            ),
+            Self::Blocked { left } => write!(
+                f,
+                "protected tasks block a deployment; one of them goes if that lasts another {} s",
                 left.as_secs()
             ),
             Self::Recovering {

@@ -2,6 +2,9 @@
 
 use planner::heal::action::Action;
 use planner::heal::guard::Refusal;
+use planner::heal::memory::Memory;
+use planner::heal::plan;
+use planner::heal::settings::Settings;
 use planner::heal::view::ClusterView;
 use planner::ids::{PeerId, TaskId};
 use planner::records::{Leaving, LeavingReason, Protection};
@@ -248,4 +251,77 @@ fn a_copy_moves_from_a_protected_task_as_its_task_may_go() {
     );
     said(&mut view, FOUR).protection = Some(Protection::Blocked);
     assert_eq!(shift(&view), Ok(()));
+}
+
+#[test]
+fn a_task_is_let_go_when_it_holds_nothing() {
+    let order = leaving(FOUR, LeavingReason::Surplus);
+    let mut view = good();
+    view.service.orders.leaving = Some(order.clone());
+    view.peers.get_mut(&FOUR).unwrap().leaving = true;
+    check(
+        &view,
+        |view| {
+            let released = true;
+            may(
+                view,
+                Action::LetGo(Leaving {
+                    released,
+                    ..order.clone()
+                }),
+            )
+        },
+        vec![
+            (unread, dark()),
+            (resharding, Refusal::Resharding("c".into())),
+            (|v| hold(v, 0, FOUR, false), Refusal::Holds(FOUR, 1)),
+            (
+                |v| {
+                    let way = transfer(0, ONE, FOUR, LONG);
+                    collection(v).transfers.push(way);
+                },
+                under_way(0, ONE, FOUR),
+            ),
+            (
+                |v| v.service.orders_unread = Some("timed out".to_owned()),
+                Refusal::OrdersUnread("timed out".to_owned()),
+            ),
+            (
+                |v| v.service.orders.leaving = None,
+                Refusal::NotLeaving(FOUR),
+            ),
+            (
+                |v| v.service.orders.leaving = Some(leaving(FIVE, LeavingReason::Surplus)),
+                Refusal::NotLeaving(FOUR),
+            ),
+        ],
+    );
+}
+
+/// A count that ECS told may be some seconds old.
+#[test]
+fn a_surplus_has_to_last_before_anybody_goes() {
+    let mut view = good();
+    said(&mut view, TWO).revision = Some("app:2".to_owned());
+    view.service.complete = true;
+    let settings = Settings::default();
+    let mut memory = Memory::default();
+    let go = |memory: &Memory, view: &ClusterView| {
+        let plan = plan(&settings, memory, view);
+        let mut actions = plan.actions.into_iter();
+        actions.any(|planned| matches!(planned.action, Action::Evacuate(_)))
+    };
+    let half = settings.surplus_delay / 2;
+    for (wanted, expected) in [
+        (4, false),
+        (4, false),
+        (5, false),
+        (4, false),
+        (4, false),
+        (4, true),
+    ] {
+        view.wanted_tasks = Some(wanted);
+        memory.observe(&settings, half, &view);
+        assert_eq!(go(&memory, &view), expected, "{memory:?}");
+    }
 }

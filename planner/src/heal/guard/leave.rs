@@ -1,13 +1,16 @@
 //! May a task be emptied, so that ECS can end it? Only from a cluster at rest, only for a reason that
 //! is known, and only onto tasks that are as safe as it is.
 
+use crate::heal::action::Purpose;
 use crate::heal::guard::Refusal;
 use crate::heal::guard::copies::under_way;
 use crate::heal::guard::orders::readable;
+use crate::heal::guard::peers::holds_nothing;
 use crate::heal::health::{Health, kept_copies, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::placement::room;
+use crate::heal::settings::Settings;
 use crate::heal::view::{ClusterView, Peer, Shard};
 use crate::ids::PeerId;
 use crate::records::{Leaving, LeavingReason, Protection};
@@ -118,15 +121,18 @@ fn reason(view: &ClusterView, leaving: &Leaving, there: &Peer) -> Result<(), Ref
 }
 
 /// ECS can start no task of the wanted revision before this one ends: it has no room for one, or
-/// says again and again that protected tasks are in the way.
+/// says again and again that protected tasks are in the way. Where ECS itself told which revision is
+/// wanted, no task of that one can be in the way.
 pub(crate) fn blocks(view: &ClusterView, peer: &Peer) -> bool {
-    let old = peer.said.revision != view.service.wanted_revision;
-    (view.service.full && old) || peer.said.protection == Some(Protection::Blocked)
+    let service = &view.service;
+    let old = peer.said.revision != service.wanted_revision;
+    let refused = peer.said.protection == Some(Protection::Blocked);
+    (service.full && old) || (refused && (old || !service.told))
 }
 
 /// So many tasks stay without it as are wanted. Where one has to go before another can come, it is
 /// enough that one copy of a shard is missing meanwhile, and never that a single one is left.
-pub(crate) fn enough_stay(view: &ClusterView, leaving: &Leaving) -> bool {
+fn enough_stay(view: &ClusterView, leaving: &Leaving) -> bool {
     let others = others(view, leaving.peer);
     match leaving.why {
         LeavingReason::Surplus | LeavingReason::Revision => {
@@ -157,8 +163,38 @@ fn largest_factor(view: &ClusterView) -> usize {
         .map_or(0, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
-/// Noting and ending harm nobody.
-pub(super) fn change(view: &ClusterView, leaving: &Leaving) -> Result<(), Refusal> {
+/// Why the order that is out has no ground any more, as things are now.
+pub(crate) fn baseless(
+    settings: &Settings,
+    view: &ClusterView,
+    leaving: &Leaving,
+) -> Option<Purpose> {
+    let there = view.peers.get(&leaving.peer)?;
+    match there.life {
+        Life::Gone { .. } => return Some(Purpose::PeerGone),
+        // It cannot be emptied now, and whoever else is to go waits for it.
+        Life::Hung { lasted } | Life::Unsure { lasted, .. } if lasted >= settings.patience => {
+            return Some(Purpose::PeerSilent);
+        }
+        _ => {}
+    }
+    let (own, wanted) = (&there.said.revision, &view.service.wanted_revision);
+    let known = own.is_some() && wanted.is_some();
+    let reverted = known && leaving.why == LeavingReason::Revision && own == wanted;
+    // Unknown ends nothing that was begun upon knowledge, unless too few would be left.
+    let unknown = view.limit().is_none() && leaving.why != LeavingReason::Blocked;
+    let stands = !reverted && (unknown || enough_stay(view, leaving));
+    (!stands).then_some(Purpose::ReasonGone)
+}
+
+/// May ECS end it? It must hold nothing, as far as everything was read.
+pub(super) fn let_go(view: &ClusterView, leaving: &Leaving) -> Result<(), Refusal> {
+    end(view, leaving)?;
+    holds_nothing(view, leaving.peer)
+}
+
+/// Taking the order back harms nobody.
+pub(super) fn end(view: &ClusterView, leaving: &Leaving) -> Result<(), Refusal> {
     readable(view)?;
     match &view.service.orders.leaving {
         Some(there) if there.task == leaving.task => Ok(()),

@@ -5,8 +5,7 @@ use core::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::heal::action::{Action, Purpose};
-use crate::heal::guard::{blocks, enough_stay};
-use crate::heal::life::Life;
+use crate::heal::guard::{baseless, blocks};
 use crate::heal::names::Zone;
 use crate::heal::round::Round;
 use crate::heal::view::{ClusterView, Peer};
@@ -23,53 +22,16 @@ pub(crate) fn follow(round: &mut Round<'_>) -> bool {
     let Some(leaving) = view.service.orders.leaving.clone() else {
         return false;
     };
-    let there = view.peers.get(&leaving.peer);
-    let seen = view.service.outside.contains_key(&leaving.task) || there.is_some();
+    let there = view.peers.contains_key(&leaving.peer);
+    let seen = there || view.service.outside.contains_key(&leaving.task);
     let (age, unseen) = round.memory.leaving();
-    let silent = there.and_then(|peer| match peer.life {
-        Life::Hung { lasted } | Life::Unsure { lasted, .. } => Some(lasted),
-        Life::Alive | Life::Gone { .. } => None,
-    });
-    let end = match there {
-        Some(peer) if peer.life.is_gone() => Some(Purpose::PeerGone),
-        // It cannot be emptied now, and whoever else is to go waits for it.
-        Some(_) if silent.is_some_and(|lasted| lasted >= round.settings.patience) => {
-            Some(Purpose::PeerSilent)
-        }
-        // Also once it is out of Raft: it joins again, and need not wait for its time to run out.
-        _ if seen && !still(round, &leaving) => Some(Purpose::ReasonGone),
+    let baseless = baseless(round.settings, view, &leaving);
+    let end = baseless.or(match leaving.released {
         _ if !seen && unseen >= round.settings.sight_timeout => Some(Purpose::OutOfSight(unseen)),
-        None if leaving.released && age >= round.settings.release_timeout => {
-            Some(Purpose::NotEnded(age))
-        }
+        true if age >= round.settings.release_timeout => Some(Purpose::NotEnded(age)),
         _ => None,
-    };
-    if let Some(purpose) = end {
-        return round.offer(Action::EndEvacuation(leaving), purpose);
-    }
-    if there.is_none() && !leaving.released {
-        let released = Leaving {
-            released: true,
-            ..leaving
-        };
-        return round.offer(Action::NoteRelease(released), Purpose::OutOfRaft);
-    }
-    false
-}
-
-/// The reason still holds: nobody else is missing, and it was not rolled back.
-fn still(round: &Round<'_>, leaving: &Leaving) -> bool {
-    let view = round.view;
-    let peer = view.peers.get(&leaving.peer).map(|peer| &peer.said);
-    let outside = view.service.outside.get(&leaving.task);
-    let said = peer.or(outside.map(|task| &task.said));
-    let own = said.and_then(|said| said.revision.as_ref());
-    let wanted = view.service.wanted_revision.as_ref();
-    let known = own.is_some() && wanted.is_some();
-    let reverted = known && leaving.why == LeavingReason::Revision && own == wanted;
-    // Unknown ends nothing that was begun upon knowledge, unless too few would be left.
-    let limit = view.limit().is_none() && leaving.why != LeavingReason::Blocked;
-    !reverted && (limit || enough_stay(view, leaving))
+    });
+    end.is_some_and(|purpose| round.offer(Action::EndEvacuation(leaving), purpose))
 }
 
 /// Empties one task: of another revision than the wanted one, or the youngest of too many, from the
@@ -108,10 +70,19 @@ pub(crate) fn choose(round: &mut Round<'_>) -> bool {
     } else if successor_comes(view, wanted) {
         return false;
     } else {
-        let blocked = staying
+        let blocked: Vec<_> = staying
             .into_iter()
-            .filter(|(_, p)| blocks(view, p) && (old(p) || !any_old));
-        (LeavingReason::Blocked, blocked.collect())
+            .filter(|(_, p)| blocks(view, p) && (old(p) || !any_old))
+            .collect();
+        // What a task says of its protection is as old as its last question.
+        let left = (round.settings.surplus_delay).saturating_sub(round.memory.blocked());
+        if !service.full && !left.is_zero() {
+            if !blocked.is_empty() {
+                round.wait(Waiting::Blocked { left });
+            }
+            return false;
+        }
+        (LeavingReason::Blocked, blocked)
     };
     let mut zones: BTreeMap<Option<&Zone>, usize> = BTreeMap::new();
     for peer in view.peers.values().filter(|peer| peer.stays()) {
