@@ -7,7 +7,7 @@ use crate::heal::action::Action;
 use crate::heal::guard::Refusal;
 use crate::heal::life::Life;
 use crate::heal::names::{CollectionName, ShardRef};
-use crate::ids::PeerId;
+use crate::ids::{PeerId, TaskId};
 use crate::records::Grant;
 
 /// What is missing of the copies.
@@ -114,6 +114,8 @@ pub enum Waiting {
         /// For so long at most, while nothing can be done for it.
         left: Duration,
     },
+    /// The load is evened out when this task, which is being emptied, has gone.
+    Leaves(TaskId),
     /// There are more tasks than wanted; that has to last before one of them goes.
     Surplus {
         /// So long.
@@ -216,6 +218,9 @@ impl fmt::Display for Waiting {
                     "; {} s at most if nothing can be done for it",
                     left.as_secs()
                 )
+            }
+            Self::Leaves(task) => {
+                write!(f, "the load is evened out when task {} has gone", task.0)
             }
             Self::Surplus { left } => write!(
                 f,

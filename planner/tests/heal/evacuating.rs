@@ -203,14 +203,9 @@ fn the_copies_of_a_protected_task_go_onto_one_that_ecs_protects_too() {
     };
     let mut view = protected();
     assert_eq!(evacuate(&view), Ok(()));
-    // Not asked yet, or never.
-    for protection in [None, Some(Protection::Off)] {
-        both(&mut view, protection);
-        assert_eq!(evacuate(&view), Err(Refusal::Unprotected));
-    }
     // While six are protected ECS refuses the seventh: then it may have one copy of a shard, and all
     // others of it are on protected tasks.
-    for protection in [Some(Protection::Blocked), Some(Protection::Refused)] {
+    for protection in [None, Some(Protection::Off), Some(Protection::Blocked)] {
         both(&mut view, protection);
         assert_eq!(evacuate(&view), Ok(()));
     }
@@ -238,16 +233,13 @@ fn a_copy_moves_from_a_protected_task_as_its_task_may_go() {
     check(
         &view,
         shift,
-        vec![
-            (|v| said(v, FOUR).protection = None, Refusal::Unprotected),
-            (
-                |v| {
-                    said(v, FOUR).protection = Some(Protection::Blocked);
-                    said(v, ONE).protection = Some(Protection::Refused);
-                },
-                Refusal::Unprotected,
-            ),
-        ],
+        vec![(
+            |v| {
+                said(v, FOUR).protection = Some(Protection::Blocked);
+                said(v, ONE).protection = Some(Protection::Refused);
+            },
+            Refusal::Unprotected,
+        )],
     );
     said(&mut view, FOUR).protection = Some(Protection::Blocked);
     assert_eq!(shift(&view), Ok(()));

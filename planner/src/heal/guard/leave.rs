@@ -84,23 +84,16 @@ fn target(view: &ClusterView, from: PeerId, shard: &Shard) -> Result<(), Refusal
     }
 }
 
-/// ECS may end the one that takes a copy no sooner than the one that gives it; or, where ECS refuses
-/// to protect it while so many others are protected, it would have the only copy of this shard on
-/// such a task.
+/// ECS may end the one that takes a copy no sooner than the one that gives it. Or, since ECS protects
+/// no more tasks than are wanted and a newcomer comes on top of them: of all copies of this shard it
+/// would have the only one that is not protected.
 pub(super) fn safe(view: &ClusterView, from: PeerId, to: PeerId, shard: &Shard) -> bool {
-    let protection = |peer: &PeerId| view.peers.get(peer).and_then(|there| there.said.protection);
-    if protection(&from) != Some(Protection::Held) {
-        return true;
-    }
-    match protection(&to) {
-        Some(Protection::Held) => true,
-        // It has not been answered yet, or does not ask.
-        Some(Protection::Off) | None => false,
-        Some(Protection::Refused | Protection::Blocked) => {
-            let mut others = shard.copies.keys().filter(|peer| **peer != from);
-            others.all(|peer| protection(peer) == Some(Protection::Held))
-        }
-    }
+    let held = |peer: &PeerId| {
+        let there = view.peers.get(peer);
+        there.is_some_and(|there| there.said.protection == Some(Protection::Held))
+    };
+    let mut others = shard.copies.keys().filter(|peer| **peer != from);
+    !held(&from) || held(&to) || others.all(held)
 }
 
 /// Why this task goes, as things are now. On a revision that nobody knows nobody goes.
