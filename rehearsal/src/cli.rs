@@ -11,7 +11,7 @@ use crate::bench;
 use crate::report;
 use crate::run::{self, Outcome};
 use crate::scenario::Scenario;
-use crate::scenarios::{AHEAD, ALL};
+use crate::scenarios::ALL;
 use crate::tools::{self, Qdrant};
 use crate::world::Plan;
 
@@ -144,8 +144,7 @@ fn chosen(name: &str) -> Result<Vec<Choice<'_>>> {
         Some((scenario, case)) => (scenario, Some(case)),
         None => (name, None),
     };
-    let mut known = ALL.iter().chain(AHEAD);
-    let Some(found) = known.find(|known| known.name == scenario) else {
+    let Some(found) = ALL.iter().find(|known| known.name == scenario) else {
         bail!("there is no scenario `{scenario}`: see --list");
     };
     if let Some(case) = case

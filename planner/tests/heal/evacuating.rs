@@ -7,7 +7,7 @@ use planner::heal::plan;
 use planner::heal::settings::Settings;
 use planner::heal::view::ClusterView;
 use planner::ids::{PeerId, TaskId};
-use planner::records::{Leaving, LeavingReason, Protection};
+use planner::records::{Grant, GrantKind, Leaving, LeavingReason, Protection};
 
 use crate::guards::{
     Change, FOUR, LONG, ONE, THREE, TWO, check, collection, dark, full, hold, live, may,
@@ -316,4 +316,52 @@ fn a_surplus_has_to_last_before_anybody_goes() {
         memory.observe(&settings, half, &view);
         assert_eq!(go(&memory, &view), expected, "{memory:?}");
     }
+}
+
+/// While all are of one revision ECS stops any that is not protected, as soon as one more than wanted
+/// is healthy.
+#[test]
+fn the_one_more_is_ready_only_when_another_can_be_spared() {
+    let mut view = protected();
+    said(&mut view, TWO).revision = Some("app:2".to_owned());
+    said(&mut view, FIVE).ready = false;
+    let serve = |view: &ClusterView| {
+        let (kind, task) = (GrantKind::Serve, task(FIVE));
+        may(view, Action::Grant(Grant { kind, task }))
+    };
+    let mut spared = leaving(FOUR, LeavingReason::Surplus);
+    spared.released = true;
+    view.service.orders.leaving = Some(spared);
+    check(
+        &view,
+        serve,
+        vec![
+            (
+                |v| v.service.orders.leaving = None,
+                Refusal::StoppedFirst(task(FIVE)),
+            ),
+            (
+                |v| v.service.orders.leaving = Some(leaving(FOUR, LeavingReason::Surplus)),
+                Refusal::StoppedFirst(task(FIVE)),
+            ),
+            (
+                |v| said(v, FIVE).protection = Some(Protection::Blocked),
+                Refusal::StoppedFirst(task(FIVE)),
+            ),
+            (
+                |v| v.wanted_tasks = Some(2),
+                Refusal::EnoughReady {
+                    ready: 3,
+                    wanted: 2,
+                },
+            ),
+        ],
+    );
+    // In a deployment ECS stops an old one, and where nobody is protected it is paced by readiness.
+    view.service.orders.leaving = None;
+    said(&mut view, TWO).revision = Some("app:1".to_owned());
+    assert_eq!(serve(&view), Ok(()));
+    said(&mut view, TWO).revision = Some("app:2".to_owned());
+    said(&mut view, FIVE).protection = None;
+    assert_eq!(serve(&view), Ok(()));
 }

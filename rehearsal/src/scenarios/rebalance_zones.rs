@@ -2,8 +2,9 @@
 //! others; when it is back, ECS starts a task there and stops one elsewhere until all are even, and
 //! copies follow.
 
+use super::healing::end;
 use super::prelude::*;
-use super::rolling::{begin, end, setup};
+use super::rolling::{begin, setup};
 
 /// See the head of this file.
 pub const SCENARIO: Scenario = Scenario {

@@ -2,7 +2,7 @@
 //! Owns: their worlds, their steps. Must not: contain a scenario.
 
 use super::healing::begin_under;
-pub(super) use super::healing::{Points, end};
+pub(super) use super::healing::{Points, end_unnoticed as end};
 use super::prelude::*;
 use crate::ecs::Change;
 use crate::ecs::deployment::Percent;

@@ -2,7 +2,7 @@
 //! one at a time and never fewer; when three are taken away again, copies move off first, where ECS
 //! lets them.
 
-use super::healing::{Wanted, begin_with, end};
+use super::healing::{Wanted, begin_with, end_unnoticed};
 use super::prelude::*;
 use super::rolling::{setup, setup_blind};
 
@@ -30,12 +30,12 @@ async fn there_and_back(world: &World) -> Result<(), Failure> {
     world.ecs.scale(world.size());
     world.rolled(begun, world.size()).await?;
     points.more(world, 30).await?;
-    end(world, points).await
+    end_unnoticed(world, points).await
 }
 
 async fn up(world: &World) -> Result<(), Failure> {
     let points = grown(world).await?;
-    end(world, points).await
+    end_unnoticed(world, points).await
 }
 
 async fn grown(world: &World) -> Result<super::healing::Points, Failure> {

@@ -86,6 +86,13 @@ impl Healing {
         }
     }
 
+    /// From now on copies may be missing: everything is taken down.
+    pub fn over(&self) {
+        if let Some(watcher) = &self.watcher {
+            watcher.require(None);
+        }
+    }
+
     /// The collections that were created, and how.
     pub fn wanted(&self) -> BTreeMap<String, Wanted> {
         lock(&self.wanted).clone()

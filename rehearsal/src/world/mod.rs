@@ -416,6 +416,7 @@ impl World {
 
     /// Kills every process and waits until they are gone.
     pub async fn end(&self) {
+        self.healing.over();
         // A process whose thread hangs in the store is not gone before that answers.
         self.efs.set(crate::efs::Fault::None);
         self.ecs.end().await;

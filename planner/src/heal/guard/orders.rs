@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::heal::guard::Refusal;
 use crate::heal::view::{ClusterView, Outsider, Peer};
 use crate::ids::{PeerId, TaskId};
-use crate::records::{Grant, GrantKind, State};
+use crate::records::{Grant, GrantKind, Protection, State};
 
 pub(super) fn grant(view: &ClusterView, grant: &Grant) -> Result<(), Refusal> {
     readable(view)?;
@@ -66,15 +66,40 @@ pub(crate) fn settled(view: &ClusterView) -> (usize, usize) {
     (settled.count(), view.peers.len())
 }
 
-/// A task may be ready while no more tasks are ready than are wanted, so that one more is at most.
+/// A task may be ready while no more tasks are ready than are wanted, so that one more is at most. That
+/// one is what makes ECS stop another, and it must not be this one.
 fn serve(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
     let waits = |peer: &Peer| peer.stays() && !peer.said.ready;
-    if !view.peer_of(task).is_some_and(|(_, peer)| waits(peer)) {
+    let found = view.peer_of(task).map(|(_, peer)| peer);
+    let Some(peer) = found.filter(|peer| waits(peer)) else {
         return Err(Refusal::NotWaiting(task.clone()));
-    }
+    };
     let ready = view.ready_tasks();
     match view.limit() {
         Some(wanted) if ready > wanted => Err(Refusal::EnoughReady { ready, wanted }),
+        Some(wanted) if ready == wanted && stopped_first(view, peer) => {
+            Err(Refusal::StoppedFirst(task.clone()))
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether ECS might stop this task, once it is healthy, rather than one that it can spare: all are of
+/// the wanted revision, so it takes any that is not protected, and while as many as are wanted are
+/// protected that is the newcomer. It would be started and stopped for ever.
+fn stopped_first(view: &ClusterView, peer: &Peer) -> bool {
+    let service = &view.service;
+    let Some(wanted) = &service.wanted_revision else {
+        return false;
+    };
+    let mut revisions = view.peers.values().map(|peer| &peer.said.revision);
+    let old = revisions.any(|revision| revision.as_ref().is_some_and(|own| own != wanted));
+    let protects = peer.said.protection.is_some();
+    let safe = peer.said.protection == Some(Protection::Held)
+        && service
+            .orders
+            .leaving
+            .as_ref()
+            .is_some_and(|there| there.released);
+    protects && !old && !safe
 }

@@ -105,6 +105,8 @@ pub enum Refusal {
         /// All that are listed.
         listed: usize,
     },
+    /// ECS would stop this task first, were it healthy: nobody else is unprotected.
+    StoppedFirst(TaskId),
     /// More tasks than wanted serve already.
     EnoughReady {
         /// Tasks that are ready.
@@ -173,6 +175,11 @@ impl fmt::Display for Refusal {
             Self::Dataless { settled, listed } => write!(
                 f,
                 "only {settled} of {listed} peers hold data or serve: too few to carry another"
+            ),
+            Self::StoppedFirst(task) => write!(
+                f,
+                "ECS would stop task {} first: as many as are wanted serve, and no other is to be spared yet",
+                task.0
             ),
             Self::EnoughReady { ready, wanted } => {
                 write!(f, "{ready} tasks serve, and {wanted} are wanted")

@@ -94,6 +94,8 @@ pub(crate) fn choose(round: &mut Round<'_>) -> bool {
             let zone = zones.get(&p.zone.as_ref()).copied().unwrap_or(0);
             let key = (
                 id == view.us,
+                // ECS stops what is healthy.
+                !p.said.ready,
                 Reverse(zone),
                 Reverse(p.said.created),
                 p.task.clone(),
@@ -102,7 +104,7 @@ pub(crate) fn choose(round: &mut Round<'_>) -> bool {
         })
         .collect();
     candidates.sort();
-    candidates.into_iter().any(|((_, _, _, task), peer)| {
+    candidates.into_iter().any(|((_, _, _, _, task), peer)| {
         let Some(task) = task else {
             return false;
         };
