@@ -51,6 +51,7 @@ impl Bench {
             dns: Dns::Arrived(BTreeSet::new()),
             peers: BTreeMap::new(),
             child: ChildView::Stopped,
+            crash_loop: None,
         };
         let mut hands = Hands {
             disk: &self.disk,
@@ -104,6 +105,7 @@ fn formed(number: u64, token: &str) -> Formed {
         founder: PeerId(7),
         complete: false,
         survivors: Default::default(),
+        behind: Default::default(),
     }
 }
 
@@ -118,6 +120,7 @@ fn claim_of(generation: &GenerationId) -> Claim {
         stack: None,
         survivors: BTreeMap::new(),
         missing: BTreeSet::new(),
+        behind: Default::default(),
     }
 }
 
@@ -287,6 +290,7 @@ fn regroup() -> Action {
         previous: formed(1, "one").generation,
         survivors: [(PeerId(7), "us".into())].into(),
         missing: [PeerId(8)].into(),
+        behind: Default::default(),
         commit: 9,
     }
 }
@@ -343,6 +347,7 @@ async fn a_survivor_goes_over_only_into_a_generation_that_counts_on_it() {
         previous: Some(formed(1, "one").generation),
         founder: PeerId(9),
         survivors: [PeerId(7), PeerId(9)].into(),
+        behind: Default::default(),
         ..formed(2, "two")
     };
     let go = |formed: &Formed| Action::StartRejoin {
@@ -360,6 +365,7 @@ async fn a_survivor_goes_over_only_into_a_generation_that_counts_on_it() {
     other.form(&second).await.unwrap();
     let without_us = Formed {
         survivors: [PeerId(9)].into(),
+        behind: Default::default(),
         ..second.clone()
     };
     let refused = bench.act(go(&without_us)).await;

@@ -102,6 +102,7 @@ impl Scene {
                 store: Observed::Unknown("not read".to_owned()),
                 dns: Dns::NotConfigured,
                 peers: BTreeMap::new(),
+                crash_loop: None,
                 child: Child::Running(Observed::Known(Qdrant {
                     peer_id: PeerId(1),
                     leads: false,

@@ -24,6 +24,10 @@ mod loss;
 mod peers;
 #[path = "rules/requorum.rs"]
 mod requorum;
+#[path = "rules/aside.rs"]
+mod aside;
+#[path = "rules/survivors.rs"]
+mod survivors;
 #[path = "rules/scene.rs"]
 mod scene;
 #[path = "rules/stores.rs"]

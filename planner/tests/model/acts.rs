@@ -30,6 +30,7 @@ impl World {
                 survivors,
                 missing,
                 commit,
+                behind,
             } => {
                 let token = Token(self.token('t'));
                 if let Some(stamp) = &self.tasks[i].disk.stamp {
@@ -39,6 +40,7 @@ impl World {
                         survivors,
                         missing,
                         commit,
+                        behind,
                         begun: stamp.regroup.as_ref().is_some_and(|mark| mark.begun),
                     };
                     let stamp = Stamp {
@@ -49,6 +51,12 @@ impl World {
                 }
             }
             Action::StartReinit => self.start_reinit(i),
+            Action::HoldStill(held) => {
+                if let Some(stamp) = &mut self.tasks[i].disk.stamp {
+                    stamp.held = Some(held);
+                }
+                self.tasks[i].stop();
+            }
             Action::Resume => {
                 let store = self.store_view(&self.tasks[i]);
                 let disk = &mut self.tasks[i].disk;
@@ -78,7 +86,8 @@ impl World {
             }
             Action::Form => self.form(i, how),
             Action::Settle(formed) => self.settle(i, &formed),
-            Action::StartFounder | Action::StartMember => self.start(i),
+            Action::StartFounder => self.start(i),
+            Action::StartMember => self.start_member(i),
             Action::StartJoiner { formed, via, .. } => self.join(i, &formed, host(via)),
             Action::Publish(formed) => {
                 let group = self.tasks[i].group.filter(|_| self.commits(i));
@@ -165,7 +174,10 @@ impl World {
             return;
         }
         let task = &mut self.tasks[i];
-        let again = disk.stamp.as_ref().is_some_and(|s| s.rejoin.is_some());
+        let again = disk
+            .stamp
+            .as_ref()
+            .is_some_and(|s| s.rejoin.is_some() && s.generation == formed.generation);
         if !again {
             task.disk.stamp = Some(Stamp {
                 rejoin: Some(Rejoin {
@@ -200,8 +212,9 @@ impl World {
         let seen = self.observe(i);
         let task = &self.tasks[i];
         let stamp = task.disk.stamp.as_ref();
-        let whole = stamp.and_then(|stamp| destruction::whole_without(SERVICE, &seen, stamp));
-        if destruction::may_set_aside(ground, &task.disk, task.up, proven, whole).is_err() {
+        let word = stamp
+            .and_then(|stamp| destruction::word_for(ground, SERVICE, &task.id(), &seen, stamp));
+        if destruction::may_set_aside(ground, &task.disk, task.up, proven, word).is_err() {
             return;
         }
         let own = stamp.map(|stamp| &stamp.generation);
@@ -210,7 +223,7 @@ impl World {
                 self.history.iter().any(|f| f.generation == *newer)
                     && own.is_some_and(|own| own.number < newer.number)
             }
-            Aside::Removed { .. } => self
+            Aside::Removed { .. } | Aside::Permitted { .. } => self
                 .served()
                 .is_some_and(|group| !self.is_voter_of(i, group)),
         };
@@ -260,6 +273,7 @@ impl World {
             stack: None,
             survivors,
             missing: mark.map(|m| m.missing.clone()).unwrap_or_default(),
+            behind: mark.map(|m| m.behind.clone()).unwrap_or_default(),
         }
     }
 
@@ -302,6 +316,18 @@ impl World {
 
     fn settle(&mut self, i: usize, formed: &Formed) {
         self.tasks[i].disk.stamp = Some(Stamp::of(formed, Stage::Member));
+    }
+
+    /// The mark of whoever rested for a claim is taken off first.
+    fn start_member(&mut self, i: usize) {
+        let store = self.store_view(&self.tasks[i]);
+        let stamp = self.tasks[i].disk.stamp.as_mut();
+        match stamp.map(|stamp| (destruction::may_let_go(stamp, &store), stamp)) {
+            Some((Err(_), _)) => return,
+            Some((Ok(()), stamp)) => stamp.held = None,
+            None => {}
+        }
+        self.start(i);
     }
 
     /// Qdrant without a bootstrap: a new Raft cluster on an empty disk, else the old peer.

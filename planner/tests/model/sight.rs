@@ -41,6 +41,7 @@ impl World {
             dns,
             peers,
             child: self.child(i),
+            crash_loop: None,
         }
     }
 
@@ -118,6 +119,7 @@ impl World {
             said: Said {
                 commit: task.group.map(|_| 1),
                 quorum_lost: task.quorum_lost,
+                plight: task.plight.clone(),
                 ..Said::default()
             },
         };

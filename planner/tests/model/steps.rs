@@ -218,6 +218,7 @@ impl World {
         task.generation.clone_from(&decision.generation);
         task.probe_commit = decision.probe_commit;
         task.quorum_lost = decision.quorum_lost;
+        task.plight = decision.plight.clone();
         // That nothing comes of it is what the search is to find, not to excuse.
         decision
             .alarms

@@ -9,7 +9,7 @@ use std::time::Duration;
 use planner::decision::{Action, Alarm};
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
 use planner::memory::Memory;
-use planner::records::{Claim, FORMAT, Formed, Identity, Member, Outcome, State};
+use planner::records::{Claim, FORMAT, Formed, Identity, Member, Outcome, Plight, State};
 use planner::settings::Settings;
 use planner::view::Disk;
 
@@ -87,6 +87,7 @@ pub struct Task {
     pub generation: Option<GenerationId>,
     pub probe_commit: bool,
     pub quorum_lost: bool,
+    pub plight: Plight,
     pub beat: u64,
     pub lease: u64,
     /// Ticks since its last round.
@@ -204,6 +205,7 @@ impl World {
             generation: None,
             probe_commit: false,
             quorum_lost: false,
+            plight: Plight::default(),
             beat: 0,
             lease: 0,
             since: 0,
