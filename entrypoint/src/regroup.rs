@@ -101,6 +101,11 @@ impl Hands<'_> {
         if stamp.held.as_ref() != Some(held) {
             stamp.held = Some(held.clone());
             self.disk.write_stamp(stamp)?;
+            tracing::warn!(
+                event = events::REQUORUM_RESTS,
+                generation = held.claim.number,
+                claimant = held.task.0
+            );
         }
         if self.qdrant.running().is_some() {
             self.qdrant.kill().await;

@@ -511,6 +511,22 @@ pub enum Alarm {
     },
     /// This peer has left its generation for one that was not formed, and cannot go back.
     RegroupFails(String),
+    /// Qdrant rests for the claim of another survivor, and what became of that is not known.
+    RestsFor {
+        /// The claimant.
+        task: TaskId,
+        /// The number that it claimed.
+        number: u64,
+        /// Why it is not known.
+        why: String,
+    },
+    /// The data is to go over into a generation of which nobody leads.
+    HeirsWait {
+        /// The generation.
+        generation: GenerationId,
+        /// Why the survivors do not go on by themselves.
+        why: String,
+    },
     /// The store lost the records of the living generation and cannot take them back.
     Unrecorded(GenerationId),
     /// A cluster is lost, and this task keeps data that was set aside.
@@ -586,6 +602,14 @@ impl fmt::Display for Alarm {
             Self::RegroupFails(what) => write!(
                 f,
                 "this task has left its generation for a new one, which was not formed ({what}): its data is kept and Qdrant stays stopped until the survivors agree; if they cannot, end the tasks that block them, or restore"
+            ),
+            Self::RestsFor { task, number, why } => write!(
+                f,
+                "Qdrant rests for the claim of task {task} to generation {number}, and it is not known what became of that ({why}): bring the store and that task back; if the claim is in no store any more, it can never be formed"
+            ),
+            Self::HeirsWait { generation, why } => write!(
+                f,
+                "the data here is to go over into generation {generation}, of which nobody leads, and the survivors cannot go on by themselves ({why}): bring a member of it back, or restore"
             ),
             Self::Unrecorded(generation) => write!(
                 f,

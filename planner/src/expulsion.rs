@@ -43,6 +43,22 @@ pub(crate) fn judged(
     decision
 }
 
+/// The same for a disk that is going over, which others need not list yet.
+pub(crate) fn ended(
+    settings: &Settings,
+    memory: &mut Memory,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Option<Decision> {
+    let stopped = consensus_stopped(settings, memory, seen);
+    match &memory.verdict {
+        Some(Verdict::Removed(why) | Verdict::Stopped(why)) => {
+            Some(broke(settings, seen, stamp, why))
+        }
+        _ => stopped,
+    }
+}
+
 /// The cluster goes on without us: stop, and begin anew once it needs nothing of what is here.
 fn part(settings: &Settings, seen: &Observation, stamp: &Stamp, why: &str) -> Decision {
     let reason = Reason::Removed(why.to_owned());

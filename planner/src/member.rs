@@ -12,7 +12,7 @@ use crate::observed::Observed;
 use crate::records::{Formed, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe, Qdrant};
-use crate::{aside, regroup, requorum, witness};
+use crate::{aside, regroup, requorum, standing, witness};
 
 /// Decides for a disk in stage *member*.
 pub(crate) fn decide(
@@ -67,9 +67,21 @@ fn go_on(
     if let Some(abandon) = regroup::abandon_expired(settings, memory, seen, stamp) {
         decision.action = abandon.action;
         decision.reason = abandon.reason;
-    } else if let Ok(claim) = requorum::may_claim(settings, memory, seen, stamp) {
-        let action = Decision::act(Phase::Regrouping, claim, Reason::MayRegroup);
-        *decision = action.state(State::HoldsData);
+        return;
+    }
+    match requorum::may_claim(settings, memory, seen, stamp) {
+        Ok(claim) => {
+            let action = Decision::act(Phase::Regrouping, claim, Reason::MayRegroup);
+            *decision = action.state(State::HoldsData);
+        }
+        Err(why) if waits => {
+            let generation = standing::awaited(settings, seen, stamp)
+                .map_or(&stamp.generation, |formed| &formed.generation)
+                .clone();
+            decision.alarms.push(Alarm::HeirsWait { generation, why });
+        }
+        // Said by `commits::report`.
+        Err(_) => {}
     }
 }
 

@@ -4,6 +4,8 @@
 //! Before Raft is begun anew every survivor's Qdrant rests, the claimant's last of all: a copy that
 //! still took writes would have points that the others miss (decision 0013).
 
+use core::time::Duration;
+
 use crate::decision::{Action, Alarm, Decision, Phase, Reason};
 use crate::fencing::fence;
 use crate::ids::{PeerId, TaskId};
@@ -71,16 +73,21 @@ fn rules(
     if let Some(why) = held_too_long(settings, memory, seen, mark, allowed.is_ok())
         && ours.is_some()
     {
-        return give_up(memory, mark, why);
+        return give_up(memory, seen, mark, why);
     }
     let mut decision = match allowed {
         _ if ours.is_none() => {
             Decision::act(Phase::Regrouping, Action::RepeatClaim, Reason::ClaimUnseen)
         }
         Ok(()) => go_on(settings, seen, mark),
-        Err(Hindered::Never(why)) => return give_up(memory, mark, why),
+        Err(Hindered::Never(why)) => return give_up(memory, seen, mark, why),
+        // Somebody may be back: what is begun anew here must not take writes beside a majority.
         Err(Hindered::NotYet(why)) => {
-            Decision::wait(Phase::Regrouping, Reason::ClaimOvertaken(why))
+            let reason = Reason::ClaimOvertaken(why);
+            match mark.begun && matches!(seen.child, Child::Running(_)) {
+                true => Decision::act(Phase::Regrouping, Action::Kill, reason),
+                false => Decision::wait(Phase::Regrouping, reason),
+            }
         }
     };
     decision.renew_lease = ours.is_some();
@@ -135,8 +142,13 @@ fn held_too_long(
     })
 }
 
-fn give_up(memory: &mut Memory, mark: &Regroup, why: String) -> Decision {
+/// Stopped first of all: once the claim is abandoned the others may run in their generation again, and
+/// what is begun anew here would take writes beside them.
+fn give_up(memory: &mut Memory, seen: &Observation, mark: &Regroup, why: String) -> Decision {
     memory.gave_up = Some(GaveUp::new(why.clone()));
+    if mark.begun && matches!(seen.child, Child::Running(_)) {
+        return Decision::act(Phase::Regrouping, Action::Kill, Reason::ClaimOvertaken(why));
+    }
     let action = Action::Abandon {
         number: mark.claim.number,
         why: why.clone(),
@@ -156,6 +168,8 @@ fn came_to_nothing(
     mark: &Regroup,
     reason: Reason,
 ) -> Decision {
+    // The next claim is held as long as this one was.
+    memory.holding = Duration::ZERO;
     if !mark.begun {
         return Decision::act(Phase::Regrouping, Action::Resume, reason);
     }
@@ -259,14 +273,18 @@ fn rest(seen: &Observation, stamp: &Stamp, task: &TaskId, succession: &Successio
 /// what were written here now would be missing there.
 pub(crate) fn still_held(seen: &Observation, stamp: &Stamp) -> Option<Decision> {
     let held = stamp.held.as_ref()?;
-    let rests = !matches!(seen.child, Child::Running(_));
-    if !rests || destruction::may_let_go(stamp, &seen.store).is_ok() {
+    if matches!(seen.child, Child::Running(_)) {
         return None;
     }
+    let why = destruction::may_let_go(stamp, &seen.store).err()?.to_string();
     let reason = Reason::HoldsStill(held.task.clone(), held.claim.number);
     let mut decision = Decision::wait(Phase::Regrouping, reason).state(State::HoldsData);
     decision.plight.rests_for = Some(held.claim.token.clone());
-    Some(decision.alarm(requorum::alarm(&stamp.generation, [&held.task], 0)))
+    Some(decision.alarm(Alarm::RestsFor {
+        task: held.task.clone(),
+        number: held.claim.number,
+        why,
+    }))
 }
 
 /// What the tasks that answer say of themselves.

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use crate::decision::{Action, Alarm, Decision, Phase, Reason};
 use crate::destruction::entered;
-use crate::fencing::{fence, leave};
+use crate::expulsion;
+use crate::fencing::fence;
 use crate::ids::{PeerId, TaskId};
 use crate::memory::{Memory, count};
 use crate::newcomer::{self, Target};
@@ -58,16 +59,15 @@ pub(crate) fn decide(
         let what = format!("{} does not count on the peer on this disk", formed.generation);
         return fence(seen, Alarm::BrokenChain(what));
     }
+    if let Some(decision) = expulsion::ended(settings, memory, seen, stamp) {
+        return decision;
+    }
     let claimed = requorum::claim_for_us(settings, seen, stamp).is_some();
     let mut decision = match &seen.child {
         // It tries to get into a generation whose survivors go on without it.
         Child::Running(Observed::Unknown(_)) if claimed => {
             Decision::act(Phase::Regrouping, Action::Kill, Reason::QdrantStarting)
         }
-        Child::Running(Observed::Known(qdrant)) if qdrant.consensus_stopped => leave(
-            seen,
-            Reason::Removed("its consensus has stopped".to_owned()),
-        ),
         // The key map comes with the Raft snapshot: whoever has it is in.
         Child::Running(Observed::Known(qdrant))
             if qdrant.is_voter
@@ -93,6 +93,12 @@ pub(crate) fn decide(
         Child::Stopped => through(settings, memory, seen, &formed),
     };
     let why = "Raft was begun anew on this disk to go over".to_owned();
+    if memory.adrift >= settings.loss_timeout
+        && matches!(decision.reason, Reason::NobodyRegroups(_) | Reason::NobodyLeads)
+    {
+        let (generation, why) = (stamp.generation.clone(), why.clone());
+        decision.alarms.push(Alarm::HeirsWait { generation, why });
+    }
     decision.plight.cannot_claim = Some(why);
     decision.state(State::HoldsData)
 }

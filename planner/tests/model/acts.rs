@@ -9,7 +9,7 @@ use planner::records::{Claim, FORMAT, Formed, Mode, Outcome, Regroup, Rejoin, St
 use planner::view::Disk;
 
 use crate::steps::How;
-use crate::world::{Group, LOSS_TIMEOUT, SERVICE, STEADY, Sabotage, World, Write, host};
+use crate::world::{Group, LOSS_TIMEOUT, SERVICE, STEADY, Sabotage, TICK, World, Write, host};
 
 impl World {
     pub fn act(&mut self, i: usize, how: How) {
@@ -33,7 +33,7 @@ impl World {
                 behind,
             } => {
                 let token = Token(self.token('t'));
-                if let Some(stamp) = &self.tasks[i].disk.stamp {
+                if let Some(stamp) = self.tasks[i].disk.stamp.clone() {
                     let mark = Regroup {
                         claim: GenerationId { number, token },
                         previous,
@@ -43,9 +43,12 @@ impl World {
                         behind,
                         begun: stamp.regroup.as_ref().is_some_and(|mark| mark.begun),
                     };
+                    if self.passed_over(i, &mark) {
+                        self.broken = Some("a survivor went first that knows less than another");
+                    }
                     let stamp = Stamp {
                         regroup: Some(mark),
-                        ..stamp.clone()
+                        ..stamp
                     };
                     self.claim(i, stamp, how);
                 }
@@ -93,6 +96,7 @@ impl World {
                 let group = self.tasks[i].group.filter(|_| self.commits(i));
                 if let Some(group) = group {
                     self.groups[group].proof = Some(formed);
+                    self.groups[group].commit += 1;
                 }
             }
             Action::Recreate(formed) => {
@@ -142,7 +146,7 @@ impl World {
             return;
         }
         if let Some(mark) = task.disk.stamp.as_mut().and_then(|s| s.regroup.as_mut()) {
-            mark.begun = true;
+            mark.begun = self.sabotage != Sabotage::Unmarked;
         }
         let (Some(old), Some(peer)) = (task.group, task.disk.peer_id) else {
             return;
@@ -154,6 +158,8 @@ impl World {
                 proof: self.groups[old].proof.clone(),
                 data: self.groups[old].data,
                 leader: None,
+                // Its own first entries are its own.
+                commit: self.tasks[i].commit + 2,
             });
             self.tasks[i].group = Some(self.groups.len() - 1);
         }
@@ -340,6 +346,7 @@ impl World {
                 proof: None,
                 data: false,
                 leader: None,
+                commit: 1,
             });
             let task = &mut self.tasks[i];
             task.group = Some(self.groups.len() - 1);
@@ -387,12 +394,12 @@ impl World {
         }
         match how {
             How::Late => self.store.late.push((self.tasks[i].name, write)),
-            How::Answered | How::Unanswered => self.land(write),
+            How::Answered | How::Unanswered => self.land(write, false),
         }
     }
 
     /// Exclusive creation.
-    pub fn land(&mut self, write: Write) {
+    pub fn land(&mut self, write: Write, late: bool) {
         match write {
             Write::Claim(number, claim) => {
                 self.store.claims.entry(number).or_insert(claim);
@@ -403,7 +410,7 @@ impl World {
                     return;
                 }
                 if let Outcome::Formed(formed) = &outcome {
-                    self.formed(formed);
+                    self.formed(formed, late);
                 }
                 self.store.outcomes.insert(number, outcome);
             }
@@ -411,7 +418,7 @@ impl World {
     }
 
     /// A generation comes to be: nobody of another one may be alive and seen.
-    fn formed(&mut self, formed: &Formed) {
+    fn formed(&mut self, formed: &Formed, late: bool) {
         let new = self
             .history
             .iter()
@@ -428,7 +435,7 @@ impl World {
         // Without its claim it is a record that nobody believes.
         let over_the_living = match formed.survivors.is_empty() {
             true => self.alive_elsewhere(&formed.generation),
-            false => self.left_out(formed),
+            false => self.left_out(formed, late),
         };
         if claimed && over_the_living {
             self.broken = Some("founded over the living");
@@ -439,8 +446,12 @@ impl World {
     }
 
     /// By re-quorum: a task of the generation before commits, or holds data and is not counted on, and
-    /// could be noticed.
-    fn left_out(&self, formed: &Formed) -> bool {
+    /// could be noticed. What lands late was decided before one without a majority woke; its data is kept.
+    fn left_out(&self, formed: &Formed, late: bool) -> bool {
+        // Nor was one seen by a founder that slept between its decision and its deed.
+        let mut founders = self.tasks.iter();
+        let founder = founders.find(|task| task.disk.peer_id == Some(formed.founder));
+        let late = late || founder.is_none_or(|task| task.steady < STEADY);
         self.tasks.iter().enumerate().any(|(i, task)| {
             let stamp = task.disk.stamp.as_ref();
             let of_it = stamp.is_some_and(|s| Some(&s.generation) == formed.previous.as_ref());
@@ -454,8 +465,22 @@ impl World {
                 None => task.steady >= STEADY && task.store,
             };
             let commits = task.runs() && self.commits(i) && !regroups;
-            of_it && noticed && (commits || (task.disk.collections && !counted))
+            of_it && noticed && (commits || (!late && task.disk.collections && !counted))
         })
+    }
+
+    /// By re-quorum: another survivor that is named knows more committed entries of the generation than the
+    /// claimant does, and did not say for the whole time-out that it cannot claim.
+    fn passed_over(&self, i: usize, mark: &Regroup) -> bool {
+        let waited = self.tasks[i].memory.deferred >= TICK * u32::from(LOSS_TIMEOUT);
+        let further = |task: &crate::world::Task| {
+            let stamp = task.disk.stamp.as_ref();
+            let of_it = stamp.is_some_and(|s| s.generation == mark.previous);
+            let begun = stamp.and_then(|s| s.regroup.as_ref()).map(|mark| mark.commit);
+            let named = task.disk.peer_id.is_some_and(|peer| mark.survivors.contains_key(&peer));
+            of_it && named && begun.unwrap_or(task.commit) > mark.commit
+        };
+        !waited && self.tasks.iter().any(further)
     }
 
     /// Some task of another generation holds collections, or serves, and can be noticed: it has

@@ -319,6 +319,8 @@ fn a_survivor_says_what_keeps_itself_from_claiming() {
 fn a_claim_of_ours_that_came_to_nothing_leaves_the_next_one_to_others() {
     let mut scene = claimant(true);
     survivor(&mut scene, 4, |_| {});
+    acts(&scene.round(), &Action::Kill);
+    scene.seen.child = Child::Stopped;
     let last = scene.rounds(COMPLETE * 3);
     assert!(matches!(last.action, Action::Abandon { number: 2, .. }));
     scene.store().generations.get_mut(&2).unwrap().outcome = Some(abandoned());

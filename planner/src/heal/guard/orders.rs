@@ -56,12 +56,18 @@ fn join(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
 
 /// A task may set its data aside when its PID 1 answers, its Qdrant does not, it says that it cannot run
 /// with what it has, and every copy that is listed there is Active on a peer that lives and stays as
-/// well. Everything must have been read to know that.
+/// well. Everything must have been read to know that, and whoever did it before must be out of Raft.
 fn set_aside(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
     let mut peers = view.peers.iter();
     let there = peers.find(|(_, peer)| asks_to_set_aside(peer) && peer.task.as_ref() == Some(task));
     let (peer, _) = there.ok_or_else(|| Refusal::NotWaiting(task.clone()))?;
     undisturbed(view, *peer)?;
+    // One after the other: the copies that the last one gave up are to be made again first.
+    let away = |life: &Life| matches!(life, Life::Gone { .. } | Life::Unsure { .. });
+    let mut others = view.peers.iter().filter(|(other, _)| *other != peer);
+    if let Some((other, _)) = others.find(|(_, there)| away(&there.life)) {
+        return Err(Refusal::StillListed(*other));
+    }
     for shard in holdings(view, *peer) {
         let copies = view.shard(&shard).ok_or(Refusal::NotThere)?;
         if !lives_on(view, copies, Peer::stays) {

@@ -86,11 +86,10 @@ pub(crate) fn join(round: &mut Round<'_>) -> bool {
     })
 }
 
-/// Lets one of those whose Qdrant cannot run set its data aside. Nobody is let do so on account of a
-/// peer that did it before and is not out of Raft yet: it still is among those that do not live.
+/// Lets one of those whose Qdrant cannot run set its data aside.
 pub(crate) fn set_aside(round: &mut Round<'_>) -> bool {
     let view = round.view;
-    if !view.service.orders_unread.is_none() || view.service.orders.grant.is_some() {
+    if view.service.orders_unread.is_some() || view.service.orders.grant.is_some() {
         return false;
     }
     let asking = view.peers.values().filter(|peer| asks_to_set_aside(peer));
