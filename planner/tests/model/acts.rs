@@ -163,6 +163,7 @@ impl World {
             });
             self.tasks[i].group = Some(self.groups.len() - 1);
         }
+        self.tasks[i].shaken();
         self.tasks[i].up = true;
     }
 
@@ -333,6 +334,8 @@ impl World {
             Some((Ok(()), stamp)) => stamp.held = None,
             None => {}
         }
+        // The others have not seen it serve yet.
+        self.tasks[i].shaken();
         self.start(i);
     }
 
