@@ -419,6 +419,7 @@ impl Task {
                 outside,
                 wanted_revision: wanted.revision,
                 told: wanted.told,
+                full: wanted.full,
                 wanted_tasks: usize::try_from(wanted.tasks.unwrap_or(self.config.cluster_size))
                     .unwrap_or(usize::MAX),
                 at: Instant::now(),
@@ -431,11 +432,6 @@ impl Task {
         if *action == Action::Wait {
             return false;
         }
-        if *action == Action::Kill && self.memory.told_to_leave {
-            self.qdrant.end_released().await;
-            self.journal.acted();
-            return true;
-        }
         let service = self.settings.service.clone();
         let mut hands = Hands {
             disk: &self.disk,
@@ -443,7 +439,6 @@ impl Task {
             qdrant: &mut self.qdrant,
             service: &service,
             stack: self.settings.stack.as_deref(),
-            told_to_leave: self.memory.told_to_leave,
         };
         match hands.act(action, seen).await {
             Ok(()) => {
@@ -596,6 +591,10 @@ fn heal_settings(config: &Config) -> planner::heal::settings::Settings {
         gone_timeout: config.gone_timeout,
         lost_copy_timeout: config.lost_copy_timeout,
         replacement_wait: config.replacement_wait,
+        // The count that ECS told is forgotten after so long.
+        surplus_delay: config.ecs_poll * 3,
+        // A task that answers is heard at every beat.
+        sight_timeout: config.beat * 5,
         wanted_factor: config.copies.wanted(),
         ..Default::default()
     }

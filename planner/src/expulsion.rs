@@ -28,19 +28,12 @@ pub(crate) fn judged(
         memory.verdict = unlisted(settings, memory, seen, stamp);
     }
     let stopped = consensus_stopped(settings, memory, seen);
-    let mut decision = match &memory.verdict {
+    match &memory.verdict {
         Some(Verdict::Removed(why)) => Some(part(settings, seen, stamp, why)),
         Some(Verdict::Stopped(why)) => Some(broke(settings, seen, stamp, why)),
         Some(Verdict::Broken(what)) => Some(fence(seen, Alarm::BrokenChain(what.clone()))),
         None => stopped,
-    };
-    if let (true, Some(decision)) = (memory.told_to_leave, &mut decision) {
-        // Nothing was left here when the steward took us out; nobody need look.
-        decision
-            .alarms
-            .retain(|alarm| *alarm != Alarm::RemovedWithData);
     }
-    decision
 }
 
 /// The same for a disk that is going over, which others need not list yet.

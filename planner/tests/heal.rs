@@ -15,6 +15,10 @@
 mod asides;
 #[path = "heal/diverging.rs"]
 mod diverging;
+#[path = "heal/ecs.rs"]
+mod ecs;
+#[path = "heal/evacuating.rs"]
+mod evacuating;
 #[path = "heal/farewells.rs"]
 mod farewells;
 #[path = "heal/guards.rs"]

@@ -223,7 +223,8 @@ variables! {
 
     HEAL: Heal = var("ENTRYPOINT_HEAL", Group::Healing, || Heal::Act,
         "What the task beside Raft's leader does for the cluster: bring copies back, take dead peers \
-         out, keep zones apart. With dry-run it says what it would do and changes nothing.");
+         out, keep zones apart. With dry-run it says what it would do and changes nothing, and no task \
+         asks ECS for protection, which would hold up every deployment.");
     REQUORUM: Requorum = var("ENTRYPOINT_REQUORUM", Group::Healing, || Requorum::Auto,
         "What the survivors of a lost majority do when all others have been silent for the loss \
          time-out: auto goes on without them, with the data that is left; wait calls a person. Either \

@@ -108,6 +108,7 @@ pub async fn survey(
         service: Service {
             wanted_revision: post.wanted_revision.clone(),
             told: post.told,
+            full: post.full,
             complete: proof.as_ref().is_some_and(|proof| proof.complete),
             outside: post.outside.clone(),
             survivors: proof.map(|proof| proof.survivors).unwrap_or_default(),
@@ -119,7 +120,7 @@ pub async fn survey(
             if let Some(leaving) = &orders.leaving
                 && let Some(peer) = view.peers.get_mut(&leaving.peer)
             {
-                peer.leaving = !leaving.released;
+                peer.leaving = true;
             }
             view.service.orders = orders;
         }

@@ -69,9 +69,9 @@ impl Health {
     }
 }
 
-/// What is missing of the copies that could be there: the first shard with fewer living copies than
-/// it should have whose loss is not on record, or what could not be read. Collections in resharding
-/// are their owner's.
+/// What is missing of the copies that could be there: the first shard with fewer copies on peers that
+/// stay than it should have whose loss is not on record, or what could not be read. A copy on a task
+/// that is being stopped is as good as gone. Collections in resharding are their owner's.
 pub(crate) fn short_shard(view: &ClusterView, facts: &Facts<'_>) -> Option<Short> {
     if let Some((name, _)) = view.unknown() {
         return Some(Short::Unread(name.cloned()));
@@ -79,8 +79,10 @@ pub(crate) fn short_shard(view: &ClusterView, facts: &Facts<'_>) -> Option<Short
     for (name, collection) in view.known().filter(|(_, there)| !there.resharding) {
         let wanted = wanted_copies(collection.factor, facts.seats.len());
         for (id, shard) in &collection.shards {
-            let living = |(peer, copy): &(&PeerId, &Copy)| copy.is_active() && view.alive(**peer);
-            if shard.copies.iter().filter(living).count() >= wanted {
+            let stays = |(peer, copy): &(&PeerId, &Copy)| {
+                copy.is_active() && facts.seats.contains_key(*peer)
+            };
+            if shard.copies.iter().filter(stays).count() >= wanted {
                 continue;
             }
             let short = ShardRef {
@@ -101,10 +103,12 @@ pub(crate) fn wanted_copies(factor: u32, staying: usize) -> usize {
 }
 
 /// How many copies must be left on others before one on a peer that leaves is dropped: as many as
-/// are wanted once everybody answers again who may, and never none.
+/// are wanted once everybody answers again who may and nobody is here who is not wanted, and never
+/// none.
 pub(crate) fn kept_copies(factor: u32, view: &ClusterView) -> usize {
     let may_stay = |peer: &&Peer| !peer.leaving && !peer.life.is_gone();
     let peers = view.peers.values().filter(may_stay).count();
+    let peers = view.limit().map_or(peers, |limit| peers.min(limit));
     wanted_copies(factor, peers).max(1)
 }
 

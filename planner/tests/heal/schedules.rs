@@ -112,28 +112,55 @@ fn schedule(seed: u64, sabotage: Sabotage) -> Result<u64, String> {
     let zones = rng.random_range(1..=4);
     let size = rng.random_range(1..=9);
     sim.wanted_tasks = rng.random_ratio(2, 3).then_some(size);
+    sim.wanted_revision = Some(sim.revision.clone());
+    let more = rng.random_range(1..=size);
     for _ in 0..size {
         join(&mut sim, &mut rng, zones);
     }
     if rng.random_ratio(2, 3) {
         sim.form();
+        // Before that nobody is ever emptied, and what is one too many stays unprotected.
+        sim.protects = rng.random_ratio(1, 2);
     }
     let calm = rng.random_range(2..20);
     for _ in 0..STORM {
         if rng.random_ratio(1, calm) {
             fault(&mut sim, &mut rng, zones, size);
         }
+        deploy(&mut sim, &mut rng, zones, more);
         step(&mut sim)?;
     }
     clear_up(&mut sim, &mut rng, zones, size);
     for _ in 0..CALM {
+        deploy(&mut sim, &mut rng, zones, more);
         step(&mut sim)?;
-        if resting(&sim) {
+        // ECS goes on until nobody is of an old revision, but for those that hold what is left of a
+        // lost shard: they wait for a person.
+        let keeps = |peer: &PeerId| remains(&sim, *peer);
+        let old = sim.old().any(|peer| !keeps(&peer)) && !sim.old().any(|peer| keeps(&peer));
+        let rolling = sim.complete && sim.wanted_tasks.is_some() && old;
+        if resting(&sim) && !rolling {
             promises::at_rest(&sim).map_err(|why| told(&sim, &why))?;
             return Ok(sim.now.as_secs() / 5);
         }
     }
     Err(told(&sim, "no rest"))
+}
+
+/// Whether this peer holds a copy of a shard whose loss is on record.
+fn remains(sim: &Sim, peer: PeerId) -> bool {
+    sim.losses.iter().any(|lost| {
+        let there = sim.collections.get(&lost.collection);
+        let shard = there.and_then(|there| there.shards.get(&lost.shard));
+        shard.is_some_and(|holders| holders.contains_key(&peer))
+    })
+}
+
+fn deploy(sim: &mut Sim, rng: &mut SmallRng, zones: u32, more: usize) {
+    if sim.complete && rng.random_ratio(1, 2) {
+        let zone = ["a", "b", "c", "d"][rng.random_range(0..zones) as usize];
+        sim.deploy(zone, more);
+    }
 }
 
 fn step(sim: &mut Sim) -> Result<(), String> {
@@ -146,8 +173,10 @@ fn step(sim: &mut Sim) -> Result<(), String> {
         .collect();
     for peer in ended {
         if !may_stop(sim, peer) {
-            // The loss of a quorum is not decided here.
-            sim.peers.get_mut(&peer).unwrap().ending = false;
+            // The loss of a quorum is not decided here: it has more time to hand over, and stays when
+            // it cannot.
+            let there = sim.peers.get_mut(&peer).unwrap();
+            there.ending = sim.now < there.stops_at + Duration::from_secs(60);
             continue;
         }
         sim.set_task(peer, Task::Dead);
@@ -248,12 +277,21 @@ fn fault(sim: &mut Sim, rng: &mut SmallRng, zones: u32, size: usize) {
             };
         }
         19 => {
-            let leaving = sim.peers.values().filter(|p| p.leaving).count();
             let there = sim.peers.get_mut(&peer).unwrap();
             match rng.random_range(0..3) {
                 0 => there.unclear = there.unclear.is_none().then(|| "garbled".to_owned()),
                 1 => there.heard_by = there.heard_by.is_none().then_some(PeerId(99)),
-                _ => there.leaving |= leaving == 0 && alive > 3,
+                _ => {
+                    // A new revision, or the one before it once more.
+                    let next = if sim.revision == "app:1" {
+                        "app:2"
+                    } else {
+                        "app:1"
+                    };
+                    sim.revision = next.to_owned();
+                    sim.wanted_revision = Some(next.to_owned());
+                    sim.log(format!("{next} is rolled out"));
+                }
             }
         }
         20 if may_stop(sim, peer) && sim.peers[&peer].task == Task::Up => {

@@ -210,6 +210,8 @@ pub fn resting(sim: &Sim) -> bool {
                 | Waiting::ReadyWaits { .. }
                 | Waiting::Replacement { .. }
                 | Waiting::BalanceLater { .. }
+                | Waiting::Surplus { .. }
+                | Waiting::Blocked { .. }
                 | Waiting::Recovering { .. }
         )
     };
@@ -221,6 +223,7 @@ pub fn resting(sim: &Sim) -> bool {
         && !learners
         && !ending
         && !unnoticed
+        && sim.orders.leaving.is_none()
         && plan.actions.is_empty()
         && !plan.waiting_on.iter().any(time)
 }

@@ -137,15 +137,11 @@ pub(super) fn shift(
     if there.copies.contains_key(&to) {
         return Err(Refusal::Target(to));
     }
-    if let Some(leaver) = view.peers.get(&from).filter(|peer| peer.leaving) {
-        let protected = view
-            .peers
-            .get(&to)
-            .is_some_and(|target| safe(leaver, target));
-        return match protected {
-            true => Ok(()),
-            false => Err(Refusal::Unprotected),
-        };
+    if !safe(view, from, to, there) {
+        return Err(Refusal::Unprotected);
+    }
+    if view.peers.get(&from).is_some_and(|peer| peer.leaving) {
+        return Ok(());
     }
     if !Health::of(view, there).is_whole() {
         return Err(Refusal::NotWhole(shard.clone()));

@@ -1,37 +1,44 @@
-//! Peers that were told to leave.
+//! The peer that was told to leave.
 
 use crate::heal::action::{Action, Purpose};
 use crate::heal::guard::Refusal;
-use crate::heal::health::{Health, kept_copies};
+use crate::heal::health::{Health, kept_copies, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::placement::places;
 use crate::heal::round::Round;
 use crate::heal::waiting::Waiting;
 use crate::ids::PeerId;
+use crate::records::Leaving;
 
+/// Moves the copies of the one that was told to leave to others, one after the other, and lets ECS
+/// end it when there are none. It stays in Raft and serves what others hold: until ECS has taken it
+/// from the load balancer it still gets traffic.
 pub(crate) fn evacuate(round: &mut Round<'_>) -> bool {
     let view = round.view;
-    let leavers = view.peers.iter();
-    let leavers = leavers
-        .filter(|(_, there)| there.leaving && !there.said.ending && there.life == Life::Alive);
-    leavers.map(|(peer, _)| *peer).any(|peer| {
-        let held = round
-            .facts
-            .elsewhere
-            .get(&peer)
-            .cloned()
-            .unwrap_or_default();
-        match held.is_empty() {
-            true => round.offer(Action::Release { peer }, Purpose::Leaving),
-            false => held.iter().any(|shard| clear(round, shard, peer)),
-        }
-    })
+    let Some(leaving) = view.service.orders.leaving.clone() else {
+        return false;
+    };
+    let there = view.peers.get(&leaving.peer);
+    if !there.is_some_and(|p| p.leaving && !p.said.ending && p.life == Life::Alive) {
+        return false;
+    }
+    let held = round.facts.elsewhere.get(&leaving.peer).cloned();
+    let held = held.unwrap_or_default();
+    if held.is_empty() && !leaving.released {
+        let released = Leaving {
+            released: true,
+            ..leaving
+        };
+        return round.offer(Action::LetGo(released), Purpose::Emptied);
+    }
+    held.iter().any(|shard| clear(round, shard, leaving.peer))
 }
 
 /// Moves the copy to another peer, or drops it when the others are all that is wanted.
 fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
     let view = round.view;
+    // What could not be read or is being resharded stands among the reasons already.
     let Some(collection) = view.collection(&name.collection) else {
         return false;
     };
@@ -44,17 +51,17 @@ fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
         .iter()
         .filter(|peer| seats.contains_key(peer))
         .count();
-    if rest >= kept_copies(collection.factor, view) {
-        let action = Action::DropReplica {
-            shard: name.clone(),
-            peer: from,
-        };
-        return round.offer(action, Purpose::Leaving);
+    let drop = || Action::DropReplica {
+        shard: name.clone(),
+        peer: from,
+    };
+    if rest >= wanted_copies(collection.factor, seats.len()).max(1) {
+        return round.offer(drop(), Purpose::Leaving);
     }
     if living.is_empty() {
         // What is left of a lost shard is not thrown away.
         round.wait(Waiting::Refused {
-            action: Action::Release { peer: from },
+            action: drop(),
             why: Refusal::LastCopy(name.clone()),
         });
     }
@@ -66,12 +73,14 @@ fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
     if places.is_empty() {
         round.wait(Waiting::NoPlace(name.clone()));
     }
-    places.into_iter().any(|place| {
+    let moves = places.into_iter().any(|place| {
         let action = Action::MoveReplica {
             shard: name.clone(),
             from,
             to: place.peer,
         };
         round.offer(action, Purpose::Leaving)
-    })
+    });
+    // Where nobody can take it, it is enough that as many are left as will be wanted.
+    moves || (rest >= kept_copies(collection.factor, view) && round.offer(drop(), Purpose::Leaving))
 }
