@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use planner::ids::{PeerId, TaskId};
-use planner::records::{Identity, Outcome};
+use planner::records::{Held, Identity, Outcome};
 use planner::view::{Disk as DiskView, Dns};
 
 use super::*;
@@ -340,13 +340,47 @@ async fn a_claim_for_survivors_that_came_to_nothing_leaves_a_member() {
 }
 
 #[tokio::test]
+async fn whoever_rests_for_a_claim_is_marked_and_starts_only_when_it_came_to_nothing() {
+    let mut bench = survivor().await;
+    let claim = GenerationId {
+        number: 2,
+        token: "two".into(),
+    };
+    let mut other = bench.other();
+    other.claim(2, &claim_of(&claim)).await.unwrap();
+    let held = Held {
+        task: "other".into(),
+        claim,
+    };
+    bench.act(Action::HoldStill(held.clone())).await.unwrap();
+    assert_eq!(bench.stamp().unwrap().held, Some(held.clone()));
+    let refused = bench.act(Action::StartMember).await;
+    assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
+    assert_eq!(bench.stamp().unwrap().held, Some(held));
+    other.abandon(2, "too slow").await.unwrap();
+    // There is no Qdrant to start here; the mark is off before that.
+    let failed = bench.act(Action::StartMember).await;
+    assert!(matches!(failed, Err(ActError::Qdrant(_))), "{failed:?}");
+    assert_eq!(bench.stamp().unwrap().held, None);
+}
+
+#[tokio::test]
+async fn data_is_not_set_aside_without_the_permission_of_this_round() {
+    let mut bench = survivor().await;
+    let leader = "127.0.0.2".parse().unwrap();
+    let ground = Aside::Permitted { leader };
+    let refused = bench.act(Action::SetAside(ground)).await;
+    assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
+    assert!(bench.stamp().is_some() && bench.collection().exists());
+}
+
+#[tokio::test]
 async fn a_survivor_goes_over_only_into_a_generation_that_counts_on_it() {
     let mut bench = survivor().await;
     let second = Formed {
         previous: Some(formed(1, "one").generation),
         founder: PeerId(9),
         survivors: [PeerId(7), PeerId(9)].into(),
-        behind: Default::default(),
         ..formed(2, "two")
     };
     let go = |formed: &Formed| Action::StartRejoin {
@@ -364,7 +398,6 @@ async fn a_survivor_goes_over_only_into_a_generation_that_counts_on_it() {
     other.form(&second).await.unwrap();
     let without_us = Formed {
         survivors: [PeerId(9)].into(),
-        behind: Default::default(),
         ..second.clone()
     };
     let refused = bench.act(go(&without_us)).await;

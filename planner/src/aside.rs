@@ -17,8 +17,7 @@ pub(crate) fn instead(
     why: String,
     otherwise: Decision,
 ) -> Decision {
-    let permitted =
-        witness::permitted(&settings.service, &settings.task, seen, stamp);
+    let permitted = witness::permitted(&settings.service, &settings.task, seen, stamp);
     if let Some(leader) = permitted
         && !matches!(seen.child, Child::Running(_))
         && seen.disk.collections

@@ -225,7 +225,10 @@ pub fn may_rejoin(
     if stamp.store_id != formed.store_id {
         return refuse("the generation is of another store");
     }
-    let mark = stamp.rejoin.as_ref().filter(|_| stamp.generation == formed.generation);
+    let mark = stamp
+        .rejoin
+        .as_ref()
+        .filter(|_| stamp.generation == formed.generation);
     let again = mark.is_some();
     if mark.is_some_and(|mark| entered(disk, &formed.generation, mark)) {
         // Qdrant ends with 101 when it is begun anew with a vote (conformance `reinit`).

@@ -25,16 +25,19 @@ pub(crate) fn decide(
     stamp: &Stamp,
     mark: &Regroup,
 ) -> Decision {
-    if seen.disk.peer_id.is_none_or(|us| !mark.survivors.contains_key(&us)) {
-        let what = format!("our claim to {} does not name the peer on this disk", mark.claim);
+    if seen
+        .disk
+        .peer_id
+        .is_none_or(|us| !mark.survivors.contains_key(&us))
+    {
+        let what = format!(
+            "our claim to {} does not name the peer on this disk",
+            mark.claim
+        );
         return fence(seen, Alarm::BrokenChain(what));
     }
     let decision = rules(settings, memory, seen, stamp, mark);
-    let alarm = requorum::alarm(
-        &mark.previous,
-        mark.survivors.values(),
-        mark.missing.len(),
-    );
+    let alarm = requorum::alarm(&mark.previous, mark.survivors.values(), mark.missing.len());
     decision.state(State::HoldsData).alarm(alarm)
 }
 
@@ -185,7 +188,13 @@ fn came_to_nothing(
             return rejoin::go_over(settings, memory, seen, formed);
         }
         let why = format!("it has left generation {}, which lives on", mark.previous);
-        return aside::instead(settings, seen, stamp, why, Decision::wait(Phase::Fenced, reason));
+        return aside::instead(
+            settings,
+            seen,
+            stamp,
+            why,
+            Decision::wait(Phase::Fenced, reason),
+        );
     }
     match requorum::may_claim(settings, memory, seen, stamp) {
         Ok(action) => Decision::act(Phase::Regrouping, action, Reason::MayRegroup),
@@ -276,7 +285,9 @@ pub(crate) fn still_held(seen: &Observation, stamp: &Stamp) -> Option<Decision> 
     if matches!(seen.child, Child::Running(_)) {
         return None;
     }
-    let why = destruction::may_let_go(stamp, &seen.store).err()?.to_string();
+    let why = destruction::may_let_go(stamp, &seen.store)
+        .err()?
+        .to_string();
     let reason = Reason::HoldsStill(held.task.clone(), held.claim.number);
     let mut decision = Decision::wait(Phase::Regrouping, reason).state(State::HoldsData);
     decision.plight.rests_for = Some(held.claim.token.clone());

@@ -13,8 +13,8 @@ use crate::newcomer::{self, Target};
 use crate::observed::Observed;
 use crate::records::{Formed, Hello, Rejoin, Stamp, State};
 use crate::regroup::answering;
-use crate::settings::Settings;
 use crate::requorum;
+use crate::settings::Settings;
 use crate::view::{Child, Observation};
 
 /// The newer generation counts on the data of this disk. Whoever is named was seen as a member with
@@ -56,7 +56,10 @@ pub(crate) fn decide(
     };
     if !survives(&formed, seen) {
         // To try again and again would end as often.
-        let what = format!("{} does not count on the peer on this disk", formed.generation);
+        let what = format!(
+            "{} does not count on the peer on this disk",
+            formed.generation
+        );
         return fence(seen, Alarm::BrokenChain(what));
     }
     if let Some(decision) = expulsion::ended(settings, memory, seen, stamp) {
@@ -94,7 +97,10 @@ pub(crate) fn decide(
     };
     let why = "Raft was begun anew on this disk to go over".to_owned();
     if memory.adrift >= settings.loss_timeout
-        && matches!(decision.reason, Reason::NobodyRegroups(_) | Reason::NobodyLeads)
+        && matches!(
+            decision.reason,
+            Reason::NobodyRegroups(_) | Reason::NobodyLeads
+        )
     {
         let (generation, why) = (stamp.generation.clone(), why.clone());
         decision.alarms.push(Alarm::HeirsWait { generation, why });
@@ -140,9 +146,7 @@ fn newer(formed: &Formed, peer: PeerId, us: PeerId) -> bool {
     match (behind(peer), behind(us)) {
         (true, _) => false,
         (false, true) => true,
-        (false, false) => {
-            peer == formed.founder || peer < us || !formed.survivors.contains(&peer)
-        }
+        (false, false) => peer == formed.founder || peer < us || !formed.survivors.contains(&peer),
     }
 }
 

@@ -296,7 +296,8 @@ pub(crate) fn claim_for_us(
     stamp: &Stamp,
 ) -> Option<(TaskId, Succession)> {
     let peer = seen.disk.peer_id?;
-    let upon = awaited(settings, seen, stamp).map_or(&stamp.generation, |formed| &formed.generation);
+    let upon =
+        awaited(settings, seen, stamp).map_or(&stamp.generation, |formed| &formed.generation);
     let ours = stamp.regroup.as_ref().map(|mark| &mark.claim.token);
     let names_us = |succession: &Succession| {
         succession.previous == *upon
@@ -356,7 +357,10 @@ fn decided_store<'a>(
     if !named || claims::foreign(settings, store).is_some() {
         return Err("the store is not that of our generation".to_owned());
     }
-    let upon = stamp.regroup.as_ref().map_or(&stamp.generation, |mark| &mark.previous);
+    let upon = stamp
+        .regroup
+        .as_ref()
+        .map_or(&stamp.generation, |mark| &mark.previous);
     match store.formed().map(|formed| &formed.generation) {
         Some(formed) if formed == upon || awaited(settings, seen, stamp).is_some() => Ok(store),
         Some(formed) => Err(format!("the highest formed generation is {formed}")),

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::fencing::our_store;
 use crate::ids::{GenerationId, PeerId, TaskId};
 use crate::observed::Observed;
-use crate::rejoin;
 use crate::records::{Formed, Hello, Regroup, Stage, Stamp, State};
+use crate::rejoin;
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe};
 
@@ -193,11 +193,13 @@ impl<'a> Standing<'a> {
     }
 
     /// The survivors that are before us. One that does not say how far it has come may be.
-    pub(crate) fn before_us<'s>(
-        &self,
-        survivors: &BTreeMap<PeerId, &'s Hello>,
-    ) -> Vec<&'s Hello> {
-        let ours: Rank = (self.inside, Some(self.commit), !self.begun, Reverse(self.peer));
+    pub(crate) fn before_us<'s>(&self, survivors: &BTreeMap<PeerId, &'s Hello>) -> Vec<&'s Hello> {
+        let ours: Rank = (
+            self.inside,
+            Some(self.commit),
+            !self.begun,
+            Reverse(self.peer),
+        );
         let before = |(peer, hello): &(&PeerId, &&Hello)| {
             hello.said.commit.is_none() || self.rank(**peer, hello) > ours
         };
@@ -226,9 +228,10 @@ pub(crate) fn awaited<'a>(
     stamp: &Stamp,
 ) -> Option<&'a Formed> {
     let formed = our_store(settings, seen, stamp)?.formed()?;
-    let claimed = stamp.regroup.as_ref().is_some_and(|mark| {
-        mark.claim == formed.generation || mark.previous == formed.generation
-    });
+    let claimed = stamp
+        .regroup
+        .as_ref()
+        .is_some_and(|mark| mark.claim == formed.generation || mark.previous == formed.generation);
     let later = formed.generation.number > stamp.generation.number;
     (later && !claimed && stamp.rejoin.is_none() && rejoin::survives(formed, seen))
         .then_some(formed)

@@ -94,7 +94,11 @@ fn data_is_set_aside_only_when_every_copy_lives_where_somebody_stays() {
             Refusal::OrdersUnread("timed out".to_owned()),
         ),
     ];
-    check(&looping(), |view| may(view, Action::Grant(grant())), changes);
+    check(
+        &looping(),
+        |view| may(view, Action::Grant(grant())),
+        changes,
+    );
 }
 
 #[test]
@@ -102,7 +106,10 @@ fn it_is_planned_for_one_and_taken_back_when_it_is_not_asked_for_any_more() {
     let settings = Settings::default();
     let actions = |view: &ClusterView| {
         let actions = plan(&settings, &Memory::default(), view).actions;
-        actions.into_iter().map(|planned| planned.action).collect::<Vec<_>>()
+        actions
+            .into_iter()
+            .map(|planned| planned.action)
+            .collect::<Vec<_>>()
     };
     let mut view = looping();
     hold(&mut view, 0, FOUR, true);
@@ -129,8 +136,8 @@ fn a_common_cause_permits_nobody() {
     unhold(&mut view, 0, ONE);
     unhold(&mut view, 1, ONE);
     let plan = plan(&Settings::default(), &Memory::default(), &view);
-    let given = plan.actions.iter().any(|p| {
-        matches!(&p.action, Action::Grant(grant) if grant.task == TaskId("t2".to_owned()))
-    });
+    let given = plan.actions.iter().any(
+        |p| matches!(&p.action, Action::Grant(grant) if grant.task == TaskId("t2".to_owned())),
+    );
     assert!(!given, "it holds what nobody else has");
 }

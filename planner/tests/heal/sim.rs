@@ -268,10 +268,15 @@ impl Sim {
         };
         let (peer, zone) = (*peer, there.zone.clone());
         let lives = |copies: &BTreeMap<PeerId, SimCopy>| {
-            let mut others = copies.iter().filter(|(id, copy)| **id != peer && copy.is_active());
+            let mut others = copies
+                .iter()
+                .filter(|(id, copy)| **id != peer && copy.is_active());
             others.any(|(id, _)| self.raft_works(*id))
         };
-        let mut shards = self.collections.values().flat_map(|there| there.shards.values());
+        let mut shards = self
+            .collections
+            .values()
+            .flat_map(|there| there.shards.values());
         if shards.any(|copies| copies.contains_key(&peer) && !lives(copies)) {
             let what = format!("peer {peer} set the last copy aside");
             self.broken.get_or_insert(what);

@@ -479,8 +479,13 @@ impl World {
         let further = |task: &crate::world::Task| {
             let stamp = task.disk.stamp.as_ref();
             let of_it = stamp.is_some_and(|s| s.generation == mark.previous);
-            let begun = stamp.and_then(|s| s.regroup.as_ref()).map(|mark| mark.commit);
-            let named = task.disk.peer_id.is_some_and(|peer| mark.survivors.contains_key(&peer));
+            let begun = stamp
+                .and_then(|s| s.regroup.as_ref())
+                .map(|mark| mark.commit);
+            let named = task
+                .disk
+                .peer_id
+                .is_some_and(|peer| mark.survivors.contains_key(&peer));
             of_it && named && begun.unwrap_or(task.commit) > mark.commit
         };
         !waited && self.tasks.iter().any(further)

@@ -105,8 +105,9 @@ impl World {
                     }
                 }
             }
-            self.is_sound()
-                .map_err(|why| format!("{why}, in fair weather:{}\n  before that:", self.story()))?;
+            self.is_sound().map_err(|why| {
+                format!("{why}, in fair weather:{}\n  before that:", self.story())
+            })?;
             if self.at_rest() {
                 break;
             }

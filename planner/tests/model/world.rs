@@ -254,7 +254,13 @@ impl World {
 
     /// A cluster that has just lost all but the last `survivors` of its tasks. Of those the last one has
     /// seen one entry more. The others are gone with their disks, or sleep, by the bits of `asleep`.
-    pub fn half_lost(tasks: u8, survivors: u8, asleep: u64, budget: u8, sabotage: Sabotage) -> Self {
+    pub fn half_lost(
+        tasks: u8,
+        survivors: u8,
+        asleep: u64,
+        budget: u8,
+        sabotage: Sabotage,
+    ) -> Self {
         let mut world = Self::new(tasks, 0, Sabotage::None);
         world = world.rested().expect("empty tasks become a cluster");
         world.take(Step::Use);

@@ -53,7 +53,10 @@ fn a_crash_loop_asks_keeps_its_data_and_tries_on() {
     let well = Scene::member().seen.child;
     scene.seen.child = well;
     let decision = scene.round();
-    assert_eq!((decision.state, decision.plight.cannot_run), (State::Member, None));
+    assert_eq!(
+        (decision.state, decision.plight.cannot_run),
+        (State::Member, None)
+    );
 }
 
 #[test]
@@ -65,14 +68,18 @@ fn the_data_is_set_aside_by_a_permission_for_this_task_and_no_other_word() {
     acts(&scene.round(), &Action::SetAside(ground.clone()));
     let refusals: [(&str, &dyn Fn(&mut Scene)); 9] = [
         ("for another task", &|s| permit(s, 2, 3)),
-        ("for something else", &|s| grant(s, 2, GrantKind::Serve, task(1))),
+        ("for something else", &|s| {
+            grant(s, 2, GrantKind::Serve, task(1))
+        }),
         ("taken back", &|s| {
             s.at(2, believed(2, formed(1, "one")));
         }),
         ("it does not lead", &|s| {
             change(s, |hello| hello.leads = false);
         }),
-        ("it has slept", &|s| change(s, |hello| hello.verified = false)),
+        ("it has slept", &|s| {
+            change(s, |hello| hello.verified = false)
+        }),
         ("of another generation", &|s| {
             s.at(2, believed(2, formed(1, "uno")));
             permit(s, 2, 1);
@@ -125,7 +132,10 @@ fn a_consensus_that_stops_again_asks_as_well() {
     assert!(matches!(decision.reason, Reason::NotSetAside(..)));
     permit(&mut scene, 2, 1);
     let leader = address(2);
-    acts(&scene.round(), &Action::SetAside(Aside::Permitted { leader }));
+    acts(
+        &scene.round(),
+        &Action::SetAside(Aside::Permitted { leader }),
+    );
     // Removed, in truth, and the cluster is whole without it: nobody need permit that.
     let mut whole = believed(2, formed(1, "one"));
     if let Probe::Task { hello, .. } = &mut whole {

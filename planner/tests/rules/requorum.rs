@@ -349,7 +349,11 @@ fn the_claimant_forms_when_it_leads_itself_and_nobody_has_come_back() {
 #[track_caller]
 fn hindered(decision: &Decision, why: &str) {
     acts(decision, &Action::Kill);
-    assert!(decision.reason.to_string().contains(why), "{}", decision.reason);
+    assert!(
+        decision.reason.to_string().contains(why),
+        "{}",
+        decision.reason
+    );
 }
 
 #[test]

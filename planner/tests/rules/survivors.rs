@@ -36,7 +36,10 @@ fn whoever_ran_on_goes_before_one_that_began_anew_and_failed() {
         hello.peer_id = Some(PeerId(1));
         begun(hello);
     });
-    let claim = (0..COMPLETE + 4).map(|_| scene.round()).find(regroups).unwrap();
+    let claim = (0..COMPLETE + 4)
+        .map(|_| scene.round())
+        .find(regroups)
+        .unwrap();
     let Action::Regroup { behind, .. } = claim.action else {
         unreachable!()
     };
@@ -107,7 +110,11 @@ fn settled(us: u64, formed: &Formed) -> std::collections::BTreeSet<PeerId> {
 fn a_copy_is_dropped_only_for_one_that_has_missed_nothing_that_it_has() {
     // Rested in this order: 2, 1, and 3 as the claimant.
     assert_eq!(settled(2, &with_behind(3, [])), peers([1, 3]));
-    assert_eq!(settled(1, &with_behind(3, [])), peers([3]), "2 came too early");
+    assert_eq!(
+        settled(1, &with_behind(3, [])),
+        peers([3]),
+        "2 came too early"
+    );
     // 1 had stood still: it goes last, and nobody drops anything for it.
     assert_eq!(settled(2, &with_behind(3, [1])), peers([3]));
     assert_eq!(settled(1, &with_behind(3, [1])), peers([2, 3]));
@@ -190,7 +197,11 @@ fn while_anybody_of_the_new_generation_may_live_they_wait_for_it() {
         }),
         ("DNS lists the founder", &|s| s.listed([2, 3])),
         ("the founder answers", &|s| {
-            let there = Scene::clone(&going_over()).seen.peers.get(&address(3)).cloned();
+            let there = Scene::clone(&going_over())
+                .seen
+                .peers
+                .get(&address(3))
+                .cloned();
             s.at(3, there.unwrap());
         }),
         ("the other is ahead", &|s| {
@@ -231,7 +242,10 @@ fn a_member_of_the_new_generation_takes_those_along_that_still_wait() {
     qdrant.commits = Some(false);
     qdrant.commit = 30;
     scene.seen.child = crate::scene::running(qdrant);
-    let claim = (0..COMPLETE * 2).map(|_| scene.round()).find(regroups).unwrap();
+    let claim = (0..COMPLETE * 2)
+        .map(|_| scene.round())
+        .find(regroups)
+        .unwrap();
     let Action::Regroup {
         number,
         survivors,
@@ -243,7 +257,10 @@ fn a_member_of_the_new_generation_takes_those_along_that_still_wait() {
         unreachable!()
     };
     assert_eq!((number, missing), (3, peers([3])));
-    assert_eq!(survivors.keys().copied().collect::<Vec<_>>(), [PeerId(1), PeerId(2)]);
+    assert_eq!(
+        survivors.keys().copied().collect::<Vec<_>>(),
+        [PeerId(1), PeerId(2)]
+    );
     assert_eq!(behind, peers([2]), "it was not there for what came since");
 }
 
@@ -327,7 +344,13 @@ fn a_claim_of_ours_that_came_to_nothing_leaves_the_next_one_to_others() {
     scene.seen.child = Child::Stopped;
     scene.at(4, Probe::Silent);
     let decision = scene.round();
-    assert!(decision.plight.cannot_claim.unwrap().contains("came to nothing"));
+    assert!(
+        decision
+            .plight
+            .cannot_claim
+            .unwrap()
+            .contains("came to nothing")
+    );
     let others = (LOSS_TIMEOUT + CLAIM_TIMEOUT).as_secs() / ROUND.as_secs();
     assert!(!claims_within(&mut scene, others - 4));
     assert!(claims_within(&mut scene, 8));
@@ -350,7 +373,8 @@ fn a_survivor_whose_qdrant_hangs_says_so_and_goes_along() {
     survivor(&mut scene, 2, |hello| {
         hello.serves = false;
         hello.said.commit = Some(21);
-        hello.said.plight.cannot_claim = Some("our own Qdrant does not say whom it lists".to_owned());
+        hello.said.plight.cannot_claim =
+            Some("our own Qdrant does not say whom it lists".to_owned());
     });
     assert!(claims_within(&mut scene, COMPLETE + 6));
 }
@@ -365,7 +389,10 @@ fn a_learner_with_collections_goes_along_and_is_no_voice() {
         hello.said.commit = Some(10);
         hello.said.plight.cannot_claim = Some("this peer is not in the generation".to_owned());
     });
-    let claim = (0..COMPLETE + 6).map(|_| scene.round()).find(regroups).unwrap();
+    let claim = (0..COMPLETE + 6)
+        .map(|_| scene.round())
+        .find(regroups)
+        .unwrap();
     assert!(
         matches!(claim.action, Action::Regroup { survivors, .. } if survivors.contains_key(&PeerId(7)))
     );
@@ -392,15 +419,25 @@ fn whoever_cannot_read_the_store_rests_at_the_word_of_the_claimant() {
         previous: id(1, "one"),
         survivors: survivors(),
     };
-    survivor(&mut scene, 3, |hello| hello.said.plight.claims = Some(claims.clone()));
+    survivor(&mut scene, 3, |hello| {
+        hello.said.plight.claims = Some(claims.clone())
+    });
     acts(&scene.round(), &Action::HoldStill(hold()));
     // Of another generation, or not for us.
     let others = Succession {
         survivors: [(PeerId(3), task(3))].into(),
         ..claims.clone()
     };
-    for word in [others, Succession { previous: id(1, "uno"), ..claims }] {
-        survivor(&mut scene, 3, |hello| hello.said.plight.claims = Some(word.clone()));
+    for word in [
+        others,
+        Succession {
+            previous: id(1, "uno"),
+            ..claims
+        },
+    ] {
+        survivor(&mut scene, 3, |hello| {
+            hello.said.plight.claims = Some(word.clone())
+        });
         assert!(!matches!(scene.round().action, Action::HoldStill(_)));
     }
 }
@@ -425,7 +462,10 @@ fn who_rests_is_let_go_only_when_the_claim_can_never_be_formed() {
         stamp
     };
     let scene = held();
-    assert!(may_let_go(&stamp(&scene), &scene.seen.store).is_err(), "open");
+    assert!(
+        may_let_go(&stamp(&scene), &scene.seen.store).is_err(),
+        "open"
+    );
     assert!(may_let_go(&stamp(&scene), &unknown()).is_err());
     let mut formed = held();
     let outcome = Some(Outcome::Formed(second()));
@@ -455,8 +495,14 @@ fn after_raft_began_anew_a_majority_that_returns_is_joined_anew_by_permission_on
     let mut scene = failed();
     scene.at(4, believed(4, formed(1, "one")));
     let decision = scene.rounds(3);
-    waits(&decision, "waits for the steward's permission to set it aside");
-    assert_eq!((decision.phase, decision.state), (Phase::Fenced, State::HoldsData));
+    waits(
+        &decision,
+        "waits for the steward's permission to set it aside",
+    );
+    assert_eq!(
+        (decision.phase, decision.state),
+        (Phase::Fenced, State::HoldsData)
+    );
     assert!(decision.plight.cannot_run.is_some());
     assert!(alarmed(&decision, |a| matches!(a, Alarm::CannotRun(_))));
     crate::aside::permit(&mut scene, 4, 1);
@@ -483,7 +529,8 @@ fn after_raft_began_anew_an_emptied_store_keeps_the_data_and_says_what_is_missin
                 scene.store().generations.insert(2, claim);
             }
             Action::Wait => assert!(alarmed(&decision, |a| {
-                a.to_string().contains("the store has no record of our generation")
+                a.to_string()
+                    .contains("the store has no record of our generation")
             })),
             other => panic!("{other:?}"),
         }
@@ -497,7 +544,10 @@ fn a_stamp_that_does_not_name_its_own_peer_is_refused_once_and_for_all() {
     nobody.seen.disk.stamp.as_mut().unwrap().survivors.clear();
     let decision = nobody.rounds(5);
     acts(&decision, &Action::Wait);
-    assert!(alarmed(&decision, |a| matches!(a, Alarm::BrokenChain(what) if what.contains("does not count on"))));
+    assert!(alarmed(
+        &decision,
+        |a| matches!(a, Alarm::BrokenChain(what) if what.contains("does not count on"))
+    ));
     let mut mark = claimant(false);
     let stamp = mark.seen.disk.stamp.as_mut().unwrap();
     stamp.regroup.as_mut().unwrap().survivors.clear();
@@ -505,7 +555,10 @@ fn a_stamp_that_does_not_name_its_own_peer_is_refused_once_and_for_all() {
     mark.seen.child = Child::Stopped;
     let decision = mark.rounds(5);
     acts(&decision, &Action::Wait);
-    assert!(alarmed(&decision, |a| matches!(a, Alarm::BrokenChain(what) if what.contains("does not name"))));
+    assert!(alarmed(
+        &decision,
+        |a| matches!(a, Alarm::BrokenChain(what) if what.contains("does not name"))
+    ));
 }
 
 #[test]

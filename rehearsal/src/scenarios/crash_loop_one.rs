@@ -22,7 +22,14 @@ pub const SCENARIO: Scenario = Scenario {
 fn setup(setup: &mut Setup) {
     super::healing::setup(setup);
     setup.breakable_qdrant = true;
-    let more = ["alarm", "qdrant.*", "action.failed", "disk.set_aside", "heal.refused", "heal.failed"];
+    let more = [
+        "alarm",
+        "qdrant.*",
+        "action.failed",
+        "disk.set_aside",
+        "heal.refused",
+        "heal.failed",
+    ];
     setup.allowed.events.extend(more);
 }
 
@@ -48,18 +55,28 @@ async fn run(world: &World) -> Result<(), Failure> {
         })
         .await?;
     world
-        .healed("one Qdrant could not run with its disk", since, world.size())
+        .healed(
+            "one Qdrant could not run with its disk",
+            since,
+            world.size(),
+        )
         .await?;
     let after = who(&world.observer.latest());
     let changed: Vec<_> = after.iter().filter(|now| !before.contains(now)).collect();
     if !matches!(changed[..], [(number, Some(_), _)] if *number == task.number) {
         let detail = format!("before {before:?}, after {after:?}");
-        return Err(Failure::new("the same task is another peer, and all others are as they were", detail));
+        return Err(Failure::new(
+            "the same task is another peer, and all others are as they were",
+            detail,
+        ));
     }
     let aside = task.disk.join("storage/.entrypoint/aside");
     let kept = std::fs::read_dir(&aside).is_ok_and(|mut entries| entries.next().is_some());
     if !kept {
-        return Err(Failure::new("what was set aside is kept", aside.display().to_string()));
+        return Err(Failure::new(
+            "what was set aside is kept",
+            aside.display().to_string(),
+        ));
     }
     end(world, points).await
 }
