@@ -93,6 +93,8 @@ impl Scene {
                         regroup: Default::default(),
                         rejoin: Default::default(),
                         survivors: Default::default(),
+                        held: None,
+                        behind: Default::default(),
                     }),
                     joined: true,
                     collections: true,
