@@ -256,7 +256,8 @@ pub fn may_rejoin(
 /// tell (decision 0019); so do its voters, when one of the old ones is not in the new one.
 pub fn entered(disk: &Disk, generation: &GenerationId, mark: &Rejoin) -> bool {
     let by_term = disk.term >= generation.first_term();
-    let by_voters = !mark.left.is_empty() && disk.voters.is_disjoint(&mark.left);
+    let told = !mark.left.is_empty() && !disk.voters.is_empty();
+    let by_voters = told && disk.voters.is_disjoint(&mark.left);
     disk.joined && (by_term || by_voters)
 }
 

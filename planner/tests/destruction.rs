@@ -258,7 +258,6 @@ fn a_survivor_goes_over_only_into_the_highest_generation_that_counts_on_it() {
     }
     let others = Formed {
         survivors: [PeerId(3)].into(),
-        behind: Default::default(),
         ..second.clone()
     };
     assert!(may_rejoin(&others, &member, false, Some(&proven)).is_err());

@@ -488,7 +488,8 @@ impl World {
                 .is_some_and(|peer| mark.survivors.contains_key(&peer));
             of_it && named && begun.unwrap_or(task.commit) > mark.commit
         };
-        !waited && self.tasks.iter().any(further)
+        let mut others = self.tasks.iter().enumerate().filter(|(other, _)| *other != i);
+        !waited && others.any(|(_, task)| further(task))
     }
 
     /// Some task of another generation holds collections, or serves, and can be noticed: it has
