@@ -488,7 +488,11 @@ impl World {
                 .is_some_and(|peer| mark.survivors.contains_key(&peer));
             of_it && named && begun.unwrap_or(task.commit) > mark.commit
         };
-        let mut others = self.tasks.iter().enumerate().filter(|(other, _)| *other != i);
+        let mut others = self
+            .tasks
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != i);
         !waited && others.any(|(_, task)| further(task))
     }
 
