@@ -82,11 +82,11 @@ fn three_members_and_one_fault() {
 #[test]
 fn one_of_two_survives() {
     // Gone for good; or asleep, and it may wake at any moment.
-    for (asleep, ticks) in [(0, 12), (1, 9)] {
+    for (asleep, ticks) in [(0, 9), (1, 7)] {
         let start = Start::Lost {
             survivors: 1,
             asleep,
-            warm: 4,
+            warm: 7,
         };
         holds(2, start, 1, ticks + 3 * u8::from(deep()), 16);
     }
@@ -95,11 +95,11 @@ fn one_of_two_survives() {
 /// Two of four are left, one of which knows more; the others are gone, or may wake.
 #[test]
 fn two_of_four_survive() {
-    for (asleep, faults, ticks) in [(0, 1, 10), (1, 0, 11)] {
+    for (asleep, faults, ticks) in [(0, 1, 8), (1, 0, 9)] {
         let start = Start::Lost {
             survivors: 2,
             asleep,
-            warm: 5,
+            warm: 7,
         };
         holds(4, start, faults, ticks + u8::from(deep()), 64);
     }
