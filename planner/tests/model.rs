@@ -82,7 +82,7 @@ fn three_members_and_one_fault() {
 #[test]
 fn one_of_two_survives() {
     // Gone for good; or asleep, and it may wake at any moment.
-    for (asleep, ticks) in [(0, 9), (1, 7)] {
+    for (asleep, ticks) in [(0, 9), (1, 6)] {
         let start = Start::Lost {
             survivors: 1,
             asleep,
