@@ -73,6 +73,7 @@ impl Hands<'_> {
                 survivors,
                 missing,
                 commit,
+                behind,
             } => {
                 let wanted = Succession {
                     number: *number,
@@ -80,6 +81,7 @@ impl Hands<'_> {
                     survivors,
                     missing,
                     commit: *commit,
+                    behind,
                 };
                 self.regroup(stamp, wanted).await
             }
@@ -95,7 +97,12 @@ impl Hands<'_> {
             }
             Action::Form => self.form(stamp, seen).await,
             Action::Settle(formed) => self.settle(formed),
-            Action::StartFounder | Action::StartMember => Ok(self.qdrant.start(Start::Own).await?),
+            Action::StartFounder => Ok(self.qdrant.start(Start::Own).await?),
+            Action::StartMember => {
+                self.let_go(seen).await?;
+                Ok(self.qdrant.start(Start::Own).await?)
+            }
+            Action::HoldStill(held) => self.hold_still(held).await,
             Action::StartReinit => self.start_reinit().await,
             Action::Resume => self.resume().await,
             Action::StartRejoin { formed, via, uri } => {
@@ -166,6 +173,7 @@ impl Hands<'_> {
             claim.mode = Mode::Requorum;
             claim.survivors = mark.survivors.clone();
             claim.missing = mark.missing.clone();
+            claim.behind = mark.behind.clone();
         }
         let other = self.ledger.claim(generation.number, &claim).await?;
         if other.is_none() {
@@ -190,6 +198,7 @@ impl Hands<'_> {
             stack: self.stack.map(str::to_owned),
             survivors: BTreeMap::new(),
             missing: BTreeSet::new(),
+            behind: BTreeSet::new(),
         }
     }
 
@@ -292,16 +301,13 @@ impl Hands<'_> {
     async fn set_aside(&mut self, ground: &Aside, seen: &Observation) -> Result<(), ActError> {
         let (disk, runs, store) = self.look_again().await?;
         let proven = proven(&store, seen, self.service);
-        let whole = disk
-            .stamp
-            .as_ref()
-            .and_then(|stamp| destruction::whole_without(self.service, seen, stamp));
-        destruction::may_set_aside(ground, &disk, runs, proven, whole)
-            .map_err(ActError::Refused)?;
         let stamp = disk
             .stamp
             .as_ref()
             .ok_or(ActError::Gone("the stamp is gone"))?;
+        let task = self.ledger.task();
+        let word = destruction::word_for(ground, self.service, task, seen, stamp);
+        destruction::may_set_aside(ground, &disk, runs, proven, word).map_err(ActError::Refused)?;
         let old = &stamp.generation;
         self.disk
             .set_aside(&format!("{:06}-{}", old.number, old.token))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use planner::ids::{PeerId, TaskId};
-use planner::records::{Identity, Outcome};
+use planner::records::{Held, Identity, Outcome};
 use planner::view::{Disk as DiskView, Dns};
 
 use super::*;
@@ -51,6 +51,7 @@ impl Bench {
             dns: Dns::Arrived(BTreeSet::new()),
             peers: BTreeMap::new(),
             child: ChildView::Stopped,
+            crash_loop: None,
         };
         let mut hands = Hands {
             disk: &self.disk,
@@ -103,6 +104,7 @@ fn formed(number: u64, token: &str) -> Formed {
         founder: PeerId(7),
         complete: false,
         survivors: Default::default(),
+        behind: Default::default(),
     }
 }
 
@@ -117,6 +119,7 @@ fn claim_of(generation: &GenerationId) -> Claim {
         stack: None,
         survivors: BTreeMap::new(),
         missing: BTreeSet::new(),
+        behind: Default::default(),
     }
 }
 
@@ -286,6 +289,7 @@ fn regroup() -> Action {
         previous: formed(1, "one").generation,
         survivors: [(PeerId(7), "us".into())].into(),
         missing: [PeerId(8)].into(),
+        behind: Default::default(),
         commit: 9,
     }
 }
@@ -333,6 +337,41 @@ async fn a_claim_for_survivors_that_came_to_nothing_leaves_a_member() {
     bench.act(Action::Resume).await.unwrap();
     assert_eq!(bench.stamp(), before);
     assert_eq!(term(&bench), 4);
+}
+
+#[tokio::test]
+async fn whoever_rests_for_a_claim_is_marked_and_starts_only_when_it_came_to_nothing() {
+    let mut bench = survivor().await;
+    let claim = GenerationId {
+        number: 2,
+        token: "two".into(),
+    };
+    let mut other = bench.other();
+    other.claim(2, &claim_of(&claim)).await.unwrap();
+    let held = Held {
+        task: "other".into(),
+        claim,
+    };
+    bench.act(Action::HoldStill(held.clone())).await.unwrap();
+    assert_eq!(bench.stamp().unwrap().held, Some(held.clone()));
+    let refused = bench.act(Action::StartMember).await;
+    assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
+    assert_eq!(bench.stamp().unwrap().held, Some(held));
+    other.abandon(2, "too slow").await.unwrap();
+    // There is no Qdrant to start here; the mark is off before that.
+    let failed = bench.act(Action::StartMember).await;
+    assert!(matches!(failed, Err(ActError::Qdrant(_))), "{failed:?}");
+    assert_eq!(bench.stamp().unwrap().held, None);
+}
+
+#[tokio::test]
+async fn data_is_not_set_aside_without_the_permission_of_this_round() {
+    let mut bench = survivor().await;
+    let leader = "127.0.0.2".parse().unwrap();
+    let ground = Aside::Permitted { leader };
+    let refused = bench.act(Action::SetAside(ground)).await;
+    assert!(matches!(refused, Err(ActError::Refused(_))), "{refused:?}");
+    assert!(bench.stamp().is_some() && bench.collection().exists());
 }
 
 #[tokio::test]

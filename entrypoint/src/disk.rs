@@ -118,6 +118,7 @@ impl Disk {
             served: self.served()?,
             peer_id: raft.as_ref().map(|raft| raft.peer_id),
             commit: raft.as_ref().map(|raft| raft.commit),
+            term: raft.as_ref().map_or(0, |raft| raft.term),
             voters: raft.map(|raft| raft.voters).unwrap_or_default(),
         })
     }

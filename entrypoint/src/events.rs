@@ -28,6 +28,7 @@ events! {
     REQUORUM_CLAIMED = "requorum.claimed": "This task claims the next generation for the survivors of a lost majority.";
     REQUORUM_FORMED = "requorum.formed": "The survivors' generation is formed; what was changed last in collections and aliases may be lost.";
     REQUORUM_RESUMED = "requorum.resumed": "A claim for the survivors came to nothing before anything was changed: this task goes on in its generation.";
+    REQUORUM_RESTS = "requorum.rests": "Another survivor has claimed the next generation: this task marks its disk and stops its Qdrant until that is decided.";
     REQUORUM_REJOINS = "requorum.rejoins": "This survivor begins Raft anew to go over into the survivors' generation with its data.";
     REQUORUM_SHED = "requorum.shed": "This survivor drops its copy of a shard because a settled member holds one that has missed nothing; the steward makes it anew.";
     REQUORUM_REJOINED = "requorum.rejoined": "This survivor has gone over with its data.";
@@ -35,7 +36,7 @@ events! {
     JOINED = "peer.joined": "Qdrant on this task votes in the cluster.";
     DISCARDED = "disk.discarded": "Qdrant's files on this disk were removed: they were never served, or held no collection.";
     FREED_LATE = "disk.freed_late": "A freeing of the disk that was interrupted earlier was finished.";
-    SET_ASIDE = "disk.set_aside": "Qdrant's files on this disk were renamed aside because a newer generation took over, or the cluster is whole without this peer.";
+    SET_ASIDE = "disk.set_aside": "Qdrant's files on this disk were renamed aside because a newer generation took over, the cluster is whole without this peer, or Qdrant cannot run with them and the steward permits it.";
     READY = "ready": "The load balancer may send traffic to this task.";
     QDRANT_STARTED = "qdrant.started": "Qdrant was started.";
     QDRANT_EXITED = "qdrant.exited": "Qdrant has ended by itself; how, and when it is started again.";

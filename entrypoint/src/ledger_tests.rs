@@ -31,6 +31,7 @@ fn formed(number: u64, token: &str) -> Formed {
         founder: PeerId(7),
         complete: true,
         survivors: Default::default(),
+        behind: Default::default(),
     }
 }
 
@@ -46,6 +47,7 @@ fn claim_of(task: &str) -> Claim {
         stack: None,
         survivors: Default::default(),
         missing: Default::default(),
+        behind: Default::default(),
     }
 }
 

@@ -129,6 +129,7 @@ impl Senses {
             dns,
             peers,
             child,
+            crash_loop: qdrant.crash_loop(),
         }
     }
 

@@ -56,6 +56,13 @@ fn action(action: &Action) -> String {
         Action::SetAside(Aside::Superseded { newer }) => {
             format!("set the data aside for generation {}", newer.number)
         }
+        Action::HoldStill(held) => format!(
+            "rest for the claim of task {} to generation {}",
+            held.task, held.claim.number
+        ),
+        Action::SetAside(Aside::Permitted { leader }) => {
+            format!("set the data aside, the steward permits it at {leader}")
+        }
         Action::SetAside(Aside::Removed { leader }) => {
             format!("set the data aside, {leader} says that the cluster is whole without it")
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use planner::destruction;
 use planner::ids::{GenerationId, PeerId, TaskId, Token};
-use planner::records::{Formed, Regroup, Rejoin, Stage, Stamp};
+use planner::records::{Formed, Held, Regroup, Rejoin, Stage, Stamp};
 use planner::view::Observation;
 use qdrant_api::{CollectionCluster, ReplicaState};
 
@@ -20,8 +20,6 @@ use crate::qdrant::Start;
 /// How long Qdrant waits until a dropped copy is applied, and we for its answer.
 const APPLY_SECS: u64 = 10;
 const ANSWER: Duration = Duration::from_secs(12);
-/// Every generation that begins by re-quorum has so many Raft terms of its own (decision 0019).
-const TERMS: u64 = 1 << 32;
 /// Copies dropped in one round at most, so that the loop of PID 1 goes on turning.
 const DROPS: usize = 32;
 
@@ -37,6 +35,8 @@ pub(crate) struct Succession<'a> {
     pub(crate) missing: &'a BTreeSet<PeerId>,
     /// The last entry that is known here to be committed.
     pub(crate) commit: u64,
+    /// Whose data has stood still while others went on.
+    pub(crate) behind: &'a BTreeSet<PeerId>,
 }
 
 impl Hands<'_> {
@@ -57,6 +57,7 @@ impl Hands<'_> {
             survivors: wanted.survivors.clone(),
             missing: wanted.missing.clone(),
             commit: wanted.commit,
+            behind: wanted.behind.clone(),
             begun,
         };
         tracing::warn!(
@@ -83,13 +84,47 @@ impl Hands<'_> {
             .regroup
             .as_mut()
             .ok_or(ActError::Gone("the mark is gone"))?;
-        let generation = mark.claim.number;
+        let first_term = mark.claim.first_term();
         if !mark.begun {
             mark.begun = true;
             self.disk.write_stamp(&stamp)?;
         }
-        self.disk.raise_term(generation.saturating_mul(TERMS))?;
+        self.disk.raise_term(first_term)?;
         Ok(self.qdrant.start(Start::Reinit).await?)
+    }
+
+    /// The mark that Qdrant rests for the claim of another, then its end: a process that is started
+    /// again finds it.
+    pub(crate) async fn hold_still(&mut self, held: &Held) -> Result<(), ActError> {
+        let mut stamp = self.disk.look()?.stamp;
+        let stamp = stamp.as_mut().ok_or(ActError::Gone("the stamp is gone"))?;
+        if stamp.held.as_ref() != Some(held) {
+            stamp.held = Some(held.clone());
+            self.disk.write_stamp(stamp)?;
+            tracing::warn!(
+                event = events::REQUORUM_RESTS,
+                generation = held.claim.number,
+                claimant = held.task.0
+            );
+        }
+        if self.qdrant.running().is_some() {
+            self.qdrant.kill().await;
+        }
+        Ok(())
+    }
+
+    /// Takes that mark off, where there is one, before Qdrant is started again.
+    pub(crate) async fn let_go(&mut self, seen: &Observation) -> Result<(), ActError> {
+        if seen.disk.stamp.as_ref().is_none_or(|s| s.held.is_none()) {
+            return Ok(());
+        }
+        let (disk, _, store) = self.look_again().await?;
+        let stamp = disk.stamp.ok_or(ActError::Gone("the stamp is gone"))?;
+        destruction::may_let_go(&stamp, &store).map_err(ActError::Refused)?;
+        Ok(self.disk.write_stamp(&Stamp {
+            held: None,
+            ..stamp
+        })?)
     }
 
     pub(crate) async fn resume(&mut self) -> Result<(), ActError> {
@@ -119,11 +154,14 @@ impl Hands<'_> {
             .stamp
             .as_ref()
             .ok_or(ActError::Gone("the stamp is gone"))?;
-        if stamp.rejoin.is_none() {
+        let earlier = stamp.rejoin.as_ref();
+        if earlier.is_none() || stamp.generation != formed.generation {
             let left = disk.voters.difference(&formed.survivors).copied();
+            let regroup = stamp.regroup.as_ref().map(|mark| mark.commit);
             let mark = Rejoin {
                 left: left.collect(),
-                commit: disk.commit,
+                // What an earlier try has begun anew says nothing of the data any more.
+                commit: regroup.or_else(|| earlier.map_or(disk.commit, |mark| mark.commit)),
             };
             self.disk.write_stamp(&Stamp {
                 rejoin: Some(mark),

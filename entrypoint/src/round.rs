@@ -547,6 +547,7 @@ impl Task {
             status.peers.clear();
             status.said.commit = decision.commit;
             status.said.quorum_lost = decision.quorum_lost;
+            status.said.plight.clone_from(&decision.plight);
             if let (ChildView::Running(Observed::Known(_)), Some(info)) = (&seen.child, info) {
                 status.peer_id = Some(PeerId(info.peer_id));
                 status.role = info.raft.role.as_ref().map(|role| format!("{role:?}"));

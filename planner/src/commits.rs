@@ -15,6 +15,11 @@ use crate::view::{Child, Observation, Probe, Qdrant};
 /// this round ends the doubt in this round.
 pub(crate) fn watch(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &Stamp) {
     let Child::Running(Observed::Known(qdrant)) = &seen.child else {
+        // One that says nothing commits nothing either where so few voters are left.
+        let few = answering(settings, seen, stamp) * 2 <= seen.disk.voters.len();
+        if seen.disk.collections && few {
+            memory.no_commit = count(memory.no_commit, memory.step, settings.loss_timeout);
+        }
         return;
     };
     let fails = qdrant.commits == Some(false) || !qdrant.has_leader;

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::decision::{Action, Alarm, Decision, NotReady, Phase, Reason};
 use crate::memory::{Memory, Passed, count};
-use crate::records::{Stage, State};
+use crate::records::{Plight, Stage, State};
 use crate::settings::Settings;
 use crate::view::Observation;
 use crate::{claimant, joiner, member, newcomer, requorum};
@@ -24,6 +24,8 @@ pub fn decide(
     let mut decision = by_role(settings, memory, seen);
     adrift(settings, memory, &mut decision);
     decision.commit = requorum::commit(seen);
+    let mark = seen.disk.stamp.as_ref().and_then(|s| s.regroup.as_ref());
+    decision.plight.begun = mark.is_some_and(|mark| mark.begun);
     // Readiness stays for the life of the task, through restarts and fencing: ECS kills what
     // the load balancer calls unhealthy, and with it the disk.
     memory.ready |= seen.disk.served;
@@ -83,6 +85,7 @@ impl Decision {
             ready: Err(NotReady::NotMember),
             quorum_lost: false,
             commit: None,
+            plight: Plight::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{GenerationId, PeerId, TaskId};
-use crate::records::{Formed, Grant, State};
+use crate::records::{Formed, Grant, Held, Plight, State};
 
 /// One round's decision. At most one action; everything else that was not done has its reason in
 /// `reason` or `alarms`.
@@ -35,6 +35,8 @@ pub struct Decision {
     pub quorum_lost: bool,
     /// We say that this is the last entry that is known here to be committed.
     pub commit: Option<u64>,
+    /// What else we say when our data does not serve.
+    pub plight: Plight,
 }
 
 /// Where a task stands.
@@ -99,6 +101,8 @@ pub enum Action {
         missing: BTreeSet<PeerId>,
         /// The last entry that is known here to be committed.
         commit: u64,
+        /// Whose data has stood still while others went on.
+        behind: BTreeSet<PeerId>,
     },
     /// Create the identity and the claim of our stamp again: the last try has left no trace.
     RepeatClaim,
@@ -129,6 +133,8 @@ pub enum Action {
     /// Mark that this peer has left the old generation, and start Qdrant with `--reinit` as the only
     /// voter of the claimed one.
     StartReinit,
+    /// Mark on our disk that Qdrant rests for the claim of another survivor, then stop it at once.
+    HoldStill(Held),
     /// Our claim by re-quorum came to nothing and Raft was not begun anew: take the mark off.
     Resume,
     /// Mark the disk as going over, and start Qdrant with `--reinit` and this peer as bootstrap: the
@@ -172,6 +178,11 @@ pub enum Aside {
     /// The cluster goes on without this peer, and every shard of it is whole there.
     Removed {
         /// The member that leads and says so.
+        leader: IpAddr,
+    },
+    /// Our Qdrant cannot run with it, and the steward permits it.
+    Permitted {
+        /// The member that leads, in whose key map the permission stands.
         leader: IpAddr,
     },
 }
@@ -317,6 +328,11 @@ pub enum Reason {
     SurvivorsFirst(TaskId),
     /// The generation that we survive into is formed and nobody of it answers.
     NobodyRegroups(GenerationId),
+    /// Our Qdrant cannot run with the data on this disk, which the steward lets tasks set aside one
+    /// after the other.
+    NotSetAside(String, Option<Grant>),
+    /// The steward permits us to set our data aside.
+    MaySetAside,
     /// The alarm says it.
     SeeAlarm,
 }
@@ -432,6 +448,14 @@ impl fmt::Display for Reason {
                 f,
                 "we survive into generation {generation} and nobody of it answers"
             ),
+            Self::NotSetAside(why, grant) => {
+                write!(
+                    f,
+                    "Qdrant cannot run with the data on this disk ({why}): waits for the steward's permission to set it aside"
+                )?;
+                others(f, grant.as_ref())
+            }
+            Self::MaySetAside => f.write_str("the steward permits this task to set its data aside"),
             Self::SeeAlarm => f.write_str("see the alarm"),
         }
     }
@@ -487,10 +511,28 @@ pub enum Alarm {
     },
     /// This peer has left its generation for one that was not formed, and cannot go back.
     RegroupFails(String),
+    /// Qdrant rests for the claim of another survivor, and what became of that is not known.
+    RestsFor {
+        /// The claimant.
+        task: TaskId,
+        /// The number that it claimed.
+        number: u64,
+        /// Why it is not known.
+        why: String,
+    },
+    /// The data is to go over into a generation of which nobody leads.
+    HeirsWait {
+        /// The generation.
+        generation: GenerationId,
+        /// Why the survivors do not go on by themselves.
+        why: String,
+    },
     /// The store lost the records of the living generation and cannot take them back.
     Unrecorded(GenerationId),
     /// A cluster is lost, and this task keeps data that was set aside.
     AsideKept,
+    /// Qdrant cannot run with the data on this disk, which is kept.
+    CannotRun(String),
     /// A generation that we claimed could not be formed here.
     FoundingFails(String),
     /// This task has not been a working member for three loss time-outs, and nothing else says why.
@@ -561,12 +603,24 @@ impl fmt::Display for Alarm {
                 f,
                 "this task has left its generation for a new one, which was not formed ({what}): its data is kept and Qdrant stays stopped until the survivors agree; if they cannot, end the tasks that block them, or restore"
             ),
+            Self::RestsFor { task, number, why } => write!(
+                f,
+                "Qdrant rests for the claim of task {task} to generation {number}, and it is not known what became of that ({why}): bring the store and that task back; if the claim is in no store any more, it can never be formed"
+            ),
+            Self::HeirsWait { generation, why } => write!(
+                f,
+                "the data here is to go over into generation {generation}, of which nobody leads, and the survivors cannot go on by themselves ({why}): bring a member of it back, or restore"
+            ),
             Self::Unrecorded(generation) => write!(
                 f,
                 "the store was emptied under generation {generation} and another record stands in its place: remove the store's generations directory, the members write theirs again"
             ),
             Self::AsideKept => f.write_str(
                 "nobody can found while this task keeps data that was set aside: save it or end the task",
+            ),
+            Self::CannotRun(what) => write!(
+                f,
+                "Qdrant cannot run with the data on this disk ({what}): it is kept, and set aside only when the steward permits it, because every copy here has another Active one on a peer that lives; look at Qdrant's log, and end the task if its data is not wanted"
             ),
             Self::FoundingFails(what) => write!(
                 f,

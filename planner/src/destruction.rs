@@ -8,12 +8,12 @@ use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use crate::decision::{Aside, Discard};
-use crate::ids::{GenerationId, PeerId};
+use crate::ids::{GenerationId, PeerId, TaskId};
 use crate::observed::Observed;
-use crate::records::{Formed, Stage, Stamp};
-use crate::view::{Disk, Store};
+use crate::records::{Formed, Rejoin, Stage, Stamp};
+use crate::view::{Disk, Observation, Store};
 
-pub use crate::witness::whole_without;
+pub use crate::witness::{permitted, whole_without};
 
 /// Why something that cannot be undone was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,14 +99,14 @@ pub fn may_discard(
 /// May Qdrant's files on this disk be renamed aside, on this ground?
 ///
 /// `proven` is the highest formed generation, read just before from the store or from a believed
-/// peer's key map; `whole` is who said in this round that nothing here is needed
-/// ([`whole_without`]).
+/// peer's key map; `word` is who said in this round that nothing here is needed, or that it is
+/// permitted ([`word_for`]).
 pub fn may_set_aside(
     ground: &Aside,
     disk: &Disk,
     child_runs: bool,
     proven: Option<&GenerationId>,
-    whole: Option<IpAddr>,
+    word: Option<IpAddr>,
 ) -> Result<(), Refused> {
     if child_runs {
         return refuse("Qdrant is still running");
@@ -118,9 +118,15 @@ pub fn may_set_aside(
     let newer = match ground {
         Aside::Superseded { newer } => newer,
         Aside::Removed { .. } => {
-            return match whole {
+            return match word {
                 Some(_) => Ok(()),
                 None => refuse("nobody says that the cluster is whole without this peer"),
+            };
+        }
+        Aside::Permitted { .. } => {
+            return match word {
+                Some(_) => Ok(()),
+                None => refuse("the steward does not permit it"),
             };
         }
     };
@@ -132,6 +138,22 @@ pub fn may_set_aside(
         }
         Some(proven) => refuse(format!("the highest formed generation is {proven}")),
         None => refuse("no formed generation can be read"),
+    }
+}
+
+/// The member whose word this ground rests on, as things were seen in this round; `None` when nobody
+/// says so, and for a ground that rests on records.
+pub fn word_for(
+    ground: &Aside,
+    service: &str,
+    task: &TaskId,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Option<IpAddr> {
+    match ground {
+        Aside::Superseded { .. } => None,
+        Aside::Removed { .. } => whole_without(service, seen, stamp),
+        Aside::Permitted { .. } => permitted(service, task, seen, stamp),
     }
 }
 
@@ -203,7 +225,15 @@ pub fn may_rejoin(
     if stamp.store_id != formed.store_id {
         return refuse("the generation is of another store");
     }
-    let again = stamp.rejoin.is_some() && stamp.generation == formed.generation;
+    let mark = stamp
+        .rejoin
+        .as_ref()
+        .filter(|_| stamp.generation == formed.generation);
+    let again = mark.is_some();
+    if mark.is_some_and(|mark| entered(disk, &formed.generation, mark)) {
+        // Qdrant ends with 101 when it is begun anew with a vote (conformance `reinit`).
+        return refuse("the Raft state on this disk is that of the generation already");
+    }
     if !again
         && (stamp.stage == Stage::Founding || stamp.generation.number >= formed.generation.number)
     {
@@ -220,6 +250,15 @@ pub fn may_rejoin(
         Some(proven) => refuse(format!("the highest formed generation is {proven}")),
         None => refuse("no formed generation can be read"),
     }
+}
+
+/// The Raft state on this disk is that of the generation that we go over into: it was let in. Its terms
+/// tell (decision 0019); so do its voters, when one of the old ones is not in the new one.
+pub fn entered(disk: &Disk, generation: &GenerationId, mark: &Rejoin) -> bool {
+    let by_term = disk.term >= generation.first_term();
+    let told = !mark.left.is_empty() && !disk.voters.is_empty();
+    let by_voters = told && disk.voters.is_disjoint(&mark.left);
+    disk.joined && (by_term || by_voters)
 }
 
 /// May the mark of our claim by re-quorum be taken off, so that this peer runs in its old generation
@@ -241,6 +280,25 @@ pub fn may_resume(disk: &Disk, store: &Observed<Store>) -> Result<(), Refused> {
             Ok(())
         }
         _ => refuse("our claim may still be formed"),
+    }
+}
+
+/// May Qdrant be started again that rests for the claim of another survivor? Only when that claim can
+/// never be formed: what were written here now would be missing there.
+pub fn may_let_go(stamp: &Stamp, store: &Observed<Store>) -> Result<(), Refused> {
+    let Some(held) = &stamp.held else {
+        return Ok(());
+    };
+    let store = match store {
+        Observed::Known(store) => store,
+        Observed::Unknown(why) => return refuse(format!("the store is unknown: {why}")),
+    };
+    match store.generations.get(&held.claim.number) {
+        Some(there) if there.claim.token != held.claim.token => Ok(()),
+        Some(there) if there.outcome.is_some() && there.formed(held.claim.number).is_none() => {
+            Ok(())
+        }
+        _ => refuse("the claim that it rests for may still be formed"),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::observed::Observed;
 use crate::records::{Hello, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe};
-use crate::witness;
+use crate::{aside, witness};
 
 /// A consensus thread that ends so often without a calm time between was not stopped by chance.
 const STOPS: u8 = 2;
@@ -30,8 +30,25 @@ pub(crate) fn judged(
     let stopped = consensus_stopped(settings, memory, seen);
     match &memory.verdict {
         Some(Verdict::Removed(why)) => Some(part(settings, seen, stamp, why)),
+        Some(Verdict::Stopped(why)) => Some(broke(settings, seen, stamp, why)),
         Some(Verdict::Broken(what)) => Some(fence(seen, Alarm::BrokenChain(what.clone()))),
         None => stopped,
+    }
+}
+
+/// The same for a disk that is going over, which others need not list yet.
+pub(crate) fn ended(
+    settings: &Settings,
+    memory: &mut Memory,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Option<Decision> {
+    let stopped = consensus_stopped(settings, memory, seen);
+    match &memory.verdict {
+        Some(Verdict::Removed(why) | Verdict::Stopped(why)) => {
+            Some(broke(settings, seen, stamp, why))
+        }
+        _ => stopped,
     }
 }
 
@@ -45,6 +62,17 @@ fn part(settings: &Settings, seen: &Observation, stamp: &Stamp, why: &str) -> De
             Decision::act(Phase::Fenced, action, reason).state(State::HoldsData)
         }
         _ => leave(seen, reason),
+    }
+}
+
+/// The same, where it may be listed still, because consensus broke and was not ended: only the steward
+/// can tell what else there is of the data here.
+fn broke(settings: &Settings, seen: &Observation, stamp: &Stamp, why: &str) -> Decision {
+    let decision = part(settings, seen, stamp, why);
+    match decision.action {
+        Action::SetAside(_) => decision,
+        _ if !seen.disk.collections => decision,
+        _ => aside::instead(settings, seen, stamp, why.to_owned(), decision),
     }
 }
 
@@ -72,7 +100,7 @@ fn consensus_stopped(
     memory.consensus_stops = memory.consensus_stops.saturating_add(1).min(STOPS);
     let why = "its consensus has stopped".to_owned();
     if memory.consensus_stops >= STOPS && memory.verdict.is_none() {
-        memory.verdict = Some(Verdict::Removed(why.clone()));
+        memory.verdict = Some(Verdict::Stopped(why.clone()));
     }
     Some(leave(seen, Reason::Removed(why)))
 }

@@ -21,6 +21,11 @@ pub(crate) fn superseded(
         let mark = stamp.regroup.as_ref();
         mark.is_some_and(|mark| mark.claim == formed.generation)
     };
+    // We were to go over into it, and have claimed the next one for those who were as well.
+    let claims_upon = |formed: &Formed| {
+        let mark = stamp.regroup.as_ref();
+        mark.is_some_and(|mark| mark.previous == formed.generation)
+    };
     let in_store = our_store(settings, seen, stamp)
         .and_then(|store| store.formed().map(|formed| (store, formed)));
     if let Some((store, formed)) = in_store {
@@ -28,7 +33,7 @@ pub(crate) fn superseded(
             let what = format!("the store says {}, this disk {ours}", formed.generation);
             return Some(fence(seen, Alarm::BrokenChain(what)));
         }
-        if is_own_claim(formed) {
+        if is_own_claim(formed) || claims_upon(formed) {
             return None;
         }
         if formed.generation.number > ours.number {
@@ -44,7 +49,7 @@ pub(crate) fn superseded(
         .map(|(_, formed)| *formed)
         .filter(|formed| formed.store_id == stamp.store_id)
         .max_by_key(|formed| formed.generation.number)?;
-    if is_own_claim(higher) {
+    if is_own_claim(higher) || claims_upon(higher) {
         return None;
     }
     if higher.generation.number > ours.number {

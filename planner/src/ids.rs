@@ -61,6 +61,14 @@ pub struct GenerationId {
     pub token: Token,
 }
 
+impl GenerationId {
+    /// The first Raft term of a generation that begins by re-quorum: each has so many of its own
+    /// (decision 0019).
+    pub fn first_term(&self) -> u64 {
+        self.number.saturating_mul(1 << 32)
+    }
+}
+
 impl fmt::Display for GenerationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.number, self.token)

@@ -15,7 +15,7 @@ use crate::observed::Observed;
 use crate::records::{Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation};
-use crate::{rejoin, witness};
+use crate::{regroup, rejoin, requorum, witness};
 
 /// Decides for a disk in stage *joining*.
 pub(crate) fn decide(
@@ -34,6 +34,11 @@ pub(crate) fn decide(
     }
     commits::watch(settings, memory, seen, stamp);
     let mut decision = rules(settings, memory, seen, stamp);
+    // What it has may be needed; it goes along, and is not waited for.
+    decision.quorum_lost = requorum::lost(settings, memory, seen);
+    if decision.quorum_lost {
+        decision.plight.cannot_claim = requorum::own_trouble(settings, memory, seen, stamp);
+    }
     if decision.state == State::Empty {
         // What Raft has brought here already may be the last copy (decision 0004).
         decision.state = match seen.disk.collections {
@@ -49,6 +54,8 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
     if let Some(decision) = fencing::superseded(settings, memory, seen, stamp)
         .or_else(|| expulsion::judged(settings, memory, seen, stamp))
         .or_else(|| stuck_and_lost(settings, memory, seen, stamp))
+        .or_else(|| regroup::hold_still(settings, memory, seen, stamp))
+        .or_else(|| regroup::still_held(seen, stamp))
     {
         return decision;
     }

@@ -20,6 +20,7 @@ pub mod restart;
 pub mod settings;
 pub mod view;
 
+mod aside;
 mod claimant;
 mod claims;
 mod commits;
@@ -33,6 +34,7 @@ mod newcomer;
 mod regroup;
 mod rejoin;
 mod requorum;
+mod standing;
 mod witness;
 
 pub use decide::decide;

@@ -12,7 +12,7 @@ use crate::observed::Observed;
 use crate::records::{Formed, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe, Qdrant};
-use crate::{regroup, requorum, witness};
+use crate::{aside, regroup, requorum, standing, witness};
 
 /// Decides for a disk in stage *member*.
 pub(crate) fn decide(
@@ -28,19 +28,16 @@ pub(crate) fn decide(
         .unwrap_or_else(|| match &stamp.regroup {
             Some(mark) => regroup::decide(settings, memory, seen, stamp, mark),
             None => regroup::hold_still(settings, memory, seen, stamp)
-                .or_else(|| regroup::still_held(memory, seen))
+                .or_else(|| regroup::still_held(seen, stamp))
                 .unwrap_or_else(|| belongs(settings, memory, seen, stamp)),
         });
-    memory.held = match &decision.reason {
-        Reason::HoldsStill(task, number) => Some((task.clone(), *number)),
-        // Given up by us, which may not have landed.
-        Reason::FounderSilent(..) => memory.held.take(),
-        _ => None,
-    };
     if stamp.regroup.is_none() {
         go_on(settings, memory, seen, stamp, &mut decision);
     }
     decision.quorum_lost = requorum::lost(settings, memory, seen);
+    if decision.quorum_lost {
+        decision.plight.cannot_claim = requorum::own_trouble(settings, memory, seen, stamp);
+    }
     if decision.state == State::Empty {
         decision.state = match decision.phase {
             Phase::Member | Phase::Joining => State::Member,
@@ -59,16 +56,32 @@ fn go_on(
     stamp: &Stamp,
     decision: &mut Decision,
 ) {
-    let idle = decision.action == Action::Wait && decision.phase == Phase::Member;
+    let waits = matches!(
+        decision.reason,
+        Reason::NobodyRegroups(_) | Reason::NobodyLeads | Reason::SurvivorsFirst(_)
+    );
+    let idle = decision.action == Action::Wait && (decision.phase == Phase::Member || waits);
     if !idle || !requorum::lost(settings, memory, seen) {
         return;
     }
     if let Some(abandon) = regroup::abandon_expired(settings, memory, seen, stamp) {
         decision.action = abandon.action;
         decision.reason = abandon.reason;
-    } else if let Ok(claim) = requorum::may_claim(settings, memory, seen, stamp) {
-        let action = Decision::act(Phase::Regrouping, claim, Reason::MayRegroup);
-        *decision = action.state(State::HoldsData);
+        return;
+    }
+    match requorum::may_claim(settings, memory, seen, stamp) {
+        Ok(claim) => {
+            let action = Decision::act(Phase::Regrouping, claim, Reason::MayRegroup);
+            *decision = action.state(State::HoldsData);
+        }
+        Err(why) if waits => {
+            let generation = standing::awaited(settings, seen, stamp)
+                .map_or(&stamp.generation, |formed| &formed.generation)
+                .clone();
+            decision.alarms.push(Alarm::HeirsWait { generation, why });
+        }
+        // Said by `commits::report`.
+        Err(_) => {}
     }
 }
 
@@ -87,13 +100,23 @@ fn belongs(
         decision.alarms.extend(alarm);
         return decision;
     }
-    match &seen.child {
+    let decision = match &seen.child {
+        Child::Running(Observed::Known(qdrant)) => {
+            return serve(settings, memory, seen, stamp, qdrant);
+        }
         Child::Stopped => Decision::act(Phase::Member, Action::StartMember, Reason::QdrantStopped),
         Child::Resting(why) => Decision::wait(Phase::Member, Reason::Resting(why.clone())),
         Child::Running(Observed::Unknown(_)) => {
             Decision::wait(Phase::Member, Reason::QdrantStarting)
         }
-        Child::Running(Observed::Known(qdrant)) => serve(settings, memory, seen, stamp, qdrant),
+    };
+    match &seen.crash_loop {
+        // It is tried on, ever more slowly.
+        Some(why) if seen.disk.collections => {
+            let why = format!("it ends again and again: {why}");
+            aside::instead(settings, seen, stamp, why, decision)
+        }
+        _ => decision,
     }
 }
 

@@ -57,8 +57,10 @@ pub struct Memory {
     pub leaderless: Duration,
     /// Joins begun, to go round the peers.
     pub joins: u8,
-    /// Our Qdrant rests for this task's claim of this number.
-    pub held: Option<(TaskId, u64)>,
+    /// How long every survivor that is before us has said that it cannot claim.
+    pub deferred: Duration,
+    /// The members whose copies may stand in for ours, and how long they have been the same.
+    pub settled: Option<(BTreeSet<PeerId>, Duration)>,
     /// How long another survivor has gone over before us.
     pub queued: Duration,
 }
@@ -77,6 +79,8 @@ pub struct Passed {
 pub enum Verdict {
     /// The cluster goes on without it.
     Removed(String),
+    /// Its consensus has ended again and again.
+    Stopped(String),
     /// Its Qdrant belongs to another generation than its disk.
     Broken(String),
 }
@@ -86,7 +90,7 @@ pub enum Verdict {
 pub struct GaveUp {
     /// Why, for people.
     pub why: String,
-    /// How long ago, up to the claim time-out.
+    /// How long ago, up to loss and claim time-out together.
     pub since: Duration,
 }
 
@@ -120,12 +124,19 @@ impl Memory {
         let total = Watched::of_total_loss(settings, seen);
         self.silence.observe(settings, step, total);
         // Counted beside the doubt about our own consensus, so that neither waits for the other.
-        match requorum::in_question(self.no_commit, seen) {
+        match requorum::in_question(settings, self.no_commit, seen) {
             true => {
                 let watched = requorum::watched(settings, seen);
                 self.majority.observe(settings, step, watched);
             }
             false => self.majority = Silence::default(),
+        }
+        self.deferred = match requorum::all_before_us_cannot(settings, seen) && step.is_some() {
+            true => count(self.deferred, self.step, settings.loss_timeout),
+            false => Duration::ZERO,
+        };
+        if seen.disk.stamp.as_ref().is_none_or(|s| s.rejoin.is_none()) {
+            self.settled = None;
         }
         if step.is_none() {
             self.no_commit = Duration::ZERO;
@@ -156,7 +167,8 @@ impl Memory {
             Some(_) => {}
         }
         if let Some(gave_up) = &mut self.gave_up {
-            gave_up.since = count(gave_up.since, self.step, settings.claim_timeout);
+            let limit = settings.loss_timeout + settings.claim_timeout;
+            gave_up.since = count(gave_up.since, self.step, limit);
         }
         self.unreadable = match witness::unreadable(seen) {
             Some(_) => count(self.unreadable, self.step, settings.claim_timeout),

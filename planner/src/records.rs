@@ -71,6 +71,10 @@ pub struct Claim {
     /// Only in mode *requorum*: the peers that Raft listed and that were silent.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub missing: BTreeSet<PeerId>,
+    /// Only in mode *requorum*: the survivors whose data has stood still since an earlier claim began
+    /// Raft anew there. What others hold as well is newer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub behind: BTreeSet<PeerId>,
 }
 
 /// `generations/N/lease.json`: the claimant is still at work. Overwritten by the claimant alone.
@@ -124,6 +128,9 @@ pub struct Formed {
     /// when it began by re-quorum.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub survivors: BTreeSet<PeerId>,
+    /// The survivors whose data has stood still since an earlier claim, see [`Claim::behind`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub behind: BTreeSet<PeerId>,
 }
 
 /// What the steward has ordered, in Qdrant's key map, where a steward that cannot commit cannot
@@ -258,15 +265,49 @@ pub struct Said {
     /// A signal has asked it to stop.
     #[serde(default)]
     pub ending: bool,
-    /// Its Qdrant ends again and again on this data.
-    #[serde(default)]
-    pub crash_looping: bool,
     /// The last Raft entry that its Qdrant knows to be committed.
     #[serde(default)]
     pub commit: Option<u64>,
     /// Nothing that it wrote has committed for the loss time-out.
     #[serde(default)]
     pub quorum_lost: bool,
+    /// Why its data does not serve, and what it waits for.
+    #[serde(default)]
+    pub plight: Plight,
+}
+
+/// What a task with data says that cannot go on by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Plight {
+    /// Its Qdrant cannot run with what is on its disk, for this reason: it asks for the permission to
+    /// set it aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_run: Option<String>,
+    /// Were it its turn to claim the next generation for the survivors, it could not, for this reason
+    /// of its own: others may go before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_claim: Option<String>,
+    /// Raft was begun anew here for a claim that came to nothing: it has no vote in its generation
+    /// any more, and its data has stood still since.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub begun: bool,
+    /// It has claimed this generation for these survivors, as it has read in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Succession>,
+    /// Its Qdrant is stopped for this claim and stays so until it is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests_for: Option<Token>,
+}
+
+/// A claim by re-quorum, in the word of its claimant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Succession {
+    /// The generation that is claimed.
+    pub claim: GenerationId,
+    /// The formed one that it follows.
+    pub previous: GenerationId,
+    /// Who goes on.
+    pub survivors: BTreeMap<PeerId, TaskId>,
 }
 
 /// What a task says of itself, in `members/<task>.json` and in `/v1/hello`.
@@ -399,6 +440,22 @@ pub struct Stamp {
     /// The data is of the generation before, which goes on in this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<Rejoin>,
+    /// Qdrant rests for the claim of another survivor: written before it is stopped, so that a process
+    /// that is started again knows it without the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// The survivors whose data had stood still when this generation began.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub behind: BTreeSet<PeerId>,
+}
+
+/// The mark of a survivor that rests for the claim of another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Held {
+    /// The claimant.
+    pub task: TaskId,
+    /// The generation that is claimed.
+    pub claim: GenerationId,
 }
 
 /// The mark of a claimant by re-quorum on its disk, written before the claim.
@@ -418,6 +475,9 @@ pub struct Regroup {
     /// again, whatever becomes of the claim.
     #[serde(default)]
     pub begun: bool,
+    /// Who of the survivors is behind, see [`Claim::behind`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub behind: BTreeSet<PeerId>,
 }
 
 /// The mark of a survivor that goes over into the new generation, written before Qdrant is started.
@@ -443,6 +503,8 @@ impl Stamp {
             survivors: formed.survivors.clone(),
             regroup: None,
             rejoin: None,
+            held: None,
+            behind: formed.behind.clone(),
         }
     }
 
@@ -462,6 +524,8 @@ impl Stamp {
             survivors: BTreeSet::new(),
             regroup: None,
             rejoin: None,
+            held: None,
+            behind: BTreeSet::new(),
         }
     }
 
@@ -479,6 +543,7 @@ impl Stamp {
     pub fn claimed(&self, service: &str, founder: PeerId) -> Option<Formed> {
         let (claim, previous) = self.claims()?;
         let survivors = self.regroup.iter().flat_map(|mark| mark.survivors.keys());
+        let behind = self.regroup.iter().flat_map(|mark| &mark.behind);
         Some(Formed {
             format: FORMAT,
             service: service.to_owned(),
@@ -488,6 +553,7 @@ impl Stamp {
             founder,
             complete: false,
             survivors: survivors.copied().collect(),
+            behind: behind.copied().collect(),
         })
     }
 
@@ -503,6 +569,7 @@ impl Stamp {
             founder: self.founder?,
             complete,
             survivors: self.survivors.clone(),
+            behind: self.behind.clone(),
         })
     }
 }

@@ -11,119 +11,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::claims;
 use crate::decision::{Action, Alarm};
 use crate::fencing::our_store;
-use crate::ids::{GenerationId, PeerId, TaskId};
+use crate::ids::{GenerationId, PeerId, TaskId, Token};
 use crate::memory::{Memory, Subject, Watched};
 use crate::observed::Observed;
-use crate::records::{Hello, Mode, Stage, Stamp, State};
+use crate::records::{Hello, Mode, Stage, Stamp, State, Succession};
 use crate::settings::Settings;
-use crate::view::{Child, Dns, Generation, Observation, Probe, Store};
+use crate::standing::{Standing, awaited, hellos};
+use crate::view::{Child, Dns, Observation, Probe, Store};
 use crate::witness;
 
-/// Where we stand in our generation: from our own Qdrant, or, once we have claimed, from the mark on
-/// our disk, because a Raft that was begun anew lists nobody else.
-struct Standing<'a> {
-    generation: &'a GenerationId,
-    peer: PeerId,
-    /// All peers of the generation, ourselves included.
-    listed: BTreeSet<PeerId>,
-    commit: u64,
-    /// Whom our open claim names. They were found to have no quorum, and need not answer any more.
-    named: Option<&'a BTreeMap<PeerId, TaskId>>,
-    /// Our own Raft could still vote in the old generation.
-    votes: bool,
-}
-
-impl<'a> Standing<'a> {
-    fn of(seen: &'a Observation) -> Result<Self, String> {
-        let member = |stamp: &&Stamp| stamp.stage == Stage::Member;
-        let (Some(stamp), Some(peer)) =
-            (seen.disk.stamp.as_ref().filter(member), seen.disk.peer_id)
-        else {
-            return Err("this task is no member".to_owned());
-        };
-        if let Some(mark) = &stamp.regroup {
-            let open = seen.store.known().is_none_or(|store| {
-                let there = store.generations.get(&mark.claim.number);
-                there.is_none_or(|there| {
-                    there.claim.token == mark.claim.token && there.outcome.is_none()
-                })
-            });
-            let survivors = mark.survivors.keys().copied();
-            return Ok(Self {
-                generation: &stamp.generation,
-                peer,
-                listed: survivors.chain(mark.missing.iter().copied()).collect(),
-                commit: mark.commit,
-                named: open.then_some(&mark.survivors),
-                votes: !mark.begun,
-            });
-        }
-        match &seen.child {
-            Child::Running(Observed::Known(qdrant)) if qdrant.peers.contains(&peer) => Ok(Self {
-                generation: &stamp.generation,
-                peer,
-                listed: qdrant.peers.clone(),
-                commit: qdrant.commit,
-                named: None,
-                votes: true,
-            }),
-            _ => Err("our own Qdrant does not say whom it lists".to_owned()),
-        }
-    }
-
-    /// A task that holds data of our generation: one of those who would go on.
-    fn is_survivor(&self, settings: &Settings, hello: &Hello) -> bool {
-        let listed = hello
-            .peer_id
-            .is_some_and(|peer| peer != self.peer && self.listed.contains(&peer));
-        listed
-            && hello.service == settings.service
-            && hello.generation.as_ref() == Some(self.generation)
-            && matches!(hello.state, State::Member | State::HoldsData)
-    }
-
-    fn survivors<'s>(
-        &self,
-        settings: &Settings,
-        seen: &'s Observation,
-    ) -> BTreeMap<PeerId, &'s Hello> {
-        hellos(seen)
-            .filter(|(_, hello)| self.is_survivor(settings, hello))
-            .filter_map(|(_, hello)| Some((hello.peer_id?, hello)))
-            .collect()
-    }
-
-    fn missing(&self, survivors: &BTreeMap<PeerId, &Hello>) -> BTreeSet<PeerId> {
-        let gone = |peer: &&PeerId| match self.named {
-            Some(named) => !named.contains_key(*peer),
-            None => **peer != self.peer && !survivors.contains_key(*peer),
-        };
-        self.listed.iter().filter(gone).copied().collect()
-    }
-}
-
-fn hellos(seen: &Observation) -> impl Iterator<Item = (&IpAddr, &Hello)> {
-    seen.peers
-        .iter()
-        .filter_map(|(address, probe)| match probe {
-            Probe::Task { hello, .. } => Some((address, hello.as_ref())),
-            _ => None,
+/// There is reason to count the silence of the others: our consensus is in doubt, we have claimed, or
+/// we wait to go over.
+pub(crate) fn in_question(settings: &Settings, no_commit: Duration, seen: &Observation) -> bool {
+    no_commit > Duration::ZERO
+        || seen.disk.stamp.as_ref().is_some_and(|stamp| {
+            stamp.regroup.is_some() || awaited(settings, seen, stamp).is_some()
         })
 }
 
-/// There is reason to count the silence of the others: our consensus is in doubt, or we have claimed.
-pub(crate) fn in_question(no_commit: Duration, seen: &Observation) -> bool {
-    no_commit > Duration::ZERO
-        || seen
-            .disk
-            .stamp
-            .as_ref()
-            .is_some_and(|s| s.regroup.is_some())
+/// Some survivors are before us, and each of them says that it cannot claim.
+pub(crate) fn all_before_us_cannot(settings: &Settings, seen: &Observation) -> bool {
+    let Ok(standing) = Standing::of(settings, seen) else {
+        return false;
+    };
+    let survivors = standing.survivors(settings, seen);
+    let before = standing.before_us(&survivors);
+    let cannot = |hello: &&Hello| hello.said.plight.cannot_claim.is_some();
+    !before.is_empty() && before.iter().all(cannot)
 }
 
 /// What this round says about the silence of the missing.
 pub(crate) fn watched(settings: &Settings, seen: &Observation) -> Result<Watched, String> {
-    let standing = Standing::of(seen)?;
+    let standing = Standing::of(settings, seen)?;
     let Observed::Known(store) = &seen.store else {
         return Err("the store cannot be read".to_owned());
     };
@@ -207,11 +126,15 @@ fn somebody(
 
 /// Our generation has lost its quorum, as far as it can be told from here.
 pub(crate) fn lost(settings: &Settings, memory: &Memory, seen: &Observation) -> bool {
-    let member = |stamp: &Stamp| {
-        stamp.stage == Stage::Member
-            && (stamp.regroup.is_some() || memory.no_commit >= settings.loss_timeout)
+    let lost = |stamp: &Stamp| match stamp.stage {
+        Stage::Founding => false,
+        Stage::Joining => stamp.rejoin.is_none() && memory.no_commit >= settings.loss_timeout,
+        Stage::Member if awaited(settings, seen, stamp).is_some() => {
+            memory.majority.complete(settings)
+        }
+        Stage::Member => stamp.regroup.is_some() || memory.no_commit >= settings.loss_timeout,
     };
-    seen.disk.collections && seen.disk.stamp.as_ref().is_some_and(member)
+    seen.disk.collections && seen.disk.stamp.as_ref().is_some_and(lost)
 }
 
 /// The last entry that is known here to be committed in the generation that our data is of.
@@ -225,9 +148,34 @@ pub(crate) fn commit(seen: &Observation) -> Option<u64> {
     }
     match &seen.child {
         Child::Running(Observed::Known(qdrant)) => Some(qdrant.commit),
-        Child::Running(Observed::Unknown(_)) => None,
-        Child::Stopped | Child::Resting(_) => seen.disk.commit,
+        // What it would come up with again.
+        Child::Running(Observed::Unknown(_)) | Child::Stopped | Child::Resting(_) => {
+            seen.disk.commit
+        }
     }
+}
+
+/// Why we could not claim were it our turn, for a reason of our own that may last. That others show
+/// life is none: they would be alive for everybody.
+pub(crate) fn own_trouble(
+    settings: &Settings,
+    memory: &Memory,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Option<String> {
+    if let Observed::Unknown(why) = &seen.store {
+        return Some(format!("the store cannot be read: {why}"));
+    }
+    if let Dns::Failed(why) = &seen.dns {
+        return Some(format!("DNS: {why}"));
+    }
+    if let Some(gave_up) = &memory.gave_up {
+        return Some(format!("a claim of ours came to nothing: {}", gave_up.why));
+    }
+    if stamp.stage != Stage::Member {
+        return Some("this peer is not in the generation".to_owned());
+    }
+    Standing::of(settings, seen).err()
 }
 
 /// May we claim the next generation for the survivors? The claim, or what is in the way.
@@ -249,41 +197,39 @@ pub(crate) fn may_claim(
         let task = &open.claim.task;
         return Err(format!("task {task} has claimed generation {number}"));
     }
+    // Others have their turn first, who wait as long for us (`most_advanced`).
     if let Some(gave_up) = &memory.gave_up
-        && gave_up.since < settings.claim_timeout
+        && gave_up.since < settings.loss_timeout + settings.claim_timeout
     {
         return Err(format!("a claim of ours came to nothing: {}", gave_up.why));
     }
-    let standing = Standing::of(seen)?;
+    let standing = Standing::of(settings, seen)?;
     let survivors = standing.survivors(settings, seen);
-    nobody_commits(&survivors)?;
-    let voices = usize::from(standing.votes)
-        + survivors
-            .values()
-            .filter(|hello| hello.state == State::Member)
-            .count();
-    if voices * 2 > standing.listed.len() {
+    nobody_commits(&standing, &survivors)?;
+    let (voices, voters) = (standing.voices(&survivors), standing.voters.len());
+    if voices * 2 > voters {
         return Err(format!(
-            "{voices} of {} voters are a majority and do not commit: look at their network and disks",
-            standing.listed.len()
+            "{voices} of {voters} voters are a majority and do not commit: look at their network and disks"
         ));
     }
-    most_advanced(&standing, &survivors)?;
+    most_advanced(settings, memory, &standing, &survivors)?;
     silent(settings, memory)?;
     // One answer may be partial or empty (decision 0002).
     memory.dns.settled(settings, &seen.dns)?;
     let missing = standing.missing(&survivors);
+    let behind = standing.behind(&survivors);
     let others = survivors
         .iter()
         .map(|(peer, hello)| (*peer, hello.task.clone()));
     Ok(Action::Regroup {
         number: store.next_number(),
-        previous: stamp.generation.clone(),
+        previous: standing.generation.clone(),
         survivors: others
             .chain([(standing.peer, settings.task.clone())])
             .collect(),
         missing,
         commit: standing.commit,
+        behind,
     })
 }
 
@@ -309,21 +255,25 @@ pub(crate) fn still_allowed(
     {
         return Err(Hindered::Never("a higher number is claimed".to_owned()));
     }
-    let standing = Standing::of(seen).map_err(Hindered::NotYet)?;
+    let standing = Standing::of(settings, seen).map_err(Hindered::NotYet)?;
     let survivors = standing.survivors(settings, seen);
-    nobody_commits(&survivors).map_err(Hindered::NotYet)?;
+    nobody_commits(&standing, &survivors).map_err(Hindered::NotYet)?;
     silent(settings, memory).map_err(Hindered::NotYet)
 }
 
-/// The named survivors that answer and whose Qdrant may still run.
-pub(crate) fn still_running(settings: &Settings, seen: &Observation) -> Vec<TaskId> {
-    let Ok(standing) = Standing::of(seen) else {
+/// The named survivors that answer and do not say that their Qdrant rests for this claim.
+pub(crate) fn still_running(
+    settings: &Settings,
+    seen: &Observation,
+    claim: &GenerationId,
+) -> Vec<TaskId> {
+    let Ok(standing) = Standing::of(settings, seen) else {
         return Vec::new();
     };
     let survivors = standing.survivors(settings, seen);
     survivors
         .values()
-        .filter(|hello| !rests(hello))
+        .filter(|hello| !rests_for(hello, &claim.token))
         .map(|hello| hello.task.clone())
         .collect()
 }
@@ -333,23 +283,48 @@ pub(crate) fn rests(hello: &Hello) -> bool {
     hello.state == State::HoldsData && !hello.serves
 }
 
-/// An open claim by another survivor that names us: its number and record.
-pub(crate) fn claim_for_us<'a>(
+/// The same, for this claim.
+pub(crate) fn rests_for(hello: &Hello, claim: &Token) -> bool {
+    rests(hello) && hello.said.plight.rests_for.as_ref() == Some(claim)
+}
+
+/// An open claim by another survivor that names us, and its claimant: as the store says, or, where it
+/// says nothing, as the claimant itself does.
+pub(crate) fn claim_for_us(
     settings: &Settings,
-    seen: &'a Observation,
+    seen: &Observation,
     stamp: &Stamp,
-) -> Option<(u64, &'a Generation)> {
-    let store = our_store(settings, seen, stamp)?;
-    let (number, open) = store.undecided()?;
-    let us = open.claim.survivors.get(&seen.disk.peer_id?)?;
-    let ours = stamp
-        .regroup
-        .as_ref()
-        .is_some_and(|mark| mark.claim.token == open.claim.token);
-    let names_us = open.claim.mode == Mode::Requorum
-        && open.claim.previous.as_ref() == Some(&stamp.generation)
-        && *us == settings.task;
-    (names_us && !ours).then_some((number, open))
+) -> Option<(TaskId, Succession)> {
+    let peer = seen.disk.peer_id?;
+    let upon =
+        awaited(settings, seen, stamp).map_or(&stamp.generation, |formed| &formed.generation);
+    let ours = stamp.regroup.as_ref().map(|mark| &mark.claim.token);
+    let names_us = |succession: &Succession| {
+        succession.previous == *upon
+            && succession.survivors.get(&peer) == Some(&settings.task)
+            && Some(&succession.claim.token) != ours
+    };
+    if seen.store.known().is_some() {
+        let (number, open) = our_store(settings, seen, stamp)?.undecided()?;
+        if open.claim.mode != Mode::Requorum {
+            return None;
+        }
+        let succession = Succession {
+            claim: GenerationId {
+                number,
+                token: open.claim.token.clone(),
+            },
+            previous: open.claim.previous.clone()?,
+            survivors: open.claim.survivors.clone(),
+        };
+        return names_us(&succession).then(|| (open.claim.task.clone(), succession));
+    }
+    hellos(seen)
+        .filter(|(_, hello)| hello.service == settings.service)
+        .find_map(|(_, hello)| {
+            let succession = hello.said.plight.claims.as_ref()?;
+            names_us(succession).then(|| (hello.task.clone(), succession.clone()))
+        })
 }
 
 /// The alarm of everybody who takes part.
@@ -382,48 +357,65 @@ fn decided_store<'a>(
     if !named || claims::foreign(settings, store).is_some() {
         return Err("the store is not that of our generation".to_owned());
     }
+    let upon = stamp
+        .regroup
+        .as_ref()
+        .map_or(&stamp.generation, |mark| &mark.previous);
     match store.formed().map(|formed| &formed.generation) {
-        Some(formed) if *formed == stamp.generation => Ok(store),
+        Some(formed) if formed == upon || awaited(settings, seen, stamp).is_some() => Ok(store),
         Some(formed) => Err(format!("the highest formed generation is {formed}")),
         None => Err("the store has no record of our generation".to_owned()),
     }
 }
 
-/// Everybody who answers says that nothing commits, or rests; and stays for a while.
-fn nobody_commits(survivors: &BTreeMap<PeerId, &Hello>) -> Result<(), String> {
-    for hello in survivors.values() {
-        if hello.said.ending {
-            return Err(format!("task {} is ending", hello.task));
-        }
-        if !hello.said.quorum_lost && !rests(hello) {
-            return Err(format!(
-                "task {} does not say that nothing commits",
-                hello.task
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Nobody of the survivors knows more committed entries than we do; among equals the lowest peer.
-fn most_advanced(
+/// Everybody who answers says that nothing commits, or rests; and stays for a while. Whoever waits to go
+/// over has nothing that could commit.
+fn nobody_commits(
     standing: &Standing<'_>,
     survivors: &BTreeMap<PeerId, &Hello>,
 ) -> Result<(), String> {
     for (peer, hello) in survivors {
         let task = &hello.task;
-        if !hello.said.quorum_lost {
-            return Err(format!("task {task} rests and does not say why"));
+        if hello.said.ending {
+            return Err(format!("task {task} is ending"));
         }
-        let Some(commit) = hello.said.commit else {
-            return Err(format!("task {task} does not say how far it has come"));
-        };
-        let ahead = (commit, std::cmp::Reverse(*peer));
-        if ahead > (standing.commit, std::cmp::Reverse(standing.peer)) {
-            return Err(format!("task {task} is ahead of us and goes first"));
+        let waits = hello.state == State::HoldsData && !standing.is_inside(*peer, hello);
+        if !hello.said.quorum_lost && !waits && !rests(hello) {
+            return Err(format!("task {task} does not say that nothing commits"));
         }
     }
     Ok(())
+}
+
+/// Nobody of the survivors is before us; or all who are have said for the whole loss time-out, in every
+/// round, that they cannot claim. One that falls silent starts that anew, and the silence with it.
+fn most_advanced(
+    settings: &Settings,
+    memory: &Memory,
+    standing: &Standing<'_>,
+    survivors: &BTreeMap<PeerId, &Hello>,
+) -> Result<(), String> {
+    for (peer, hello) in survivors {
+        if standing.is_inside(*peer, hello) && !hello.said.quorum_lost {
+            return Err(format!("task {} rests and does not say why", hello.task));
+        }
+    }
+    let before = standing.before_us(survivors);
+    let Some(first) = before.first() else {
+        return Ok(());
+    };
+    if memory.deferred >= settings.loss_timeout {
+        return Ok(());
+    }
+    let task = &first.task;
+    Err(match (&first.said.plight.cannot_claim, first.said.commit) {
+        (Some(why), _) => format!(
+            "task {task} goes first and says that it cannot ({why}); waited for {:.0} s",
+            memory.deferred.as_secs_f64()
+        ),
+        (None, None) => format!("task {task} does not say how far it has come"),
+        (None, Some(_)) => format!("task {task} is ahead of us and goes first"),
+    })
 }
 
 fn silent(settings: &Settings, memory: &Memory) -> Result<(), String> {

@@ -58,6 +58,12 @@ impl Restarts {
         }
     }
 
+    /// The last exits make a crash loop, unless what runs now does so calmly.
+    #[must_use]
+    pub fn is_crash_loop(&self) -> bool {
+        self.streak >= CRASH_LOOP
+    }
+
     /// All exits noted.
     #[must_use]
     pub fn total(&self) -> u64 {

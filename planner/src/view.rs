@@ -20,6 +20,8 @@ pub struct Observation {
     pub peers: BTreeMap<IpAddr, Probe>,
     /// Our own Qdrant.
     pub child: Child,
+    /// It ends again and again on this disk without a calm run between; the last end, for people.
+    pub crash_loop: Option<String>,
 }
 
 /// This task's own disk.
@@ -42,6 +44,8 @@ pub struct Disk {
     pub voters: BTreeSet<PeerId>,
     /// The last committed entry in the Raft state.
     pub commit: Option<u64>,
+    /// The term in the Raft state; 0 without one.
+    pub term: u64,
 }
 
 impl Disk {
@@ -55,6 +59,7 @@ impl Disk {
         served: false,
         voters: BTreeSet::new(),
         commit: None,
+        term: 0,
     };
 }
 

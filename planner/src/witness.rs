@@ -7,8 +7,8 @@
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::GenerationId;
-use crate::records::{Formed, Hello, Member, Stamp, State};
+use crate::ids::{GenerationId, TaskId};
+use crate::records::{Formed, GrantKind, Hello, Member, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Dns, Observation, Probe, Store};
 
@@ -173,6 +173,55 @@ pub fn whole_without(service: &str, seen: &Observation, stamp: &Stamp) -> Option
             && hello.whole
             && !hello.peers.is_empty()
             && !hello.peers.contains(&us) =>
+        {
+            Some(*address)
+        }
+        _ => None,
+    })
+}
+
+/// A believed member of this generation leads and has found its data to be the cluster's.
+pub(crate) fn lives<'a>(
+    settings: &Settings,
+    seen: &'a Observation,
+    generation: &GenerationId,
+) -> Option<&'a Formed> {
+    let mut all = believed(settings, seen).into_values();
+    let found = all.find(|(hello, proof)| {
+        hello.state == State::Member
+            && hello.leads
+            && hello.verified
+            && !hello.said.quorum_lost
+            && proof.generation == *generation
+            && hello.generation.as_ref() == Some(generation)
+    });
+    found.map(|(_, proof)| proof)
+}
+
+/// A believed member of our generation that leads, and in whose key map the steward permits `task` to
+/// set its data aside.
+pub fn permitted(
+    service: &str,
+    task: &TaskId,
+    seen: &Observation,
+    stamp: &Stamp,
+) -> Option<IpAddr> {
+    let generation = &stamp.generation;
+    seen.peers.iter().find_map(|(address, probe)| match probe {
+        Probe::Task {
+            hello,
+            proof: Some(proof),
+            orders: Some(orders),
+        } if hello.service == service
+            && proof.service == service
+            && proof.generation == *generation
+            && hello.generation.as_ref() == Some(generation)
+            && hello.leads
+            && hello.verified
+            && orders
+                .grant
+                .as_ref()
+                .is_some_and(|grant| grant.kind == GrantKind::SetAside && grant.task == *task) =>
         {
             Some(*address)
         }

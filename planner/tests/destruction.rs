@@ -53,6 +53,7 @@ fn store(token: &str, outcome: Option<Outcome>) -> Observed<Store> {
         stack: None,
         survivors: Default::default(),
         missing: Default::default(),
+        behind: Default::default(),
     };
     let generations = [(
         1,
@@ -87,6 +88,7 @@ fn formed() -> Option<Outcome> {
         founder: PeerId(1),
         complete: false,
         survivors: Default::default(),
+        behind: Default::default(),
     }))
 }
 
@@ -111,6 +113,7 @@ fn claimant() -> (Disk, Observed<Store>) {
         previous: id(1, "ours"),
         survivors: [(PeerId(1), "t".into())].into(),
         missing: [PeerId(2)].into(),
+        behind: Default::default(),
         commit: 9,
         begun: false,
     });
@@ -221,6 +224,7 @@ fn a_survivor_goes_over_only_into_the_highest_generation_that_counts_on_it() {
         founder: PeerId(3),
         complete: false,
         survivors: [PeerId(1), PeerId(3)].into(),
+        behind: Default::default(),
     };
     let proven = id(2, "two");
     let member = disk(Stage::Member, true);

@@ -93,6 +93,8 @@ impl Scene {
                         regroup: Default::default(),
                         rejoin: Default::default(),
                         survivors: Default::default(),
+                        held: None,
+                        behind: Default::default(),
                     }),
                     joined: true,
                     collections: true,
@@ -102,6 +104,7 @@ impl Scene {
                 store: Observed::Unknown("not read".to_owned()),
                 dns: Dns::NotConfigured,
                 peers: BTreeMap::new(),
+                crash_loop: None,
                 child: Child::Running(Observed::Known(Qdrant {
                     peer_id: PeerId(1),
                     leads: false,

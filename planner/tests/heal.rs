@@ -11,6 +11,8 @@
     reason = "a cluster of known shape, in tests that may fail loudly"
 )]
 
+#[path = "heal/asides.rs"]
+mod asides;
 #[path = "heal/diverging.rs"]
 mod diverging;
 #[path = "heal/ecs.rs"]

@@ -35,6 +35,7 @@ fn seen(stage: Option<Stage>, joined: bool) -> Observation {
         dns: Dns::NotConfigured,
         peers: BTreeMap::new(),
         child: Child::Running(Observed::Unknown("loading".to_owned())),
+        crash_loop: None,
     }
 }
 

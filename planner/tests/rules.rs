@@ -8,6 +8,8 @@
     reason = "tables of named changes, and helpers of tests that may fail loudly"
 )]
 
+#[path = "rules/aside.rs"]
+mod aside;
 #[path = "rules/cluster.rs"]
 mod cluster;
 #[path = "rules/forgetting.rs"]
@@ -28,5 +30,7 @@ mod requorum;
 mod scene;
 #[path = "rules/stores.rs"]
 mod stores;
+#[path = "rules/survivors.rs"]
+mod survivors;
 #[path = "rules/verdicts.rs"]
 mod verdicts;

@@ -352,6 +352,17 @@ impl Qdrant {
         })
     }
 
+    /// It has ended again and again, and does not run calmly now: how it ended last. That it could not
+    /// join is no such end.
+    pub fn crash_loop(&self) -> Option<String> {
+        let calm = self
+            .child
+            .as_ref()
+            .is_some_and(|child| child.uptime() > self.policy.calm);
+        let exit = self.last_exit.as_ref()?;
+        (self.restarts.is_crash_loop() && !calm).then(|| exit.to_string())
+    }
+
     /// What `/cluster` said last.
     pub fn last(&self) -> Option<&ClusterInfo> {
         self.last.as_ref()

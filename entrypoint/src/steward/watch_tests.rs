@@ -96,6 +96,7 @@ fn calm() -> Observation {
         dns: Dns::Arrived((1..=3).map(address).collect()),
         peers: (2..=3).map(|n| (address(n), task(hello(n)))).collect(),
         child: Child::Stopped,
+        crash_loop: None,
     }
 }
 

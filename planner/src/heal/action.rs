@@ -166,6 +166,8 @@ pub enum Purpose {
         /// Tasks that are ready.
         ready: usize,
     },
+    /// Its Qdrant cannot run with its data, for this reason, and every copy there lives elsewhere too.
+    CannotRun(String),
     /// A task is to go, for this reason.
     ToGo(LeavingReason),
     /// The reason for emptying it is gone.
@@ -308,6 +310,10 @@ impl fmt::Display for Purpose {
             Self::WholeAsCanBe { ready } => write!(
                 f,
                 "{ready} tasks serve and nothing can be done for the copies that are missing"
+            ),
+            Self::CannotRun(why) => write!(
+                f,
+                "its Qdrant cannot run with it ({why}), and every copy there lives elsewhere too"
             ),
             Self::ToGo(why) => write!(f, "{why}"),
             Self::ReasonGone => f.write_str("there is no reason for it any more"),

@@ -120,6 +120,14 @@ fn peer(
     match (task, what) {
         (Some(task), _) => sim.set_task(peer, task),
         (None, "leave") => there.leaving = true,
+        (None, "loop") => {
+            there.cannot_run = true;
+            sim.set_task(peer, Task::Hung);
+        }
+        (None, "runs") => {
+            there.cannot_run = false;
+            sim.set_task(peer, Task::Up);
+        }
         (None, "stop") => there.ending = true,
         (None, "disk") => {
             let value = |name| number(options.get(name).ok_or("free=? reserve=?")?);

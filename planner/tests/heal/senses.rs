@@ -12,7 +12,7 @@ use planner::heal::view::{
 };
 use planner::ids::PeerId;
 use planner::observed::Observed;
-use planner::records::{Said, State};
+use planner::records::{Plight, Said, State};
 
 use crate::sim::{Sabotage, Sim, SimCollection, SimPeer, Task, task_of};
 
@@ -79,6 +79,10 @@ impl Sim {
                 said: Said {
                     ending: there.ending,
                     ready: there.ready,
+                    plight: Plight {
+                        cannot_run: there.cannot_run.then(|| "exit 101".to_owned()),
+                        ..Plight::default()
+                    },
                     revision: Some(there.revision.clone()),
                     created: Some(peer.0),
                     protection: self.protection(*peer),

@@ -57,6 +57,8 @@ pub struct SimPeer {
     pub leaving: bool,
     /// A signal has asked its task to stop.
     pub ending: bool,
+    /// Its Qdrant cannot run with its data, and says so.
+    pub cannot_run: bool,
     /// The load balancer may send it traffic.
     pub ready: bool,
     pub revision: String,
@@ -204,6 +206,7 @@ impl Sim {
                 voter: first,
                 leaving: false,
                 ending: false,
+                cannot_run: false,
                 ready: false,
                 revision: self.revision.clone(),
                 stops_at: Duration::ZERO,
@@ -245,11 +248,42 @@ impl Sim {
             self.add_peer(zone.as_ref().map(|zone| zone.0.as_str()), None);
             self.next_peer = next;
         }
+        if grant.kind == GrantKind::SetAside {
+            self.set_aside(&grant.task);
+        }
         let named = self.peers.iter_mut();
         let named = named.filter(|(id, peer)| task_of(**id) == grant.task && peer.voter);
         for (_, peer) in named.filter(|(_, peer)| peer.task == Task::Up) {
             peer.ready |= grant.kind == GrantKind::Serve;
         }
+    }
+
+    /// The task begins anew, empty, and its peer is no more. Nobody may miss what it had.
+    fn set_aside(&mut self, task: &TaskId) {
+        let asks = |(id, there): &(&PeerId, &SimPeer)| {
+            task_of(**id) == *task && there.cannot_run && there.task == Task::Hung
+        };
+        let Some((peer, there)) = self.peers.iter().find(asks) else {
+            return;
+        };
+        let (peer, zone) = (*peer, there.zone.clone());
+        let lives = |copies: &BTreeMap<PeerId, SimCopy>| {
+            let mut others = copies
+                .iter()
+                .filter(|(id, copy)| **id != peer && copy.is_active());
+            others.any(|(id, _)| self.raft_works(*id))
+        };
+        let mut shards = self
+            .collections
+            .values()
+            .flat_map(|there| there.shards.values());
+        if shards.any(|copies| copies.contains_key(&peer) && !lives(copies)) {
+            let what = format!("peer {peer} set the last copy aside");
+            self.broken.get_or_insert(what);
+        }
+        self.log(format!("task {} sets its data aside", task.0));
+        self.set_task(peer, Task::Dead);
+        self.start_task(zone.as_ref().map(|zone| zone.0.as_str()));
     }
 
     pub fn set_task(&mut self, peer: PeerId, task: Task) {

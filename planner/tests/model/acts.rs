@@ -9,7 +9,7 @@ use planner::records::{Claim, FORMAT, Formed, Mode, Outcome, Regroup, Rejoin, St
 use planner::view::Disk;
 
 use crate::steps::How;
-use crate::world::{Group, LOSS_TIMEOUT, SERVICE, STEADY, Sabotage, World, Write, host};
+use crate::world::{Group, LOSS_TIMEOUT, SERVICE, STEADY, Sabotage, TICK, World, Write, host};
 
 impl World {
     pub fn act(&mut self, i: usize, how: How) {
@@ -30,25 +30,36 @@ impl World {
                 survivors,
                 missing,
                 commit,
+                behind,
             } => {
                 let token = Token(self.token('t'));
-                if let Some(stamp) = &self.tasks[i].disk.stamp {
+                if let Some(stamp) = self.tasks[i].disk.stamp.clone() {
                     let mark = Regroup {
                         claim: GenerationId { number, token },
                         previous,
                         survivors,
                         missing,
                         commit,
+                        behind,
                         begun: stamp.regroup.as_ref().is_some_and(|mark| mark.begun),
                     };
+                    if self.passed_over(i, &mark) {
+                        self.broken = Some("a survivor went first that knows less than another");
+                    }
                     let stamp = Stamp {
                         regroup: Some(mark),
-                        ..stamp.clone()
+                        ..stamp
                     };
                     self.claim(i, stamp, how);
                 }
             }
             Action::StartReinit => self.start_reinit(i),
+            Action::HoldStill(held) => {
+                if let Some(stamp) = &mut self.tasks[i].disk.stamp {
+                    stamp.held = Some(held);
+                }
+                self.tasks[i].stop();
+            }
             Action::Resume => {
                 let store = self.store_view(&self.tasks[i]);
                 let disk = &mut self.tasks[i].disk;
@@ -78,12 +89,14 @@ impl World {
             }
             Action::Form => self.form(i, how),
             Action::Settle(formed) => self.settle(i, &formed),
-            Action::StartFounder | Action::StartMember => self.start(i),
+            Action::StartFounder => self.start(i),
+            Action::StartMember => self.start_member(i),
             Action::StartJoiner { formed, via, .. } => self.join(i, &formed, host(via)),
             Action::Publish(formed) => {
                 let group = self.tasks[i].group.filter(|_| self.commits(i));
                 if let Some(group) = group {
                     self.groups[group].proof = Some(formed);
+                    self.groups[group].commit += 1;
                 }
             }
             Action::Recreate(formed) => {
@@ -133,7 +146,7 @@ impl World {
             return;
         }
         if let Some(mark) = task.disk.stamp.as_mut().and_then(|s| s.regroup.as_mut()) {
-            mark.begun = true;
+            mark.begun = self.sabotage != Sabotage::Unmarked;
         }
         let (Some(old), Some(peer)) = (task.group, task.disk.peer_id) else {
             return;
@@ -145,9 +158,12 @@ impl World {
                 proof: self.groups[old].proof.clone(),
                 data: self.groups[old].data,
                 leader: None,
+                // Its own first entries are its own.
+                commit: self.tasks[i].commit + 2,
             });
             self.tasks[i].group = Some(self.groups.len() - 1);
         }
+        self.tasks[i].shaken();
         self.tasks[i].up = true;
     }
 
@@ -165,7 +181,10 @@ impl World {
             return;
         }
         let task = &mut self.tasks[i];
-        let again = disk.stamp.as_ref().is_some_and(|s| s.rejoin.is_some());
+        let again = disk
+            .stamp
+            .as_ref()
+            .is_some_and(|s| s.rejoin.is_some() && s.generation == formed.generation);
         if !again {
             task.disk.stamp = Some(Stamp {
                 rejoin: Some(Rejoin {
@@ -200,8 +219,9 @@ impl World {
         let seen = self.observe(i);
         let task = &self.tasks[i];
         let stamp = task.disk.stamp.as_ref();
-        let whole = stamp.and_then(|stamp| destruction::whole_without(SERVICE, &seen, stamp));
-        if destruction::may_set_aside(ground, &task.disk, task.up, proven, whole).is_err() {
+        let word = stamp
+            .and_then(|stamp| destruction::word_for(ground, SERVICE, &task.id(), &seen, stamp));
+        if destruction::may_set_aside(ground, &task.disk, task.up, proven, word).is_err() {
             return;
         }
         let own = stamp.map(|stamp| &stamp.generation);
@@ -210,7 +230,7 @@ impl World {
                 self.history.iter().any(|f| f.generation == *newer)
                     && own.is_some_and(|own| own.number < newer.number)
             }
-            Aside::Removed { .. } => self
+            Aside::Removed { .. } | Aside::Permitted { .. } => self
                 .served()
                 .is_some_and(|group| !self.is_voter_of(i, group)),
         };
@@ -260,6 +280,7 @@ impl World {
             stack: None,
             survivors,
             missing: mark.map(|m| m.missing.clone()).unwrap_or_default(),
+            behind: mark.map(|m| m.behind.clone()).unwrap_or_default(),
         }
     }
 
@@ -304,6 +325,20 @@ impl World {
         self.tasks[i].disk.stamp = Some(Stamp::of(formed, Stage::Member));
     }
 
+    /// The mark of whoever rested for a claim is taken off first.
+    fn start_member(&mut self, i: usize) {
+        let store = self.store_view(&self.tasks[i]);
+        let stamp = self.tasks[i].disk.stamp.as_mut();
+        match stamp.map(|stamp| (destruction::may_let_go(stamp, &store), stamp)) {
+            Some((Err(_), _)) => return,
+            Some((Ok(()), stamp)) => stamp.held = None,
+            None => {}
+        }
+        // The others have not seen it serve yet.
+        self.tasks[i].shaken();
+        self.start(i);
+    }
+
     /// Qdrant without a bootstrap: a new Raft cluster on an empty disk, else the old peer.
     fn start(&mut self, i: usize) {
         if self.tasks[i].group.is_none() {
@@ -314,6 +349,7 @@ impl World {
                 proof: None,
                 data: false,
                 leader: None,
+                commit: 1,
             });
             let task = &mut self.tasks[i];
             task.group = Some(self.groups.len() - 1);
@@ -361,12 +397,12 @@ impl World {
         }
         match how {
             How::Late => self.store.late.push((self.tasks[i].name, write)),
-            How::Answered | How::Unanswered => self.land(write),
+            How::Answered | How::Unanswered => self.land(write, false),
         }
     }
 
     /// Exclusive creation.
-    pub fn land(&mut self, write: Write) {
+    pub fn land(&mut self, write: Write, late: bool) {
         match write {
             Write::Claim(number, claim) => {
                 self.store.claims.entry(number).or_insert(claim);
@@ -377,7 +413,7 @@ impl World {
                     return;
                 }
                 if let Outcome::Formed(formed) = &outcome {
-                    self.formed(formed);
+                    self.formed(formed, late);
                 }
                 self.store.outcomes.insert(number, outcome);
             }
@@ -385,7 +421,7 @@ impl World {
     }
 
     /// A generation comes to be: nobody of another one may be alive and seen.
-    fn formed(&mut self, formed: &Formed) {
+    fn formed(&mut self, formed: &Formed, late: bool) {
         let new = self
             .history
             .iter()
@@ -402,7 +438,7 @@ impl World {
         // Without its claim it is a record that nobody believes.
         let over_the_living = match formed.survivors.is_empty() {
             true => self.alive_elsewhere(&formed.generation),
-            false => self.left_out(formed),
+            false => self.left_out(formed, late),
         };
         if claimed && over_the_living {
             self.broken = Some("founded over the living");
@@ -413,8 +449,12 @@ impl World {
     }
 
     /// By re-quorum: a task of the generation before commits, or holds data and is not counted on, and
-    /// could be noticed.
-    fn left_out(&self, formed: &Formed) -> bool {
+    /// could be noticed. What lands late was decided before one without a majority woke; its data is kept.
+    fn left_out(&self, formed: &Formed, late: bool) -> bool {
+        // Nor was one seen by a founder that slept between its decision and its deed.
+        let mut founders = self.tasks.iter();
+        let founder = founders.find(|task| task.disk.peer_id == Some(formed.founder));
+        let late = late || founder.is_none_or(|task| task.steady < STEADY);
         self.tasks.iter().enumerate().any(|(i, task)| {
             let stamp = task.disk.stamp.as_ref();
             let of_it = stamp.is_some_and(|s| Some(&s.generation) == formed.previous.as_ref());
@@ -428,8 +468,32 @@ impl World {
                 None => task.steady >= STEADY && task.store,
             };
             let commits = task.runs() && self.commits(i) && !regroups;
-            of_it && noticed && (commits || (task.disk.collections && !counted))
+            of_it && noticed && (commits || (!late && task.disk.collections && !counted))
         })
+    }
+
+    /// By re-quorum: another survivor that is named knows more committed entries of the generation than the
+    /// claimant does, and did not say for the whole time-out that it cannot claim.
+    fn passed_over(&self, i: usize, mark: &Regroup) -> bool {
+        let waited = self.tasks[i].memory.deferred >= TICK * u32::from(LOSS_TIMEOUT);
+        let further = |task: &crate::world::Task| {
+            let stamp = task.disk.stamp.as_ref();
+            let of_it = stamp.is_some_and(|s| s.generation == mark.previous);
+            let begun = stamp
+                .and_then(|s| s.regroup.as_ref())
+                .map(|mark| mark.commit);
+            let named = task
+                .disk
+                .peer_id
+                .is_some_and(|peer| mark.survivors.contains_key(&peer));
+            of_it && named && begun.unwrap_or(task.commit) > mark.commit
+        };
+        let mut others = self
+            .tasks
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != i);
+        !waited && others.any(|(_, task)| further(task))
     }
 
     /// Some task of another generation holds collections, or serves, and can be noticed: it has

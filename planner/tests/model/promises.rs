@@ -9,6 +9,16 @@ use crate::world::{STEADY, Task, World};
 /// Ticks of fair weather after which the world must be at rest.
 const PATIENCE: u8 = 60;
 
+/// The alarm says what keeps a cluster from being served, so that a person can do something about it.
+/// That something goes on does not.
+fn names(alarm: &Alarm) -> bool {
+    match alarm {
+        Alarm::Regrouping { .. } | Alarm::ClusterLost(_) | Alarm::Adrift { .. } => false,
+        Alarm::QuorumLost { next, .. } => next.contains("cannot go on by themselves: "),
+        _ => true,
+    }
+}
+
 impl World {
     /// No promise is broken in this state.
     pub fn is_sound(&self) -> Result<(), String> {
@@ -78,8 +88,13 @@ impl World {
     }
 
     /// Rounds without a fault until nothing is left to do, or patience is over.
-    fn run_on(mut self) -> Result<World, String> {
-        for _ in 0..PATIENCE {
+    fn run_on(self) -> Result<World, String> {
+        self.fair(PATIENCE)
+    }
+
+    /// So many ticks without a fault, fewer when nothing is left to do.
+    pub fn fair(mut self, ticks: u8) -> Result<World, String> {
+        for _ in 0..ticks {
             for i in 0..self.tasks.len() {
                 for _ in 0..2 {
                     while self.tasks[i].intent.is_some() {
@@ -90,7 +105,9 @@ impl World {
                     }
                 }
             }
-            self.is_sound()?;
+            self.is_sound().map_err(|why| {
+                format!("{why}, in fair weather:{}\n  before that:", self.story())
+            })?;
             if self.at_rest() {
                 break;
             }
@@ -100,10 +117,10 @@ impl World {
     }
 
     /// Whoever is not where it should be calls for a person, and where nobody is served somebody
-    /// does; nobody says that a quorum is lost which could still be had.
+    /// names what is missing; nobody says that a quorum is lost which could still be had.
     fn is_excused(&self) -> Result<(), String> {
         let served = self.served();
-        let calls = |task: &Task| !task.alarms.0.is_empty();
+        let calls = |task: &Task| task.alarms.0.iter().any(names);
         let in_place = |task: &Task| task.group == served && task.runs() && task.is_member();
         let excused = match served {
             Some(_) => self.tasks.iter().all(|task| in_place(task) || calls(task)),

@@ -6,6 +6,8 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+use planner::records::Stage;
+
 use crate::steps::{Fault, Step};
 use crate::world::{Sabotage, World};
 
@@ -13,7 +15,11 @@ use crate::world::{Sabotage, World};
 const LENGTH: usize = 120;
 
 /// Runs the schedules with these seeds on all cores; the first broken promise, by seed.
-pub fn run(seeds: std::ops::Range<u64>, sabotage: Sabotage) -> Result<(), String> {
+pub fn run(
+    seeds: std::ops::Range<u64>,
+    sabotage: Sabotage,
+    schedule: fn(u64, Sabotage) -> Result<(), String>,
+) -> Result<(), String> {
     let next = AtomicU64::new(seeds.start);
     let failed = std::sync::Mutex::new(None::<(u64, String)>);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -48,7 +54,27 @@ pub fn schedule(seed: u64, sabotage: Sabotage) -> Result<(), String> {
     let tasks = rng.random_range(1..=4);
     let faults = rng.random_range(1..=6);
     let calm = rng.random_range(4..40);
-    let mut world = World::new(tasks, faults, sabotage);
+    let world = World::new(tasks, faults, sabotage);
+    go_on(world, rng, calm)
+}
+
+/// Schedules in which survivors went on as a new generation, and how many tasks went over with data.
+pub static REGROUPED: AtomicU64 = AtomicU64::new(0);
+pub static WENT_OVER: AtomicU64 = AtomicU64::new(0);
+
+/// One that begins where at least half of a cluster was just lost, for good or asleep.
+pub fn lost_schedule(seed: u64, sabotage: Sabotage) -> Result<(), String> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let tasks: u8 = rng.random_range(2..=4);
+    let survivors = rng.random_range(1..=tasks / 2);
+    let asleep = rng.random_range(0..1 << tasks);
+    let faults = rng.random_range(0..=4);
+    let calm = rng.random_range(8..80);
+    let world = World::half_lost(tasks, survivors, asleep, faults, sabotage);
+    go_on(world, rng, calm)
+}
+
+fn go_on(mut world: World, mut rng: SmallRng, calm: u32) -> Result<(), String> {
     let mut path = Vec::new();
     for _ in 0..LENGTH {
         let step = pick(&world, &mut rng, calm);
@@ -61,6 +87,14 @@ pub fn schedule(seed: u64, sabotage: Sabotage) -> Result<(), String> {
             .is_sound()
             .map_err(|why| format!("{why}\nafter {path:?}{}", world.story()))?;
     }
+    let by_survivors = world.history.iter().filter(|f| !f.survivors.is_empty());
+    REGROUPED.fetch_add(u64::from(by_survivors.count() > 0), Ordering::Relaxed);
+    let over = world.tasks.iter().filter(|task| {
+        let stamp = task.disk.stamp.as_ref();
+        stamp.is_some_and(|s| !s.survivors.is_empty() && s.stage == Stage::Member)
+            && task.disk.collections
+    });
+    WENT_OVER.fetch_add(over.count() as u64, Ordering::Relaxed);
     world
         .comes_to_rest()
         .map_err(|why| format!("{why}\nafter {path:?}{}", world.story()))

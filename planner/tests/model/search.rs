@@ -7,6 +7,21 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use crate::steps::Step;
 use crate::world::{Sabotage, World};
 
+/// Where a search begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With empty tasks.
+    Empty,
+    /// Where everybody is a member of generation 1.
+    Formed,
+    /// Where all but so many have just been lost, and then so many ticks of fair weather.
+    Lost {
+        survivors: u8,
+        asleep: u64,
+        warm: u8,
+    },
+}
+
 /// The bounds of one search.
 pub struct Bounds {
     pub tasks: u8,
@@ -14,19 +29,27 @@ pub struct Bounds {
     pub ticks: u8,
     /// See [`World::ordered`].
     pub ordered: bool,
-    /// Begin where everybody is a member of generation 1, and not with empty tasks.
-    pub formed: bool,
+    /// Where it begins.
+    pub start: Start,
     /// Every so many states, chosen by their hash, are run on in fair weather.
     pub rest_every: u64,
 }
 
 impl Bounds {
     fn beginning(&self) -> World {
-        let mut world = World::new(self.tasks, 0, Sabotage::None);
-        if self.formed {
-            world = world.rested().expect("empty tasks become a cluster");
-            world.ticks = 0;
-        }
+        let empty = || World::new(self.tasks, 0, Sabotage::None);
+        let mut world = match self.start {
+            Start::Empty => empty(),
+            Start::Formed => empty().rested().expect("empty tasks become a cluster"),
+            Start::Lost {
+                survivors,
+                asleep,
+                warm,
+            } => World::half_lost(self.tasks, survivors, asleep, 0, Sabotage::None)
+                .fair(warm)
+                .expect("nothing is broken in fair weather"),
+        };
+        world.ticks = 0;
         World {
             ordered: self.ordered,
             budget: self.faults,

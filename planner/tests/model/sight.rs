@@ -34,13 +34,14 @@ impl World {
         Observation {
             disk: Disk {
                 voters: voters.into_iter().flat_map(|v| v.keys().copied()).collect(),
-                commit: task.group.map(|_| 1),
+                commit: task.group.map(|_| task.commit),
                 ..task.disk.clone()
             },
             store,
             dns,
             peers,
             child: self.child(i),
+            crash_loop: None,
         }
     }
 
@@ -116,8 +117,12 @@ impl World {
             hears: BTreeSet::new(),
             whole: task.leads && self.commits(i),
             said: Said {
-                commit: task.group.map(|_| 1),
+                commit: match self.sabotage {
+                    Sabotage::NoRank => Some(0),
+                    _ => task.said_commit,
+                },
                 quorum_lost: task.quorum_lost,
+                plight: task.plight.clone(),
                 ..Said::default()
             },
         };
@@ -149,7 +154,7 @@ impl World {
             ready: true,
             proof: Observed::Known(group.proof.clone()),
             commits: task.probe_commit.then_some(commits),
-            commit: 1,
+            commit: task.commit,
             orders: Observed::Known(allowed(task, GrantKind::Serve)),
         }))
     }

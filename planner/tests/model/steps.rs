@@ -166,13 +166,14 @@ impl World {
             }
             Step::Land(k) => {
                 let (_, write) = self.store.late.remove(k);
-                self.land(write);
+                self.land(write, true);
             }
             Step::Tick => self.tick(),
             Step::Use => {
                 self.used = true;
                 if let Some(group) = self.served() {
                     self.groups[group].data = true;
+                    self.groups[group].commit += 1;
                 }
             }
             Step::Hit(i, fault) => {
@@ -209,6 +210,12 @@ impl World {
         {
             decision.action = Action::Wait;
         }
+        if sabotage == Sabotage::StartsAgain
+            && matches!(decision.reason, planner::decision::Reason::Superseded(_))
+            && !task.up
+        {
+            decision.action = Action::StartFounder;
+        }
         task.turned = true;
         task.steady = (task.steady + 1).min(STEADY);
         task.state = match decision.state {
@@ -218,6 +225,8 @@ impl World {
         task.generation.clone_from(&decision.generation);
         task.probe_commit = decision.probe_commit;
         task.quorum_lost = decision.quorum_lost;
+        task.plight = decision.plight.clone();
+        task.said_commit = decision.commit;
         // That nothing comes of it is what the search is to find, not to excuse.
         decision
             .alarms
@@ -316,6 +325,7 @@ impl World {
                     dns: task.dns.clone(),
                     group: task.group,
                     beat: task.beat,
+                    commit: task.commit,
                     state: first_word(&task.disk),
                     generation: task.disk.stamp.as_ref().map(|s| s.generation.clone()),
                     disk: task.disk.clone(),

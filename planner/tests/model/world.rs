@@ -9,9 +9,11 @@ use std::time::Duration;
 use planner::decision::{Action, Alarm};
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
 use planner::memory::Memory;
-use planner::records::{Claim, FORMAT, Formed, Identity, Member, Outcome, State};
+use planner::records::{Claim, FORMAT, Formed, Identity, Member, Outcome, Plight, State};
 use planner::settings::Settings;
 use planner::view::Disk;
+
+use crate::steps::Step;
 
 pub const SERVICE: &str = "vectors";
 /// One tick of the world; every live task has one round in each.
@@ -38,6 +40,12 @@ pub enum Sabotage {
     NoBeats,
     /// A single tick of silence is enough to call a generation lost.
     Impatient,
+    /// Nobody hears how far the others have come: each survivor takes itself for the most advanced.
+    NoRank,
+    /// A superseded member starts its Qdrant again as it was.
+    StartsAgain,
+    /// Whoever began anew for a claim that came to nothing starts again in its old generation.
+    Unmarked,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +95,10 @@ pub struct Task {
     pub generation: Option<GenerationId>,
     pub probe_commit: bool,
     pub quorum_lost: bool,
+    pub plight: Plight,
+    /// The last entry that its Qdrant knows to be committed, and what it says of that.
+    pub commit: u64,
+    pub said_commit: Option<u64>,
     pub beat: u64,
     pub lease: u64,
     /// Ticks since its last round.
@@ -139,6 +151,8 @@ pub struct Group {
     pub proof: Option<Formed>,
     pub data: bool,
     pub leader: Option<PeerId>,
+    /// Its last committed entry.
+    pub commit: u64,
 }
 
 /// The store: files, and writes that have not landed.
@@ -204,6 +218,9 @@ impl World {
             generation: None,
             probe_commit: false,
             quorum_lost: false,
+            plight: Plight::default(),
+            commit: 0,
+            said_commit: None,
             beat: 0,
             lease: 0,
             since: 0,
@@ -233,6 +250,47 @@ impl World {
             dns_settle: TICK * 2,
             requorum: true,
         }
+    }
+
+    /// A cluster that has just lost all but the last `survivors` of its tasks. Of those the last one has
+    /// seen one entry more. The others are gone with their disks, or sleep, by the bits of `asleep`.
+    pub fn half_lost(
+        tasks: u8,
+        survivors: u8,
+        asleep: u64,
+        budget: u8,
+        sabotage: Sabotage,
+    ) -> Self {
+        let mut world = Self::new(tasks, 0, Sabotage::None);
+        world = world.rested().expect("empty tasks become a cluster");
+        world.take(Step::Use);
+        world.ticks = 0;
+        let lost = usize::from(tasks - survivors);
+        let last = world.tasks.len() - 1;
+        if survivors > 1
+            && let Some(group) = world.served()
+        {
+            world.groups[group].commit += 1;
+            let commit = world.groups[group].commit;
+            for i in (0..lost).chain([last]) {
+                world.tasks[i].commit = commit;
+            }
+        }
+        for i in 0..lost {
+            match asleep >> i & 1 == 1 {
+                // Asleep for so long that ECS has taken it out of DNS.
+                true => {
+                    world.tasks[i].paused = Some(0);
+                    world.tasks[i].unlisted = true;
+                    world.tasks[i].listed = false;
+                }
+                false => world.tasks[i] = world.launch(None),
+            }
+        }
+        world.elect();
+        world.sabotage = sabotage;
+        world.budget = budget;
+        world
     }
 
     /// What DNS says to whoever asks now.
@@ -319,7 +377,9 @@ impl World {
                 .unwrap_or(*first);
             self.groups[group].leader = self.tasks[leader].disk.peer_id;
             let (data, proof) = (self.groups[group].data, self.groups[group].proof.is_some());
+            let commit = self.groups[group].commit;
             for i in electors {
+                self.tasks[i].commit = commit;
                 self.tasks[i].leads = i == leader;
                 self.tasks[i].disk.collections |= data && proof;
             }

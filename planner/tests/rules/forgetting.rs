@@ -33,6 +33,7 @@ fn formed() -> Formed {
         founder: PeerId(1),
         complete: true,
         survivors: BTreeSet::new(),
+        behind: Default::default(),
     }
 }
 
@@ -61,6 +62,7 @@ fn store(beat: u64) -> Store {
         stack: None,
         survivors: Default::default(),
         missing: Default::default(),
+        behind: Default::default(),
     };
     let generation = Generation {
         claim,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use planner::decision::{Action, Decision, Discard};
-use planner::destruction::{may_discard, may_set_aside, whole_without};
+use planner::destruction::{may_discard, may_set_aside, word_for};
 use planner::observed::Observed;
 use planner::records::{Formed, Outcome, Stage, State};
 use planner::view::{Child, Dns, Observation, Probe, Store};
@@ -195,6 +195,7 @@ fn an_observation() -> impl Strategy<Value = Observation> {
                 dns,
                 peers: scene.seen.peers,
                 child,
+                crash_loop: None,
             }
         },
     )
@@ -227,8 +228,9 @@ fn check(seen: &Observation, decision: &Decision) -> Result<(), TestCaseError> {
             prop_assert!(!runs && !founding);
             let by = proven(seen).map(|f| &f.generation);
             let stamp = seen.disk.stamp.as_ref();
-            let whole = stamp.and_then(|stamp| whole_without("vectors", seen, stamp));
-            let may = may_set_aside(ground, &seen.disk, runs, by, whole);
+            let us = task(1);
+            let word = stamp.and_then(|stamp| word_for(ground, "vectors", &us, seen, stamp));
+            let may = may_set_aside(ground, &seen.disk, runs, by, word);
             prop_assert_eq!(may, Ok(()), "what is proposed can be done");
         }
         Action::Claim { .. } | Action::Form => {

@@ -52,6 +52,7 @@ pub fn formed(number: u64, token: &str) -> Formed {
         founder: PeerId(1),
         complete: false,
         survivors: Default::default(),
+        behind: Default::default(),
     }
 }
 
@@ -75,6 +76,7 @@ pub fn entry(token: &str, outcome: Option<Outcome>) -> Generation {
             stack: None,
             survivors: Default::default(),
             missing: Default::default(),
+            behind: Default::default(),
         },
         lease: Some(1),
         outcome,
@@ -190,6 +192,7 @@ impl Scene {
                 dns: Dns::Arrived([address(1)].into()),
                 peers: [].into(),
                 child: Child::Stopped,
+                crash_loop: None,
             },
             begun: false,
         }

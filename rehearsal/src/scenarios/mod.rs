@@ -7,6 +7,7 @@ mod busy_everywhere;
 mod cold_start;
 mod collections_uneven;
 mod crash_loop_everywhere;
+mod crash_loop_one;
 mod dead_during_transfer;
 mod diverged;
 mod dns_and_store_out;
@@ -141,6 +142,7 @@ pub const ALL: &[&Scenario] = &[
     &partition::SCENARIO,
     &dns_and_store_out::SCENARIO,
     &crash_loop_everywhere::SCENARIO,
+    &crash_loop_one::SCENARIO,
     &busy_everywhere::SCENARIO,
     &half_lost::SCENARIO,
     &two_zone_loss::SCENARIO,

@@ -21,8 +21,10 @@ const APPLYING: f64 = 5.0;
 pub struct Watch {
     /// The peer of each task that ever answered.
     peers: BTreeMap<usize, u64>,
-    /// Peers whose task is harmed now.
+    /// Peers whose task is harmed now, also those that it was before it began anew.
     harmed: BTreeSet<u64>,
+    /// The same by task.
+    hurt: BTreeMap<usize, BTreeSet<u64>>,
     /// Tasks that voted at the last look. One that joins works through the whole log first, and
     /// shows what was long ago.
     voting: BTreeSet<usize>,
@@ -46,9 +48,11 @@ impl Watch {
     pub fn look(&mut self, look: &Look, harmed: &BTreeSet<usize>) -> Vec<Failure> {
         let answered = look.holders.iter();
         let answered = answered.filter_map(|holder| Some((holder.task, holder.peer()?)));
+        self.hurt.retain(|task, _| harmed.contains(task));
+        self.note_hurt(harmed);
         self.peers.extend(answered);
-        let peers = harmed.iter().filter_map(|task| self.peers.get(task));
-        self.harmed = peers.copied().collect();
+        self.note_hurt(harmed);
+        self.harmed = self.hurt.values().flatten().copied().collect();
         let voting: BTreeSet<usize> = look.live().filter(|h| h.votes()).map(|h| h.task).collect();
         let before = std::mem::replace(&mut self.voting, voting);
         let mut failures = Vec::new();
@@ -62,6 +66,13 @@ impl Watch {
             }
         }
         failures
+    }
+
+    fn note_hurt(&mut self, harmed: &BTreeSet<usize>) {
+        for task in harmed {
+            let peer = self.peers.get(task).copied();
+            self.hurt.entry(*task).or_default().extend(peer);
+        }
     }
 
     /// While a service is rolled out or scaled at most one copy of any shard is missing, whoever

@@ -18,6 +18,9 @@ use crate::observe::sample::{Generation, Sample};
 use crate::timing;
 use crate::verdict::Failure;
 
+/// Among Qdrant's own files, so that it goes wherever they go.
+const POISON: &str = "poisoned";
+
 /// A program in Qdrant's place that becomes Qdrant, or ends with its exit code for a panic.
 #[derive(Debug)]
 pub struct Breakable {
@@ -34,7 +37,7 @@ impl Breakable {
     pub fn new(folder: &Path, qdrant: &Path) -> Result<Self> {
         let (program, flag) = (folder.join("qdrant-or-not"), folder.join("qdrant-broken"));
         let text = format!(
-            "#!/bin/sh\n[ -e '{}' ] && exit 101\nexec '{}' \"$@\"\n",
+            "#!/bin/sh\n[ -e '{}' ] && exit 101\n[ -e \"$QDRANT__STORAGE__STORAGE_PATH/{POISON}\" ] && exit 101\nexec '{}' \"$@\"\n",
             flag.display(),
             qdrant.display()
         );
@@ -42,6 +45,15 @@ impl Breakable {
         let all = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&program, all).context("make it executable")?;
         Ok(Self { program, flag })
+    }
+
+    /// From now on every start of Qdrant upon what this task's disk holds now ends with 101.
+    ///
+    /// # Errors
+    /// When the disk cannot be written.
+    pub fn poison(&self, task: &Task) -> Result<()> {
+        let poison = task.disk.join("storage").join(POISON);
+        std::fs::write(poison, "").context("poison a disk")
     }
 
     /// From now on every start of Qdrant ends with 101, or goes well again.

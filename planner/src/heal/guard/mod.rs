@@ -13,7 +13,7 @@ pub use refusal::Refusal;
 
 pub(crate) use copies::{away, doomed};
 pub(crate) use leave::{baseless, blocks};
-pub(crate) use orders::{joins, settled};
+pub(crate) use orders::{asks_to_set_aside, joins, settled};
 pub(crate) use peers::{holdings, lost};
 
 use crate::heal::action::Action;

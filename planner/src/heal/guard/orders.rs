@@ -4,6 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::heal::guard::Refusal;
+use crate::heal::guard::copies::lives_on;
+use crate::heal::guard::peers::{holdings, undisturbed};
+use crate::heal::life::Life;
 use crate::heal::view::{ClusterView, Outsider, Peer};
 use crate::ids::{PeerId, TaskId};
 use crate::records::{Grant, GrantKind, Protection, State};
@@ -16,7 +19,7 @@ pub(super) fn grant(view: &ClusterView, grant: &Grant) -> Result<(), Refusal> {
     match grant.kind {
         GrantKind::Join => join(view, &grant.task),
         GrantKind::Serve => serve(view, &grant.task),
-        GrantKind::SetAside => Err(Refusal::NotWaiting(grant.task.clone())),
+        GrantKind::SetAside => set_aside(view, &grant.task),
     }
 }
 
@@ -49,6 +52,36 @@ fn join(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
         true => Ok(()),
         false => Err(Refusal::Dataless { settled, listed }),
     }
+}
+
+/// A task may set its data aside when its PID 1 answers, its Qdrant does not, it says that it cannot run
+/// with what it has, and every copy that is listed there is Active on a peer that lives and stays as
+/// well. Everything must have been read to know that, and whoever did it before must be out of Raft.
+fn set_aside(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
+    let mut peers = view.peers.iter();
+    let there = peers.find(|(_, peer)| asks_to_set_aside(peer) && peer.task.as_ref() == Some(task));
+    let (peer, _) = there.ok_or_else(|| Refusal::NotWaiting(task.clone()))?;
+    undisturbed(view, *peer)?;
+    // One after the other: the copies that the last one gave up are to be made again first.
+    let away = |life: &Life| matches!(life, Life::Gone { .. } | Life::Unsure { .. });
+    let mut others = view.peers.iter().filter(|(other, _)| *other != peer);
+    if let Some((other, _)) = others.find(|(_, there)| away(&there.life)) {
+        return Err(Refusal::StillListed(*other));
+    }
+    for shard in holdings(view, *peer) {
+        let copies = view.shard(&shard).ok_or(Refusal::NotThere)?;
+        if !lives_on(view, copies, Peer::stays) {
+            return Err(Refusal::LastCopy(shard));
+        }
+    }
+    Ok(())
+}
+
+/// Whether this peer's task waits for the permission to set its data aside.
+pub(crate) fn asks_to_set_aside(peer: &Peer) -> bool {
+    matches!(peer.life, Life::Hung { .. })
+        && peer.said.plight.cannot_run.is_some()
+        && !peer.said.ending
 }
 
 /// Whether this task waits to be let in.

@@ -180,7 +180,7 @@ pub(super) fn holds_nothing(view: &ClusterView, peer: PeerId) -> Result<(), Refu
 
 /// Everything was read, nothing is resharded (a removal aborts it), and no transfer has this peer
 /// at one of its ends.
-fn undisturbed(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+pub(super) fn undisturbed(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     if let Some((name, why)) = view.unknown() {
         return Err(Refusal::Unread(name.cloned(), why.to_owned()));
     }

@@ -98,6 +98,8 @@ pub enum Refusal {
     NotGranted,
     /// No such task waits for that.
     NotWaiting(TaskId),
+    /// This peer does not live and is listed still; whoever set its data aside before us may be it.
+    StillListed(PeerId),
     /// Too few of the peers hold data or serve to carry another that does not.
     Dataless {
         /// Peers that hold data or serve.
@@ -172,6 +174,9 @@ impl fmt::Display for Refusal {
             Self::Unprotected => f.write_str("nobody who could take a copy is protected from ECS"),
             Self::NotGranted => f.write_str("nobody has that permission"),
             Self::NotWaiting(task) => write!(f, "task {} does not wait for it", task.0),
+            Self::StillListed(peer) => {
+                write!(f, "peer {peer} does not live and is not out of Raft yet")
+            }
             Self::Dataless { settled, listed } => write!(
                 f,
                 "only {settled} of {listed} peers hold data or serve: too few to carry another"

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::heal::action::{Action, Purpose};
-use crate::heal::guard::{joins, settled};
+use crate::heal::guard::{asks_to_set_aside, joins, settled};
 use crate::heal::health::short_shard;
 use crate::heal::names::Zone;
 use crate::heal::round::Round;
@@ -46,7 +46,12 @@ fn over(round: &Round<'_>, grant: &Grant) -> Option<Purpose> {
             peer.is_some_and(|peer| peer.said.ready),
             outside.is_none() && peer.is_none_or(|peer| peer.stays()),
         ),
-        GrantKind::SetAside => (false, true),
+        // Whoever did is outside now, and the peer that it was is not coming back.
+        GrantKind::SetAside => {
+            let mut peers = view.peers.values();
+            let asks = peers.any(|p| asks_to_set_aside(p) && p.task.as_ref() == Some(&grant.task));
+            (outside.is_some(), asks)
+        }
     };
     let (age, unseen) = round.memory.grant();
     match (used, fits) {
@@ -78,6 +83,22 @@ pub(crate) fn join(round: &mut Round<'_>) -> bool {
     waiting.into_iter().any(|(_, task)| {
         let purpose = Purpose::Carried { settled, listed };
         round.offer(give(GrantKind::Join, task), purpose)
+    })
+}
+
+/// Lets one of those whose Qdrant cannot run set its data aside.
+pub(crate) fn set_aside(round: &mut Round<'_>) -> bool {
+    let view = round.view;
+    if view.service.orders_unread.is_some() || view.service.orders.grant.is_some() {
+        return false;
+    }
+    let asking = view.peers.values().filter(|peer| asks_to_set_aside(peer));
+    let asking: Vec<(TaskId, String)> = asking
+        .filter_map(|peer| Some((peer.task.clone()?, peer.said.plight.cannot_run.clone()?)))
+        .collect();
+    asking.into_iter().any(|(task, why)| {
+        let purpose = Purpose::CannotRun(why);
+        round.offer(give(GrantKind::SetAside, &task), purpose)
     })
 }
 

@@ -20,7 +20,7 @@ use crate::heal::round::Round;
 pub(crate) type Step = fn(&mut Round<'_>) -> bool;
 
 /// All steps after the gate, the most urgent first.
-pub(crate) const ALL: [Step; 15] = [
+pub(crate) const ALL: [Step; 16] = [
     transfers::abort_doomed,
     gone::clear_away,
     gone::forget_unlisted,
@@ -29,6 +29,7 @@ pub(crate) const ALL: [Step; 15] = [
     admission::take_back,
     admission::join,
     copies::save_single,
+    admission::set_aside,
     leaving::evacuate,
     copies::restore_missing,
     admission::serve,
