@@ -56,7 +56,8 @@ fn part(settings: &Settings, seen: &Observation, stamp: &Stamp, why: &str) -> De
 }
 
 /// Consensus has ended in our Qdrant: because we were removed, or because it failed, which a start
-/// may cure. The second time in a row counts as removed.
+/// may cure. The second time in a row counts as removed; the first, when we were told to leave and it
+/// has forgotten everybody else, as one that has read its own removal does.
 fn consensus_stopped(
     settings: &Settings,
     memory: &mut Memory,
@@ -78,7 +79,9 @@ fn consensus_stopped(
     memory.calm = Duration::ZERO;
     memory.consensus_stops = memory.consensus_stops.saturating_add(1).min(STOPS);
     let why = "its consensus has stopped".to_owned();
-    if memory.consensus_stops >= STOPS && memory.verdict.is_none() {
+    let forgot = qdrant.peers.iter().all(|peer| *peer == qdrant.peer_id);
+    let told = memory.told_to_leave && forgot;
+    if (told || memory.consensus_stops >= STOPS) && memory.verdict.is_none() {
         memory.verdict = Some(Verdict::Removed(why.clone()));
     }
     Some(leave(seen, Reason::Removed(why)))

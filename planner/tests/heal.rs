@@ -15,6 +15,8 @@
 mod diverging;
 #[path = "heal/farewells.rs"]
 mod farewells;
+#[path = "heal/fresh.rs"]
+mod fresh;
 #[path = "heal/guards.rs"]
 mod guards;
 #[path = "heal/large.rs"]
