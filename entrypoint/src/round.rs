@@ -592,6 +592,7 @@ impl Task {
 /// The healing planner's numbers from ours; what nobody needs to set stays at its default.
 fn heal_settings(config: &Config) -> planner::heal::settings::Settings {
     planner::heal::settings::Settings {
+        fresh: config.beat,
         gone_timeout: config.gone_timeout,
         lost_copy_timeout: config.lost_copy_timeout,
         replacement_wait: config.replacement_wait,
