@@ -24,10 +24,11 @@ pub fn decide(
     let mut decision = by_role(settings, memory, seen);
     adrift(settings, memory, &mut decision);
     decision.commit = requorum::commit(seen);
-    // Readiness stays for the life of the task, through restarts and fencing: ECS kills what
-    // the load balancer calls unhealthy, and with it the disk.
-    memory.ready |= seen.disk.served;
-    if memory.ready {
+    // Readiness stays through restarts and fencing, as long as data is here: ECS kills what the load
+    // balancer calls unhealthy, and with it the disk.
+    memory.ready |= seen.disk.served && !memory.anew;
+    let drained = memory.told_to_leave && memory.verdict.is_some();
+    if memory.ready && !drained {
         decision.ready = Ok(());
     }
     decision
@@ -78,6 +79,7 @@ impl Decision {
             alarms: Vec::new(),
             state: State::Empty,
             generation: None,
+            stand_still: false,
             renew_lease: false,
             probe_commit: false,
             ready: Err(NotReady::NotMember),

@@ -33,6 +33,7 @@ mod newcomer;
 mod regroup;
 mod rejoin;
 mod requorum;
+mod standstill;
 mod witness;
 
 pub use decide::decide;

@@ -26,6 +26,7 @@ fn settings() -> Settings {
         ready_peers: 3,
         beat: BEAT,
         gap: STEP * 10,
+        sleep: STEP * 10,
         claim_timeout: STEP * 60,
         loss_timeout: STEP * 240,
         dns_settle: STEP * 20,
