@@ -612,6 +612,7 @@ fn heal_settings(config: &Config) -> planner::heal::settings::Settings {
         gone_timeout: config.gone_timeout,
         lost_copy_timeout: config.lost_copy_timeout,
         replacement_wait: config.replacement_wait,
+        release_timeout: config.release_timeout,
         wanted_factor: config.copies.wanted(),
         ..Default::default()
     }
