@@ -58,8 +58,6 @@ pub struct Hands<'a> {
     pub service: &'a str,
     /// Our stack.
     pub stack: Option<&'a str>,
-    /// The steward has emptied this task.
-    pub told_to_leave: bool,
 }
 
 impl Hands<'_> {
@@ -308,11 +306,7 @@ impl Hands<'_> {
         self.disk
             .set_aside(&format!("{:06}-{}", old.number, old.token))?;
         self.qdrant.reset();
-        // Of a task that was emptied nothing but empty directories is left.
-        match self.told_to_leave {
-            true => tracing::info!(event = events::SET_ASIDE, generation = old.number, ?ground),
-            false => tracing::warn!(event = events::SET_ASIDE, generation = old.number, ?ground),
-        }
+        tracing::warn!(event = events::SET_ASIDE, generation = old.number, ?ground);
         Ok(())
     }
 

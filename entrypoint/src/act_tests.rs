@@ -58,7 +58,6 @@ impl Bench {
             qdrant: &mut self.qdrant,
             service: "vectors",
             stack: None,
-            told_to_leave: false,
         };
         hands.act(&action, &seen).await
     }

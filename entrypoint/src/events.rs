@@ -55,7 +55,7 @@ events! {
     GRANT_WITHDRAWN = "grant.withdrawn": "The steward has taken a permission back: it was used, or is in vain.";
     EVACUATION_BEGUN = "evacuation.begun": "The steward empties a task, so that ECS can end it: its revision is not wanted, there are too many, or it blocks a deployment.";
     EVACUATION_ENDED = "evacuation.ended": "Nobody is being emptied any more: the task has ended, or there is no reason for it any more.";
-    PEER_RELEASED = "peer.released": "The peer of a task that was emptied is out of Raft; the task waits for its end.";
+    PEER_RELEASED = "peer.released": "A task that was emptied holds no copy any more: it gives its protection back and waits for its end.";
     HEAL_PLAN = "heal.plan": "The steward's plan has changed: what is next, and why everything else waits.";
     HEAL_ACTION = "heal.action": "The steward has asked Qdrant for a change.";
     HEAL_REFUSED = "heal.refused": "A second look, just before a change, spoke against it.";

@@ -430,6 +430,7 @@ impl Task {
                 outside,
                 wanted_revision: wanted.revision,
                 told: wanted.told,
+                full: wanted.full,
                 wanted_tasks: usize::try_from(wanted.tasks.unwrap_or(self.config.cluster_size))
                     .unwrap_or(usize::MAX),
                 at: Instant::now(),
@@ -442,11 +443,6 @@ impl Task {
         if *action == Action::Wait {
             return false;
         }
-        if *action == Action::Kill && self.memory.told_to_leave {
-            self.qdrant.end_released().await;
-            self.journal.acted();
-            return true;
-        }
         let service = self.settings.service.clone();
         let mut hands = Hands {
             disk: &self.disk,
@@ -454,7 +450,6 @@ impl Task {
             qdrant: &mut self.qdrant,
             service: &service,
             stack: self.settings.stack.as_deref(),
-            told_to_leave: self.memory.told_to_leave,
         };
         match hands.act(action, seen).await {
             Ok(()) => {
@@ -613,6 +608,10 @@ fn heal_settings(config: &Config) -> planner::heal::settings::Settings {
         lost_copy_timeout: config.lost_copy_timeout,
         replacement_wait: config.replacement_wait,
         release_timeout: config.release_timeout,
+        // The count that ECS told is forgotten after so long.
+        surplus_delay: config.ecs_poll * 3,
+        // A task that answers is heard at every beat.
+        sight_timeout: config.beat * 5,
         wanted_factor: config.copies.wanted(),
         ..Default::default()
     }

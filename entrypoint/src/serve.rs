@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::child::{Reaper, StopBudget};
 use crate::cli::EX_UNAVAILABLE;
-use crate::config::{Auto, Config};
+use crate::config::{Auto, Config, Heal};
 use crate::disk::Disk;
 use crate::ecs::api::Api;
 use crate::ecs::keeper::Keeper;
@@ -150,8 +150,11 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     Ok(task)
 }
 
+/// Nothing where protection is off, or where nobody would ever empty a protected task: with
+/// `dry-run` every deployment would wait for it until a person comes.
 fn protection(config: &Config) -> reqwest::Result<Option<Keeper>> {
-    let (Auto::Auto, Some(agent)) = (config.protection, &config.agent_uri) else {
+    let (Auto::Auto, Heal::Act, Some(agent)) = (config.protection, config.heal, &config.agent_uri)
+    else {
         return Ok(None);
     };
     let endpoint = Endpoint::new(agent)?;

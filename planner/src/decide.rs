@@ -27,8 +27,7 @@ pub fn decide(
     // Readiness stays through restarts and fencing, as long as data is here: ECS kills what the load
     // balancer calls unhealthy, and with it the disk.
     memory.ready |= seen.disk.served && !memory.anew;
-    let drained = memory.told_to_leave && memory.verdict.is_some();
-    if memory.ready && !drained {
+    if memory.ready {
         decision.ready = Ok(());
     }
     decision

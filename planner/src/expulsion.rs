@@ -29,18 +29,11 @@ pub(crate) fn judged(
         memory.verdict = unlisted(settings, memory, seen, stamp);
     }
     let stopped = consensus_stopped(settings, memory, seen);
-    let mut decision = match &memory.verdict {
+    match &memory.verdict {
         Some(Verdict::Removed(why)) => Some(part(settings, seen, stamp, why)),
         Some(Verdict::Broken(what)) => Some(fence(seen, Alarm::BrokenChain(what.clone()))),
         None => stopped,
-    };
-    if let (true, Some(decision)) = (memory.told_to_leave, &mut decision) {
-        // Nothing was left here when the steward took us out; nobody need look.
-        decision
-            .alarms
-            .retain(|alarm| *alarm != Alarm::RemovedWithData);
     }
-    decision
 }
 
 /// The cluster goes on without us: stop, and begin anew once it needs nothing of what is here.
@@ -57,8 +50,7 @@ fn part(settings: &Settings, seen: &Observation, stamp: &Stamp, why: &str) -> De
 }
 
 /// Consensus has ended in our Qdrant: because we were removed, or because it failed, which a start
-/// may cure. The second time in a row counts as removed; the first, when we were told to leave and it
-/// has forgotten everybody else, as one that has read its own removal does.
+/// may cure. The second time in a row counts as removed.
 fn consensus_stopped(
     settings: &Settings,
     memory: &mut Memory,
@@ -80,9 +72,7 @@ fn consensus_stopped(
     memory.calm = Duration::ZERO;
     memory.consensus_stops = memory.consensus_stops.saturating_add(1).min(STOPS);
     let why = "its consensus has stopped".to_owned();
-    let forgot = qdrant.peers.iter().all(|peer| *peer == qdrant.peer_id);
-    let told = memory.told_to_leave && forgot;
-    if (told || memory.consensus_stops >= STOPS) && memory.verdict.is_none() {
+    if memory.consensus_stops >= STOPS && memory.verdict.is_none() {
         memory.verdict = Some(Verdict::Removed(why.clone()));
     }
     Some(leave(seen, Reason::Removed(why)))

@@ -62,9 +62,6 @@ pub struct Memory {
     /// We came to our generation before its first formation was complete: nobody of those waits to be
     /// let serve.
     pub early: bool,
-    /// The steward told us to leave, when we could last read its orders: that we are removed then is
-    /// what was meant.
-    pub told_to_leave: bool,
     /// How long members have answered and none of them led.
     pub leaderless: Duration,
     /// Joins begun, to go round the peers.
@@ -151,14 +148,6 @@ impl Memory {
         }
         self.early &= seen.disk.stamp.is_some();
         self.early |= came_early(seen);
-        self.told_to_leave &= seen.disk.stamp.is_some();
-        if let Child::Running(Observed::Known(qdrant)) = &seen.child
-            && !qdrant.consensus_stopped
-            && let Observed::Known(orders) = &qdrant.orders
-        {
-            let leaving = orders.leaving.as_ref();
-            self.told_to_leave = leaving.is_some_and(|there| there.task == settings.task);
-        }
         match &seen.disk.stamp {
             None => {
                 // What was set aside for a newer generation may be the only copy of something.

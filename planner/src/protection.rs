@@ -4,6 +4,7 @@
 use core::fmt;
 
 use crate::ids::TaskId;
+use crate::observed::Observed;
 use crate::records::{Stage, WantedService};
 use crate::view::{Child, Observation, Probe};
 
@@ -30,7 +31,7 @@ pub enum Holding {
 pub enum Freedom {
     /// Nothing is here that anybody would miss.
     Empty,
-    /// The steward has released it, and its Qdrant has ended.
+    /// The steward has emptied it.
     Released,
     /// ECS wants no task at all, and protection would only hold that up.
     NoneWanted,
@@ -42,7 +43,7 @@ impl fmt::Display for Wish {
             Self::Protect(Holding::Peer) => "its disk holds a peer of the cluster",
             Self::Protect(Holding::Aside) => "its disk holds data that was set aside",
             Self::Free(Freedom::Empty) => "its disk holds nothing",
-            Self::Free(Freedom::Released) => "the steward has released it",
+            Self::Free(Freedom::Released) => "the steward has emptied it",
             Self::Free(Freedom::NoneWanted) => "ECS wants no task of this service",
         })
     }
@@ -86,22 +87,27 @@ fn none_wanted(service: &str, seen: &Observation, told: Option<&WantedService>) 
     counts.next() == Some(0) && counts.all(|tasks| tasks == 0)
 }
 
-/// Our peer is out of Raft by the steward's order, as the cluster's key map says, and nothing of
-/// ours runs any more that could still hold a copy.
+/// We hold no copy any more, as the cluster's key map says: our own, or that of a believed peer while
+/// our Qdrant does not answer.
 fn released(task: &TaskId, seen: &Observation) -> bool {
-    if matches!(seen.child, Child::Running(_)) {
-        return false;
-    }
-    let mut orders = seen.peers.values().filter_map(|probe| match probe {
-        // Orders are read from the key map of believed peers only.
+    let own = match &seen.child {
+        Child::Running(Observed::Known(qdrant)) => qdrant.orders.known(),
+        _ => None,
+    };
+    let others = seen.peers.values().filter_map(|probe| match probe {
         Probe::Task { orders, .. } => orders.as_ref(),
         _ => None,
     });
-    orders.any(|orders| {
-        orders.leaving.as_ref().is_some_and(|leaving| {
-            // What it leaves behind is set aside, and with that its peer id is gone from the disk.
-            let ours = seen.disk.peer_id.is_none_or(|us| us == leaving.peer);
-            leaving.released && leaving.task == *task && ours
-        })
+    let mut leaving = match own {
+        Some(own) => own.leaving.iter().collect::<Vec<_>>(),
+        None => others
+            .filter_map(|orders| orders.leaving.as_ref())
+            .collect(),
+    }
+    .into_iter();
+    leaving.any(|leaving| {
+        // What it leaves behind may be set aside, and with that its peer id is gone from the disk.
+        let ours = seen.disk.peer_id.is_none_or(|us| us == leaving.peer);
+        leaving.released && leaving.task == *task && ours
     })
 }

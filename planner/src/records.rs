@@ -170,7 +170,7 @@ pub struct Leaving {
     pub peer: PeerId,
     /// Why it, and not another.
     pub why: LeavingReason,
-    /// Its peer is out of Raft: the task waits for its end, and does not join again meanwhile.
+    /// It holds no copy any more: it serves what others hold until ECS ends it, unprotected.
     #[serde(default)]
     pub released: bool,
 }
@@ -214,6 +214,10 @@ pub struct WantedService {
     pub revision: String,
     /// The desired count.
     pub tasks: u32,
+    /// A task of the wanted revision is missing, ECS is starting none, and its `maximumPercent` leaves
+    /// no room for one beside the tasks that run: one of them has to end first.
+    #[serde(default)]
+    pub full: bool,
 }
 
 /// How task scale-in protection stands for one task.

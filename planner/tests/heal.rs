@@ -13,6 +13,10 @@
 
 #[path = "heal/diverging.rs"]
 mod diverging;
+#[path = "heal/ecs.rs"]
+mod ecs;
+#[path = "heal/evacuating.rs"]
+mod evacuating;
 #[path = "heal/farewells.rs"]
 mod farewells;
 #[path = "heal/fresh.rs"]

@@ -190,7 +190,7 @@ pub(super) static RULES: &[Rule] = &[
                         vars::STOP_TIMEOUT.name,
                         show(config.stop_timeout)
                     ),
-                    "lengthen it: a task that ECS is ending would join again",
+                    "lengthen it: a task that ECS is ending would be given copies again",
                 );
             }
         },

@@ -223,7 +223,8 @@ variables! {
 
     HEAL: Heal = var("ENTRYPOINT_HEAL", Group::Healing, || Heal::Act,
         "What the task beside Raft's leader does for the cluster: bring copies back, take dead peers \
-         out, keep zones apart. With dry-run it says what it would do and changes nothing.");
+         out, keep zones apart. With dry-run it says what it would do and changes nothing, and no task \
+         asks ECS for protection, which would hold up every deployment.");
     REQUORUM: Requorum = var("ENTRYPOINT_REQUORUM", Group::Healing, || Requorum::Auto,
         "What the survivors of a lost majority do when all others have been silent for the loss \
          time-out: auto goes on without them, with the data that is left; wait calls a person. Either \
@@ -243,8 +244,7 @@ variables! {
         "How long a missing copy waits for the replacement task before another gets it. The second to \
          last copy waits for nobody.");
     RELEASE_TIMEOUT: Duration = var("ENTRYPOINT_RELEASE_TIMEOUT", Group::Healing, || ms(600_000),
-        "How long a task that was emptied for ECS waits for its end. Then it joins again, as a \
-         newcomer without data.");
+        "How long a task that was emptied for ECS waits for its end. Then it takes copies again.");
     DIVERGENCE_INTERVAL: Duration = var("ENTRYPOINT_DIVERGENCE_INTERVAL", Group::Healing,
         || ms(300_000),
         "How often the copies of every shard are counted and compared. What differs at rest again and \

@@ -92,8 +92,15 @@ struct Service {
     service_name: String,
     status: String,
     desired_count: u32,
+    deployment_configuration: Option<Bounds>,
     #[serde(default)]
     deployments: Vec<Deployment>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bounds {
+    maximum_percent: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +108,8 @@ struct Service {
 struct Deployment {
     status: String,
     task_definition: String,
+    running_count: Option<u32>,
+    pending_count: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -307,7 +316,25 @@ fn read(status: u16, text: &str, name: &str) -> Result<WantedService, ApiError> 
     Ok(WantedService {
         revision: revision.to_owned(),
         tasks: service.desired_count,
+        full: full(service, primary).unwrap_or(false),
     })
+}
+
+/// Whether a task of the primary deployment is missing, none is starting, and there is room for one
+/// only when another ends. Nothing where the answer does not say it all. ECS rounds the upper bound
+/// down.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html>
+fn full(service: &Service, primary: &Deployment) -> Option<bool> {
+    let desired = u64::from(service.desired_count);
+    let percent = service.deployment_configuration.as_ref()?.maximum_percent?;
+    let ceiling = desired * u64::from(percent) / 100;
+    let (mut running, mut pending) = (0, 0);
+    for deployment in &service.deployments {
+        running += u64::from(deployment.running_count?);
+        pending += u64::from(deployment.pending_count?);
+    }
+    let missing = u64::from(primary.running_count?) < desired;
+    Some(missing && pending == 0 && ceiling <= desired && running >= ceiling)
 }
 
 #[cfg(test)]

@@ -229,3 +229,38 @@ fn the_signature_covers_the_body_and_the_time() {
     assert_ne!(sign("{}", at), sign("{ }", at));
     assert_ne!(sign("{}", at), sign("{}", at + Duration::from_secs(1)));
 }
+
+#[test]
+fn it_is_full_when_one_task_has_to_end_before_another_can_begin() {
+    let full = |maximum: u32, old: (u32, u32), new: (u32, u32)| {
+        let deployment = |status: &str, revision: u32, (running, pending): (u32, u32)| {
+            serde_json::json!({
+                "status": status,
+                "taskDefinition": format!("arn:aws:ecs:eu-central-1:1:task-definition/qdrant:{revision}"),
+                "runningCount": running,
+                "pendingCount": pending,
+            })
+        };
+        let described = serde_json::json!({"services": [{
+            "serviceName": "vectors",
+            "status": "ACTIVE",
+            "desiredCount": 6,
+            "deploymentConfiguration": {"maximumPercent": maximum, "minimumHealthyPercent": 83},
+            "deployments": [deployment("PRIMARY", 17, new), deployment("ACTIVE", 16, old)],
+        }]});
+        read(200, &described.to_string(), "vectors").unwrap().full
+    };
+    assert!(full(100, (6, 0), (0, 0)));
+    assert!(full(100, (4, 0), (2, 0)));
+    // 6.96 tasks: rounded down.
+    assert!(full(116, (6, 0), (0, 0)));
+    // One is on its way, or has a place.
+    assert!(!full(100, (5, 0), (0, 1)));
+    assert!(!full(100, (5, 0), (0, 0)));
+    assert!(!full(117, (6, 0), (0, 0)));
+    assert!(!full(117, (6, 0), (1, 0)));
+    // Nothing is missing.
+    assert!(!full(100, (0, 0), (6, 0)));
+    // An answer that does not say it all.
+    assert!(!read(200, SERVICE, "vectors").unwrap().full);
+}

@@ -19,6 +19,9 @@ use crate::events;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause after refusals.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The same after a refusal because others are protected: the next task that goes makes room for us,
+/// and our copies are unprotected until we have asked again.
+const LONGEST_BLOCKED: Duration = Duration::from_secs(5);
 /// So many refusals in a row are no accident.
 const IN_A_ROW: u32 = 3;
 /// We stop counting on a protection so long before its end: the one wish that was answered in time
@@ -228,9 +231,15 @@ impl<E: Asks> Work<E> {
     }
 
     fn pause(&self) -> Duration {
-        let refusals = self.stands.borrow().refusals;
+        let (refusals, blocked) = {
+            let standing = self.stands.borrow();
+            (standing.refusals, standing.blocked > 0)
+        };
         let doubled = FIRST_PAUSE * 2_u32.saturating_pow(refusals.saturating_sub(1).min(8));
-        doubled.min(LONGEST_PAUSE)
+        doubled.min(match blocked {
+            true => LONGEST_BLOCKED,
+            false => LONGEST_PAUSE,
+        })
     }
 }
 

@@ -134,7 +134,9 @@ impl<A: Describes> Work<A> {
             return;
         }
         match answer {
-            Ok(WantedService { revision, tasks }) => {
+            Ok(WantedService {
+                revision, tasks, ..
+            }) => {
                 tracing::info!(event = events::WANTED, tasks, "{revision}");
             }
             Err(why) => tracing::info!(event = events::WANTED_UNKNOWN, "{why}"),

@@ -29,6 +29,7 @@ fn wants(tasks: u32) -> WantedService {
     WantedService {
         revision: "qdrant:1".to_owned(),
         tasks,
+        full: false,
     }
 }
 

@@ -243,17 +243,6 @@ impl Qdrant {
         }
     }
 
-    /// The same once the steward has emptied this task and taken its peer out of Raft, as it was told.
-    pub async fn end_released(&mut self) {
-        if let Some(exit) = self.end().await {
-            tracing::info!(
-                event = events::PEER_RELEASED,
-                exit = exit.to_string(),
-                "our peer is out of Raft and holds nothing; its Qdrant was ended"
-            );
-        }
-    }
-
     async fn end(&mut self) -> Option<Exit> {
         let child = self.child.take()?;
         child.kill();

@@ -120,6 +120,7 @@ fn post_of_a_steward() -> Post {
         outside: Default::default(),
         wanted_revision: None,
         told: false,
+        full: false,
         wanted_tasks: 3,
         at: std::time::Instant::now(),
         fresh_for: Duration::from_secs(60),

@@ -61,6 +61,8 @@ pub struct Post {
     pub wanted_tasks: usize,
     /// ECS itself says so.
     pub told: bool,
+    /// ECS says that it has no room to start a task of the wanted revision before another ends.
+    pub full: bool,
     /// When this was seen.
     pub at: Instant,
     /// For how long it may be acted upon.
@@ -307,7 +309,7 @@ fn name_of(action: &Action) -> &'static str {
         Action::Grant(_) => events::GRANT_GIVEN,
         Action::Withdraw(_) => events::GRANT_WITHDRAWN,
         Action::Evacuate(_) => events::EVACUATION_BEGUN,
-        Action::NoteRelease(_) => events::PEER_RELEASED,
+        Action::LetGo(_) => events::PEER_RELEASED,
         Action::EndEvacuation(_) => events::EVACUATION_ENDED,
         _ => events::HEAL_ACTION,
     }

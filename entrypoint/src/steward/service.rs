@@ -46,6 +46,8 @@ pub struct Wanted {
     pub tasks: Option<u32>,
     /// ECS says so.
     pub told: bool,
+    /// And that it has no room to start a task of that revision before another ends.
+    pub full: bool,
 }
 
 /// What the ECS API told a task, ourselves first; else the word of the task that ECS created last: it
@@ -66,6 +68,7 @@ pub fn wanted<'a>(
             revision: Some(told.revision.clone()),
             tasks: Some(told.tasks),
             told: true,
+            full: told.full,
         };
     }
     match all.last() {
@@ -73,11 +76,13 @@ pub fn wanted<'a>(
             revision: newest.revision.clone(),
             tasks: newest.size.or(said.size),
             told: false,
+            full: false,
         },
         _ => Wanted {
             revision: None,
             tasks: said.size,
             told: false,
+            full: false,
         },
     }
 }
@@ -127,6 +132,7 @@ mod tests {
             revision: revision.map(str::to_owned),
             tasks: Some(tasks),
             told,
+            full: false,
         }
     }
 
@@ -155,7 +161,11 @@ mod tests {
         let mut newer = said("app:8", Some(20), 3);
         let told = |revision: &str, tasks| {
             let revision = revision.to_owned();
-            Some(WantedService { revision, tasks })
+            Some(WantedService {
+                revision,
+                tasks,
+                full: false,
+            })
         };
         newer.wanted = told("app:8", 4);
         assert_eq!(

@@ -104,6 +104,7 @@ pub async fn survey(
         service: Service {
             wanted_revision: post.wanted_revision.clone(),
             told: post.told,
+            full: post.full,
             complete: proof.as_ref().is_some_and(|proof| proof.complete),
             survivors: proof.map(|proof| proof.survivors).unwrap_or_default(),
             ..Service::default()
@@ -138,7 +139,7 @@ pub fn people(view: &mut ClusterView, post: &Post) {
     if let Some(leaving) = &view.service.orders.leaving
         && let Some(peer) = view.peers.get_mut(&leaving.peer)
     {
-        peer.leaving = !leaving.released;
+        peer.leaving = true;
     }
     view.service.outside.clone_from(&post.outside);
     view.age = post.at.elapsed();

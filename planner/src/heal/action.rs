@@ -58,8 +58,7 @@ pub enum Action {
         /// The peer.
         peer: PeerId,
     },
-    /// Take a living peer that was told to leave, or that is being stopped, and holds nothing any more,
-    /// out of Raft.
+    /// Take a living peer that is being stopped and holds nothing any more out of Raft.
     Release {
         /// The peer.
         peer: PeerId,
@@ -86,10 +85,10 @@ pub enum Action {
     Grant(Grant),
     /// Order in the key map: nobody has this permission any more.
     Withdraw(Grant),
-    /// Order in the key map: this task is emptied and its peer released.
+    /// Order in the key map: the copies on this task are moved to others.
     Evacuate(Leaving),
-    /// Order in the key map: its peer is out of Raft, and it does not join again for a while.
-    NoteRelease(Leaving),
+    /// Order in the key map: this task holds nothing any more, and ECS may end it.
+    LetGo(Leaving),
     /// Order in the key map: nobody is emptied any more.
     EndEvacuation(Leaving),
     /// Set a collection's replication factor. Qdrant changes the number and nothing else.
@@ -171,8 +170,10 @@ pub enum Purpose {
     ToGo(LeavingReason),
     /// The reason for emptying it is gone.
     ReasonGone,
-    /// It is out of Raft.
-    OutOfRaft,
+    /// It does not answer, so it cannot be emptied.
+    PeerSilent,
+    /// It holds no copy any more.
+    Emptied,
     /// It has waited for its end for so long.
     NotEnded(Duration),
     /// The permission was used.
@@ -211,7 +212,7 @@ impl Action {
             Self::Grant(_)
                 | Self::Withdraw(_)
                 | Self::Evacuate(_)
-                | Self::NoteRelease(_)
+                | Self::LetGo(_)
                 | Self::EndEvacuation(_)
         )
     }
@@ -267,14 +268,10 @@ impl fmt::Display for Action {
                 write!(f, "take back that task {} may {}", grant.task.0, grant.kind)
             }
             Self::Evacuate(leaving) => {
-                write!(
-                    f,
-                    "empty task {} and release peer {}",
-                    leaving.task.0, leaving.peer
-                )
+                write!(f, "empty task {}, peer {}", leaving.task.0, leaving.peer)
             }
-            Self::NoteRelease(leaving) => {
-                write!(f, "note that task {} is released", leaving.task.0)
+            Self::LetGo(leaving) => {
+                write!(f, "let ECS end task {}", leaving.task.0)
             }
             Self::EndEvacuation(leaving) => {
                 write!(f, "take back that task {} leaves", leaving.task.0)
@@ -327,7 +324,8 @@ impl fmt::Display for Purpose {
             ),
             Self::ToGo(why) => write!(f, "{why}"),
             Self::ReasonGone => f.write_str("there is no reason for it any more"),
-            Self::OutOfRaft => f.write_str("it is out of Raft"),
+            Self::PeerSilent => f.write_str("it does not answer and cannot be emptied now"),
+            Self::Emptied => f.write_str("it holds no copy any more"),
             Self::NotEnded(lasted) => {
                 write!(f, "it has waited for its end for {} s", lasted.as_secs())
             }

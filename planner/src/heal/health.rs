@@ -77,9 +77,9 @@ fn away_for(view: &ClusterView, peer: PeerId) -> Duration {
     }
 }
 
-/// What is missing of the copies that could be there: the first shard with fewer living copies than
-/// it should have whose loss is not on record, or what could not be read. Collections in resharding
-/// are their owner's.
+/// What is missing of the copies that could be there: the first shard with fewer copies on peers that
+/// stay than it should have whose loss is not on record, or what could not be read. A copy on a task
+/// that is being stopped is as good as gone. Collections in resharding are their owner's.
 pub(crate) fn short_shard(view: &ClusterView, facts: &Facts<'_>) -> Option<Short> {
     if let Some((name, _)) = view.unknown() {
         return Some(Short::Unread(name.cloned()));
@@ -87,8 +87,10 @@ pub(crate) fn short_shard(view: &ClusterView, facts: &Facts<'_>) -> Option<Short
     for (name, collection) in view.known().filter(|(_, there)| !there.resharding) {
         let wanted = wanted_copies(collection.factor, facts.seats.len());
         for (id, shard) in &collection.shards {
-            let living = |(peer, copy): &(&PeerId, &Copy)| copy.is_active() && view.alive(**peer);
-            if shard.copies.iter().filter(living).count() >= wanted {
+            let stays = |(peer, copy): &(&PeerId, &Copy)| {
+                copy.is_active() && facts.seats.contains_key(*peer)
+            };
+            if shard.copies.iter().filter(stays).count() >= wanted {
                 continue;
             }
             let short = ShardRef {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::heal::facts::Facts;
-use crate::heal::guard::{doomed, joins, lost};
+use crate::heal::guard::{baseless, blocks, doomed, joins, lost};
 use crate::heal::health::{Health, crowd, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
@@ -20,6 +20,10 @@ use crate::records::GrantKind;
 /// How far the cluster is from rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Measure {
+    /// An order to empty a task that has no ground any more.
+    pub baseless: u64,
+    /// Tasks that are one too many, or block a deployment, and were not told to leave.
+    pub to_go: u64,
     /// Tasks that wait to be let in and have no permission.
     pub outside: u64,
     /// Members that wait to be ready and have no permission.
@@ -48,6 +52,8 @@ pub struct Measure {
     pub missing: u64,
     /// Copies that are not Active on a living peer.
     pub recovering: u64,
+    /// Tasks that are being emptied and were not let go.
+    pub unreleased: u64,
     /// Copies on peers that were told to leave.
     pub leaving_copies: u64,
     /// Peers that were told to leave.
@@ -75,6 +81,7 @@ pub(crate) fn measured(settings: &Settings, view: &ClusterView, facts: &Facts<'_
         sum.leaving += u64::from(peer.leaving && peer.life == Life::Alive);
     }
     admissions(view, &mut sum);
+    evacuations(settings, view, &mut sum);
     let tasks = view.wanted_tasks.unwrap_or(0).max(facts.seats.len());
     let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
     let factor = settings.wanted_factor.unwrap_or(0).min(tasks);
@@ -156,6 +163,18 @@ fn admissions(view: &ClusterView, sum: &mut Measure) {
         !task.is_some_and(|task| has(GrantKind::Serve, task))
     });
     sum.unready = count(unready.count());
+}
+
+fn evacuations(settings: &Settings, view: &ClusterView, sum: &mut Measure) {
+    if let Some(leaving) = &view.service.orders.leaving {
+        sum.baseless = u64::from(baseless(settings, view, leaving).is_some());
+        sum.unreleased = u64::from(!leaving.released);
+    }
+    let stay = || view.peers.values().filter(|peer| peer.stays());
+    let here = stay().count();
+    let surplus = view.limit().map_or(0, |limit| here.saturating_sub(limit));
+    let blocking = stay().filter(|peer| blocks(view, peer)).count();
+    sum.to_go = count(surplus.saturating_add(blocking));
 }
 
 fn count(number: usize) -> u64 {

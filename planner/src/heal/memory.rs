@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use crate::heal::action::Action;
 use crate::heal::facts::Facts;
 use crate::heal::follow::{Progress, progress};
+use crate::heal::guard::blocks;
 use crate::heal::health::short_shard;
 use crate::heal::settings::Settings;
 use crate::heal::view::{ClusterView, Peer};
@@ -25,6 +26,8 @@ pub struct Memory {
     granted: Option<Granted>,
     leaving: Option<(Leaving, Duration, Duration)>,
     wedged: Duration,
+    surplus: Option<Duration>,
+    blocked: Option<Duration>,
 }
 
 /// The permission that is out.
@@ -59,11 +62,16 @@ impl Memory {
     /// Takes in one round, `step` after the one before it.
     pub fn observe(&mut self, settings: &Settings, step: Duration, view: &ClusterView) {
         let alive = view.peers.values().filter(|peer| peer.stays()).count();
+        let mut stay = view.peers.values().filter(|peer| peer.stays());
+        let blocked = alive == self.alive && stay.any(|peer| blocks(view, peer));
+        self.blocked = blocked.then(|| lasted(self.blocked, step));
         self.since_loss = match alive < self.alive {
             true => Duration::ZERO,
             false => self.since_loss.saturating_add(step),
         };
         self.alive = alive;
+        let more = view.limit().is_some_and(|limit| alive > limit);
+        self.surplus = more.then(|| lasted(self.surplus, step));
         self.observe_orders(step, view);
         for failures in self.failures.values_mut() {
             if failures.left.is_zero() {
@@ -233,10 +241,25 @@ impl Memory {
         self.wedged
     }
 
+    /// For how long more tasks have been here than wanted.
+    pub fn surplus(&self) -> Duration {
+        self.surplus.unwrap_or_default()
+    }
+
+    /// For how long tasks have said that they block a deployment, while no peer came or went.
+    pub fn blocked(&self) -> Duration {
+        self.blocked.unwrap_or_default()
+    }
+
     /// How long ago a peer was last lost.
     pub fn since_loss(&self) -> Duration {
         self.since_loss
     }
+}
+
+/// What is so now and was so before has lasted for the step between; what is new begins to last.
+fn lasted(before: Option<Duration>, step: Duration) -> Duration {
+    before.map_or(Duration::ZERO, |before| before.saturating_add(step))
 }
 
 /// Whether the source or the target of this transfer is gone.

@@ -72,6 +72,22 @@ impl Round<'_> {
         }
         false
     }
+
+    /// Whether a task is being emptied or waits for its end. Nothing is moved for the sake of an even
+    /// load meanwhile: with every task that goes the load changes, and a transfer that is under way
+    /// when a peer ends waits for it for ten seconds and more (facts: T9).
+    pub(crate) fn somebody_leaves(&mut self) -> bool {
+        let leaving = self.view.service.orders.leaving.as_ref();
+        let Some(task) = leaving.map(|leaving| leaving.task.clone()) else {
+            return false;
+        };
+        let why = Waiting::Leaves(task);
+        if !self.waiting.contains(&why) {
+            self.wait(why);
+        }
+        true
+    }
+
     /// How much longer a replacement task is waited for; `None` when none is to come.
     pub(crate) fn replacement_due(&self) -> Option<Duration> {
         let here = self.facts.seats.len();

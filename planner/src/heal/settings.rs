@@ -30,6 +30,9 @@ pub struct Settings {
     pub grant_timeout: Duration,
     /// A released task that ECS has not ended in so long may join again.
     pub release_timeout: Duration,
+    /// So long must there be more tasks than wanted, or tasks that block a deployment, before one of
+    /// them is emptied: longer than what ECS has told may be out of date.
+    pub surplus_delay: Duration,
     /// A task that has not been seen for so long does not wait for anything any more.
     pub sight_timeout: Duration,
     /// The pause after the first failure of an action; it doubles with each further one.
@@ -58,6 +61,7 @@ impl Default for Settings {
             appear_timeout: Duration::from_secs(60),
             grant_timeout: Duration::from_secs(60),
             release_timeout: Duration::from_secs(10 * 60),
+            surplus_delay: Duration::from_secs(45),
             sight_timeout: Duration::from_secs(10),
             backoff_first: Duration::from_secs(10),
             backoff_longest: Duration::from_secs(10 * 60),

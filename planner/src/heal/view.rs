@@ -40,6 +40,8 @@ pub struct Service {
     /// The number of tasks that are wanted was told by ECS itself. Otherwise it is what a configuration
     /// said when its task began, which nobody changes when the service is scaled.
     pub told: bool,
+    /// ECS said that it has no room to start a task of the wanted revision before another ends.
+    pub full: bool,
     /// The first formation was complete once. Before that everybody joins and nobody waits.
     pub complete: bool,
     /// The orders in force.

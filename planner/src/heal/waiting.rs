@@ -7,7 +7,7 @@ use crate::heal::action::Action;
 use crate::heal::guard::Refusal;
 use crate::heal::life::Life;
 use crate::heal::names::{CollectionName, ShardRef};
-use crate::ids::PeerId;
+use crate::ids::{PeerId, TaskId};
 use crate::records::Grant;
 
 /// What is missing of the copies.
@@ -114,6 +114,18 @@ pub enum Waiting {
         /// For so long at most, while nothing can be done for it.
         left: Duration,
     },
+    /// The load is evened out when this task, which is being emptied, has gone.
+    Leaves(TaskId),
+    /// There are more tasks than wanted; that has to last before one of them goes.
+    Surplus {
+        /// So long.
+        left: Duration,
+    },
+    /// Tasks say that they block a deployment; that has to last before one of them goes.
+    Blocked {
+        /// So long.
+        left: Duration,
+    },
     /// A copy is not Active on a peer that answers: a transfer brings it, or Qdrant will begin one.
     Recovering {
         /// The shard.
@@ -207,6 +219,19 @@ impl fmt::Display for Waiting {
                     left.as_secs()
                 )
             }
+            Self::Leaves(task) => {
+                write!(f, "the load is evened out when task {} has gone", task.0)
+            }
+            Self::Surplus { left } => write!(
+                f,
+                "more tasks are here than wanted; one of them goes if that lasts another {} s",
+                left.as_secs()
+            ),
+            Self::Blocked { left } => write!(
+                f,
+                "protected tasks block a deployment; one of them goes if that lasts another {} s",
+                left.as_secs()
+            ),
             Self::Recovering {
                 shard,
                 peer,

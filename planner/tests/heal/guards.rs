@@ -442,31 +442,6 @@ fn a_leaving_peer_keeps_what_others_do_not_have() {
     );
 }
 
-#[test]
-fn a_leaving_peer_is_released_when_it_holds_nothing() {
-    let mut view = good();
-    view.peers.get_mut(&FOUR).unwrap().leaving = true;
-    check(
-        &view,
-        |view| may(view, Action::Release { peer: FOUR }),
-        vec![
-            (unread, dark()),
-            (resharding, Refusal::Resharding("c".into())),
-            (
-                |v| v.peers.get_mut(&FOUR).unwrap().leaving = false,
-                Refusal::NotLeaving(FOUR),
-            ),
-            (|v| hold(v, 0, FOUR, false), Refusal::Holds(FOUR, 1)),
-            (
-                |v| live(v, FOUR, unsure()),
-                Refusal::Unsure(FOUR, Doubt::NoWitness),
-            ),
-            // One of three that would remain lives.
-            (|v| live(v, TWO, unsure()), Refusal::Voters),
-        ],
-    );
-}
-
 fn no_source(view: &mut ClusterView) {
     live(view, ONE, unsure());
 }
@@ -476,7 +451,7 @@ fn busy(view: &mut ClusterView) {
     collection(view).transfers.push(transfer);
 }
 
-fn full(view: &mut ClusterView) {
+pub fn full(view: &mut ClusterView) {
     let disk = Disk {
         free: 299,
         reserve: 100,

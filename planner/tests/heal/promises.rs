@@ -107,6 +107,14 @@ pub fn at_rest(sim: &Sim) -> Result<(), String> {
     if sim.complete && !enough(ready) && sim.peers.values().any(|p| !p.ready && !p.leaving) {
         return Err(format!("{ready} are ready, and others wait for it"));
     }
+    if sim.complete
+        && sim.wanted_tasks.is_some()
+        && let Some(old) = sim.old().next()
+    {
+        return Err(format!(
+            "peer {old} is of another revision than the wanted one"
+        ));
+    }
     // Whoever was told to leave and cannot is not ready, and carries nobody.
     let stuck = sim.peers.values().any(|p| p.leaving);
     if !sim.outside.is_empty() && sim.complete && !enough(sim.peers.len()) && !stuck {

@@ -112,6 +112,9 @@ fn schedule(seed: u64, sabotage: Sabotage) -> Result<u64, String> {
     let zones = rng.random_range(1..=4);
     let size = rng.random_range(1..=9);
     sim.wanted_tasks = rng.random_ratio(2, 3).then_some(size);
+    sim.wanted_revision = Some(sim.revision.clone());
+    sim.protects = rng.random_ratio(1, 2);
+    let more = rng.random_range(1..=size);
     for _ in 0..size {
         join(&mut sim, &mut rng, zones);
     }
@@ -123,10 +126,12 @@ fn schedule(seed: u64, sabotage: Sabotage) -> Result<u64, String> {
         if rng.random_ratio(1, calm) {
             fault(&mut sim, &mut rng, zones, size);
         }
+        deploy(&mut sim, &mut rng, zones, more);
         step(&mut sim)?;
     }
     clear_up(&mut sim, &mut rng, zones, size);
     for _ in 0..CALM {
+        deploy(&mut sim, &mut rng, zones, more);
         step(&mut sim)?;
         if resting(&sim) {
             promises::at_rest(&sim).map_err(|why| told(&sim, &why))?;
@@ -134,6 +139,13 @@ fn schedule(seed: u64, sabotage: Sabotage) -> Result<u64, String> {
         }
     }
     Err(told(&sim, "no rest"))
+}
+
+fn deploy(sim: &mut Sim, rng: &mut SmallRng, zones: u32, more: usize) {
+    if sim.complete && rng.random_ratio(1, 2) {
+        let zone = ["a", "b", "c", "d"][rng.random_range(0..zones) as usize];
+        sim.deploy(zone, more);
+    }
 }
 
 fn step(sim: &mut Sim) -> Result<(), String> {
@@ -248,12 +260,21 @@ fn fault(sim: &mut Sim, rng: &mut SmallRng, zones: u32, size: usize) {
             };
         }
         19 => {
-            let leaving = sim.peers.values().filter(|p| p.leaving).count();
             let there = sim.peers.get_mut(&peer).unwrap();
             match rng.random_range(0..3) {
                 0 => there.unclear = there.unclear.is_none().then(|| "garbled".to_owned()),
                 1 => there.heard_by = there.heard_by.is_none().then_some(PeerId(99)),
-                _ => there.leaving |= leaving == 0 && alive > 3,
+                _ => {
+                    // A new revision, or the one before it once more.
+                    let next = if sim.revision == "app:1" {
+                        "app:2"
+                    } else {
+                        "app:1"
+                    };
+                    sim.revision = next.to_owned();
+                    sim.wanted_revision = Some(next.to_owned());
+                    sim.log(format!("{next} is rolled out"));
+                }
             }
         }
         20 if may_stop(sim, peer) && sim.peers[&peer].task == Task::Up => {

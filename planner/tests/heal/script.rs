@@ -202,6 +202,9 @@ pub fn resting(sim: &Sim) -> bool {
                 | Waiting::ReadyWaits { .. }
                 | Waiting::Replacement { .. }
                 | Waiting::BalanceLater { .. }
+                | Waiting::Surplus { .. }
+                | Waiting::Blocked { .. }
+                | Waiting::Leaves(_)
                 | Waiting::Recovering { .. }
         )
     };

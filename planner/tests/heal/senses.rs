@@ -16,12 +16,15 @@ use planner::records::{Said, State};
 
 use crate::sim::{Sabotage, Sim, SimCollection, SimPeer, Task, task_of};
 
-fn outsider(zone: Option<Zone>) -> Outsider {
+fn outsider(zone: Option<Zone>, revision: &str) -> Outsider {
     Outsider {
         state: State::Empty,
         zone,
         peer_id: None,
-        said: Said::default(),
+        said: Said {
+            revision: Some(revision.to_owned()),
+            ..Said::default()
+        },
     }
 }
 
@@ -78,6 +81,7 @@ impl Sim {
                     ready: there.ready,
                     revision: Some(there.revision.clone()),
                     created: Some(peer.0),
+                    protection: self.protection(*peer),
                     ..Said::default()
                 },
             };
@@ -110,7 +114,7 @@ impl Sim {
                 outside: self
                     .outside
                     .iter()
-                    .map(|(id, zone)| (task_of(*id), outsider(zone.clone())))
+                    .map(|(id, zone)| (task_of(*id), outsider(zone.clone(), &self.revision)))
                     .collect(),
                 survivors: self.survivors.clone(),
                 unlisted: self

@@ -117,6 +117,10 @@ pub struct Sim {
     /// What new tasks are of.
     pub revision: String,
     pub wanted_revision: Option<String>,
+    /// Tasks ask ECS for protection.
+    pub protects: bool,
+    /// Those that have it.
+    pub protected: BTreeSet<PeerId>,
     /// Tasks that are no peers yet, by the id that theirs will have.
     pub outside: BTreeMap<PeerId, Option<Zone>>,
     /// Peers that a re-quorum went on without, and since when.
@@ -161,6 +165,8 @@ impl Sim {
             orders: Orders::default(),
             revision: "app:1".to_owned(),
             wanted_revision: None,
+            protects: false,
+            protected: BTreeSet::new(),
             outside: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             survivors: BTreeSet::new(),
@@ -312,6 +318,7 @@ impl Sim {
     pub fn tick(&mut self) -> Option<Plan> {
         self.now += self.round;
         self.world_turns();
+        self.ecs_turns();
         self.tasks_turn();
         self.steward_turns()
     }

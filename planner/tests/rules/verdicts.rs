@@ -3,7 +3,7 @@
 use planner::decision::{Action, Alarm, Aside, Decision, Discard, Phase, Reason};
 use planner::ids::PeerId;
 use planner::observed::Observed;
-use planner::records::{Formed, Leaving, LeavingReason, Orders, Stage, State};
+use planner::records::{Formed, Stage, State};
 use planner::view::Child;
 
 use crate::scene::{
@@ -148,49 +148,6 @@ fn a_removed_peer_begins_anew_once_the_cluster_is_whole_without_it() {
     // The leader itself was removed after it gave the word: nobody grants any more.
     scene.seen.peers.clear();
     kept_for_a_person(&scene.round());
-}
-
-/// The steward has told this task to leave.
-fn told_to_leave() -> Scene {
-    let mut scene = stopped_in_a_pair();
-    scene.qdrant().consensus_stopped = false;
-    scene.qdrant().peers = [PeerId(1), PeerId(2)].into();
-    scene.qdrant().orders = Observed::Known(Orders {
-        leaving: Some(Leaving {
-            task: crate::scene::task(1),
-            peer: PeerId(1),
-            why: LeavingReason::Surplus,
-            released: false,
-        }),
-        ..Orders::default()
-    });
-    scene.seen.disk.served = true;
-    assert_eq!(scene.round().ready, Ok(()));
-    scene
-}
-
-#[test]
-fn who_was_told_to_leave_and_forgot_everybody_is_not_started_once_more() {
-    let mut scene = told_to_leave();
-    scene.qdrant().consensus_stopped = true;
-    scene.qdrant().peers = [PeerId(1)].into();
-    let decision = scene.round();
-    acts(&decision, &Action::Kill);
-    assert!(
-        decision.ready.is_err(),
-        "its copies are elsewhere: it drains"
-    );
-    scene.seen.child = Child::Stopped;
-    let decision = scene.round();
-    acts(&decision, &Action::Wait);
-    assert_eq!(decision.phase, Phase::Fenced);
-    // A consensus that failed forgets nobody: what is here is still needed.
-    let mut scene = told_to_leave();
-    scene.qdrant().consensus_stopped = true;
-    let decision = scene.round();
-    acts(&decision, &Action::Kill);
-    assert_eq!(decision.ready, Ok(()));
-    started_again(&mut scene);
 }
 
 /// A member among three; what the two others say of us.

@@ -43,9 +43,9 @@ pub struct Deployment {
     pub revision: u32,
     /// How many it should have.
     pub desired: usize,
-    /// Healthy ones.
+    /// Whose containers run, healthy or not.
     pub running: usize,
-    /// Others.
+    /// Others: a task starts at once here, so there are none.
     pub pending: usize,
 }
 

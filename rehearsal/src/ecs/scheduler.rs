@@ -157,15 +157,9 @@ impl Shared {
         revisions.retain(|revision| *revision != service.primary);
         revisions.insert(0, service.primary);
         let deployment = |revision: u32| {
-            let of = |health: &dyn Fn(Health) -> bool| {
-                let mut tasks = snapshot.tasks.iter();
-                tasks
-                    .by_ref()
-                    .filter(|seen| seen.revision == revision && health(seen.health))
-                    .count()
-            };
-            let running = of(&|health| health == Health::Healthy);
-            let pending = of(&|health| health != Health::Healthy);
+            let tasks = snapshot.tasks.iter();
+            let running = tasks.filter(|seen| seen.revision == revision).count();
+            let pending = 0;
             Deployment {
                 revision,
                 desired: match revision == service.primary {

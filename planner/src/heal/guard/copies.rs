@@ -62,7 +62,7 @@ pub(crate) fn away(settings: &Settings, view: &ClusterView, peer: PeerId) -> boo
 }
 
 /// Whether a copy is Active where it may be counted on: on a peer that answers, is not being stopped,
-/// and was not taken out of Raft to be ended.
+/// and was not let go for ECS to end.
 pub(crate) fn lives(view: &ClusterView, shard: &Shard) -> bool {
     let leaving = view.service.orders.leaving.as_ref();
     let released = leaving
@@ -151,12 +151,8 @@ pub(super) fn shift(
     if there.copies.contains_key(&to) {
         return Err(Refusal::Target(to));
     }
-    if let Some(leaver) = view.peers.get(&from).filter(|peer| peer.leaving) {
-        let protected = view
-            .peers
-            .get(&to)
-            .is_some_and(|target| safe(leaver, target));
-        return match protected {
+    if view.peers.get(&from).is_some_and(|peer| peer.leaving) {
+        return match safe(view, from, to, there) {
             true => Ok(()),
             false => Err(Refusal::Unprotected),
         };

@@ -1,13 +1,16 @@
 //! May a task be emptied, so that ECS can end it? Only from a cluster at rest, only for a reason that
 //! is known, and only onto tasks that are as safe as it is.
 
+use crate::heal::action::Purpose;
 use crate::heal::guard::Refusal;
 use crate::heal::guard::copies::under_way;
 use crate::heal::guard::orders::readable;
+use crate::heal::guard::peers::holds_nothing;
 use crate::heal::health::{Health, kept_copies, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::placement::room;
+use crate::heal::settings::Settings;
 use crate::heal::view::{ClusterView, Peer, Shard};
 use crate::ids::PeerId;
 use crate::records::{Leaving, LeavingReason, Protection};
@@ -47,14 +50,17 @@ pub(super) fn evacuate(view: &ClusterView, leaving: &Leaving) -> Result<(), Refu
             if view.losses.contains(&short) && !shard.copies.contains_key(&peer) {
                 continue;
             }
+            // Copies on peers that do not answer are made again by another step; a peer that hangs for
+            // ever must not keep everybody else from going.
             let health = Health::of(view, shard);
-            let wanted = wanted_copies(collection.factor, seats);
-            if !health.is_whole() || health.living.len() < wanted {
+            let staying = |peer: &&PeerId| view.peers.get(peer).is_some_and(Peer::stays);
+            let living = health.living.iter().filter(staying).count();
+            if living < wanted_copies(collection.factor, seats) {
                 return Err(Refusal::NotWhole(short));
             }
             let kept = kept_copies(collection.factor, view).min(seats.saturating_sub(1));
-            if shard.copies.contains_key(&peer) && health.living.len() <= kept {
-                target(view, peer, there, shard)?;
+            if shard.copies.contains_key(&peer) && living <= kept {
+                target(view, peer, shard)?;
             }
         }
     }
@@ -62,7 +68,7 @@ pub(super) fn evacuate(view: &ClusterView, leaving: &Leaving) -> Result<(), Refu
 }
 
 /// Somebody can take this copy: with room for it, and protected from ECS when the one that gives it is.
-fn target(view: &ClusterView, from: PeerId, there: &Peer, shard: &Shard) -> Result<(), Refusal> {
+fn target(view: &ClusterView, from: PeerId, shard: &Shard) -> Result<(), Refusal> {
     let mut roomy = view
         .peers
         .iter()
@@ -70,16 +76,24 @@ fn target(view: &ClusterView, from: PeerId, there: &Peer, shard: &Shard) -> Resu
             **id != from && p.stays() && !shard.copies.contains_key(id) && room(p.disk, shard)
         })
         .peekable();
-    match (roomy.peek().is_some(), roomy.any(|(_, to)| safe(there, to))) {
+    let safe = |to: PeerId| safe(view, from, to, shard);
+    match (roomy.peek().is_some(), roomy.any(|(id, _)| safe(*id))) {
         (_, true) => Ok(()),
         (true, false) => Err(Refusal::Unprotected),
         (false, false) => Err(Refusal::NoRoom(from)),
     }
 }
 
-/// ECS may end the one that takes a copy no sooner than the one that gives it.
-pub(super) fn safe(from: &Peer, to: &Peer) -> bool {
-    from.said.protection != Some(Protection::Held) || to.said.protection == Some(Protection::Held)
+/// ECS may end the one that takes a copy no sooner than the one that gives it. Or, since ECS protects
+/// no more tasks than are wanted and a newcomer comes on top of them: of all copies of this shard it
+/// would have the only one that is not protected.
+pub(super) fn safe(view: &ClusterView, from: PeerId, to: PeerId, shard: &Shard) -> bool {
+    let held = |peer: &PeerId| {
+        let there = view.peers.get(peer);
+        there.is_some_and(|there| there.said.protection == Some(Protection::Held))
+    };
+    let mut others = shard.copies.keys().filter(|peer| **peer != from);
+    !held(&from) || held(&to) || others.all(held)
 }
 
 /// Why this task goes, as things are now. On a revision that nobody knows nobody goes.
@@ -91,7 +105,7 @@ fn reason(view: &ClusterView, leaving: &Leaving, there: &Peer) -> Result<(), Ref
     let holds = match leaving.why {
         LeavingReason::Revision => own != wanted,
         LeavingReason::Surplus => own == wanted,
-        LeavingReason::Blocked => there.said.protection == Some(Protection::Blocked),
+        LeavingReason::Blocked => blocks(view, there),
     };
     match holds && enough_stay(view, leaving) {
         true => Ok(()),
@@ -99,17 +113,33 @@ fn reason(view: &ClusterView, leaving: &Leaving, there: &Peer) -> Result<(), Ref
     }
 }
 
-/// So many tasks stay without it as are wanted; or, when protected tasks block a deployment, as the
-/// copies need.
-pub(crate) fn enough_stay(view: &ClusterView, leaving: &Leaving) -> bool {
+/// ECS can start no task of the wanted revision before this one ends: it has no room for one, or
+/// says again and again that protected tasks are in the way. Where ECS itself told which revision is
+/// wanted, no task of that one can be in the way.
+pub(crate) fn blocks(view: &ClusterView, peer: &Peer) -> bool {
+    let service = &view.service;
+    let old = peer.said.revision != service.wanted_revision;
+    let refused = peer.said.protection == Some(Protection::Blocked);
+    (service.full && old) || (refused && (old || !service.told))
+}
+
+/// So many tasks stay without it as are wanted. Where one has to go before another can come, it is
+/// enough that one copy of a shard is missing meanwhile, and never that a single one is left.
+fn enough_stay(view: &ClusterView, leaving: &Leaving) -> bool {
     let others = others(view, leaving.peer);
     match leaving.why {
         LeavingReason::Surplus | LeavingReason::Revision => {
             view.limit().is_some_and(|wanted| others >= wanted)
         }
-        LeavingReason::Blocked => others >= largest_factor(view).max(1),
+        LeavingReason::Blocked => {
+            let copies = largest_factor(view).saturating_sub(1);
+            others >= copies.max(FEWEST)
+        }
     }
 }
+
+/// So many tasks stay when one goes before its successor is there.
+const FEWEST: usize = 2;
 
 /// The voters besides this one that are not gone and do not leave.
 fn others(view: &ClusterView, but: PeerId) -> usize {
@@ -119,15 +149,45 @@ fn others(view: &ClusterView, but: PeerId) -> usize {
 }
 
 /// The most copies that any collection wants.
-pub(crate) fn largest_factor(view: &ClusterView) -> usize {
+fn largest_factor(view: &ClusterView) -> usize {
     let factors = view.known().map(|(_, there)| there.factor);
     factors
         .max()
         .map_or(0, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
-/// Noting and ending harm nobody.
-pub(super) fn change(view: &ClusterView, leaving: &Leaving) -> Result<(), Refusal> {
+/// Why the order that is out has no ground any more, as things are now.
+pub(crate) fn baseless(
+    settings: &Settings,
+    view: &ClusterView,
+    leaving: &Leaving,
+) -> Option<Purpose> {
+    let there = view.peers.get(&leaving.peer)?;
+    match there.life {
+        Life::Gone { .. } => return Some(Purpose::PeerGone),
+        // It cannot be emptied now, and whoever else is to go waits for it.
+        Life::Hung { lasted } | Life::Unsure { lasted, .. } if lasted >= settings.patience => {
+            return Some(Purpose::PeerSilent);
+        }
+        _ => {}
+    }
+    let (own, wanted) = (&there.said.revision, &view.service.wanted_revision);
+    let known = own.is_some() && wanted.is_some();
+    let reverted = known && leaving.why == LeavingReason::Revision && own == wanted;
+    // Unknown ends nothing that was begun upon knowledge, unless too few would be left.
+    let unknown = view.limit().is_none() && leaving.why != LeavingReason::Blocked;
+    let stands = !reverted && (unknown || enough_stay(view, leaving));
+    (!stands).then_some(Purpose::ReasonGone)
+}
+
+/// May ECS end it? It must hold nothing, as far as everything was read.
+pub(super) fn let_go(view: &ClusterView, leaving: &Leaving) -> Result<(), Refusal> {
+    end(view, leaving)?;
+    holds_nothing(view, leaving.peer)
+}
+
+/// Taking the order back harms nobody.
+pub(super) fn end(view: &ClusterView, leaving: &Leaving) -> Result<(), Refusal> {
     readable(view)?;
     match &view.service.orders.leaving {
         Some(there) if there.task == leaving.task => Ok(()),

@@ -12,7 +12,7 @@ mod refusal;
 pub use refusal::Refusal;
 
 pub(crate) use copies::{away, doomed, lives};
-pub(crate) use leave::{enough_stay, largest_factor};
+pub(crate) use leave::{baseless, blocks};
 pub(crate) use orders::{joins, settled};
 pub(crate) use peers::{holdings, lost};
 
@@ -73,9 +73,8 @@ pub(crate) fn grounds(
         Action::Grant(grant) => orders::grant(view, grant),
         Action::Withdraw(grant) => orders::withdraw(view, grant),
         Action::Evacuate(leaving) => leave::evacuate(view, leaving),
-        Action::NoteRelease(leaving) | Action::EndEvacuation(leaving) => {
-            leave::change(view, leaving)
-        }
+        Action::LetGo(leaving) => leave::let_go(view, leaving),
+        Action::EndEvacuation(leaving) => leave::end(view, leaving),
         Action::RecordLoss { peer, shards } => peers::record_loss(settings, view, *peer, shards),
         Action::RemovePeer { peer } => peers::remove(view, *peer),
         Action::RemoveLostPeer { peer } => peers::remove_lost(settings, view, *peer),

@@ -29,12 +29,11 @@ pub(super) fn remove_ghost(view: &ClusterView, peer: PeerId) -> Result<(), Refus
     holds_nothing(view, peer)
 }
 
-/// May this living peer be removed because it was told to leave, or is being stopped? It must hold
-/// nothing, somebody must stay, and the voters that remain must be able to commit.
+/// May this living peer be removed because it is being stopped? It must hold nothing, somebody must stay, and the voters that remain must be able to commit.
 pub(super) fn release(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     let there = view.peers.get(&peer).ok_or(Refusal::NoSuchPeer(peer))?;
-    if !there.leaving && !there.said.ending {
-        return Err(Refusal::NotLeaving(peer));
+    if !there.said.ending {
+        return Err(Refusal::NotEnding(peer));
     }
     if there.life != Life::Alive {
         return Err(not_gone(view, peer));
@@ -171,7 +170,7 @@ fn gone(view: &ClusterView, peer: PeerId) -> Result<&Peer, Refusal> {
     }
 }
 
-fn holds_nothing(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
+pub(super) fn holds_nothing(view: &ClusterView, peer: PeerId) -> Result<(), Refusal> {
     undisturbed(view, peer)?;
     match holdings(view, peer).count() {
         0 => Ok(()),

@@ -68,8 +68,10 @@ pub enum Refusal {
     Voters,
     /// The peer votes, or does not, contrary to what this action is for.
     WrongRole(PeerId),
-    /// The peer was not told to leave, nor is it being stopped.
+    /// The peer was not told to leave.
     NotLeaving(PeerId),
+    /// The peer is not being stopped.
+    NotEnding(PeerId),
     /// The source has no Active copy, or does not live.
     Source(PeerId),
     /// The target does not live, does not vote, leaves, or holds the shard already.
@@ -160,6 +162,7 @@ impl fmt::Display for Refusal {
             Self::Voters => f.write_str("too few voters that live would be left"),
             Self::WrongRole(peer) => write!(f, "peer {peer} has another role in Raft"),
             Self::NotLeaving(peer) => write!(f, "peer {peer} was not told to leave"),
+            Self::NotEnding(peer) => write!(f, "peer {peer} is not being stopped"),
             Self::Source(peer) => write!(f, "peer {peer} has no Active copy to give"),
             Self::Target(peer) => write!(f, "peer {peer} cannot take a copy"),
             Self::NoRoom(peer) => write!(f, "the disk of peer {peer} has no room"),

@@ -5,12 +5,13 @@ use core::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::heal::action::{Action, Purpose};
-use crate::heal::guard::{enough_stay, largest_factor};
+use crate::heal::guard::{baseless, blocks};
 use crate::heal::names::Zone;
 use crate::heal::round::Round;
-use crate::heal::view::Peer;
+use crate::heal::view::{ClusterView, Peer};
+use crate::heal::waiting::Waiting;
 use crate::ids::PeerId;
-use crate::records::{Leaving, LeavingReason, Protection};
+use crate::records::{Leaving, LeavingReason};
 
 /// Looks after the order that is out.
 pub(crate) fn follow(round: &mut Round<'_>) -> bool {
@@ -21,44 +22,16 @@ pub(crate) fn follow(round: &mut Round<'_>) -> bool {
     let Some(leaving) = view.service.orders.leaving.clone() else {
         return false;
     };
-    let there = view.peers.get(&leaving.peer);
-    let seen = view.service.outside.contains_key(&leaving.task) || there.is_some();
+    let there = view.peers.contains_key(&leaving.peer);
+    let seen = there || view.service.outside.contains_key(&leaving.task);
     let (age, unseen) = round.memory.leaving();
-    let end = match there {
-        Some(peer) if peer.life.is_gone() => Some(Purpose::PeerGone),
-        Some(_) if !leaving.released && !still(round, &leaving) => Some(Purpose::ReasonGone),
+    let baseless = baseless(round.settings, view, &leaving);
+    let end = baseless.or(match leaving.released {
         _ if !seen && unseen >= round.settings.sight_timeout => Some(Purpose::OutOfSight(unseen)),
-        None if leaving.released && age >= round.settings.release_timeout => {
-            Some(Purpose::NotEnded(age))
-        }
+        true if age >= round.settings.release_timeout => Some(Purpose::NotEnded(age)),
         _ => None,
-    };
-    if let Some(purpose) = end {
-        return round.offer(Action::EndEvacuation(leaving), purpose);
-    }
-    if there.is_none() && !leaving.released {
-        let released = Leaving {
-            released: true,
-            ..leaving
-        };
-        return round.offer(Action::NoteRelease(released), Purpose::OutOfRaft);
-    }
-    false
-}
-
-/// The reason still holds: nobody else is missing, and it was not rolled back.
-fn still(round: &Round<'_>, leaving: &Leaving) -> bool {
-    let view = round.view;
-    let own = view
-        .peers
-        .get(&leaving.peer)
-        .and_then(|p| p.said.revision.as_ref());
-    let wanted = view.service.wanted_revision.as_ref();
-    let known = own.is_some() && wanted.is_some();
-    let reverted = known && leaving.why == LeavingReason::Revision && own == wanted;
-    // Unknown ends nothing that was begun upon knowledge, unless too few would be left.
-    let limit = view.limit().is_none() && leaving.why != LeavingReason::Blocked;
-    !reverted && (limit || enough_stay(view, leaving))
+    });
+    end.is_some_and(|purpose| round.offer(Action::EndEvacuation(leaving), purpose))
 }
 
 /// Empties one task: of another revision than the wanted one, or the youngest of too many, from the
@@ -81,24 +54,35 @@ pub(crate) fn choose(round: &mut Round<'_>) -> bool {
     let live = view.peers.values().filter(|p| p.stays()).count();
     let old = |p: &Peer| p.said.revision.as_ref() != Some(wanted);
     let too_many = view.limit().is_some_and(|limit| live > limit);
-    let newer = service
-        .outside
-        .values()
-        .any(|task| task.said.revision.as_ref() == Some(wanted));
     let any_old = staying.iter().any(|(_, p)| old(p));
     let (why, candidates): (_, Vec<_>) = if too_many && any_old {
         let old = staying.into_iter().filter(|(_, p)| old(p));
         (LeavingReason::Revision, old.collect())
     } else if too_many {
+        // What is wanted is asked of ECS every few seconds: for a moment a task that was just wanted
+        // besides looks like one too many.
+        let left = (round.settings.surplus_delay).saturating_sub(round.memory.surplus());
+        if !left.is_zero() {
+            round.wait(Waiting::Surplus { left });
+            return false;
+        }
         (LeavingReason::Surplus, staying)
-    } else if !newer && live > largest_factor(view).max(1) {
-        let blocked = |p: &Peer| p.said.protection == Some(Protection::Blocked);
-        let blocked = staying
-            .into_iter()
-            .filter(|(_, p)| blocked(p) && (old(p) || !any_old));
-        (LeavingReason::Blocked, blocked.collect())
-    } else {
+    } else if successor_comes(view, wanted) {
         return false;
+    } else {
+        let blocked: Vec<_> = staying
+            .into_iter()
+            .filter(|(_, p)| blocks(view, p) && (old(p) || !any_old))
+            .collect();
+        // What a task says of its protection is as old as its last question.
+        let left = (round.settings.surplus_delay).saturating_sub(round.memory.blocked());
+        if !service.full && !left.is_zero() {
+            if !blocked.is_empty() {
+                round.wait(Waiting::Blocked { left });
+            }
+            return false;
+        }
+        (LeavingReason::Blocked, blocked)
     };
     let mut zones: BTreeMap<Option<&Zone>, usize> = BTreeMap::new();
     for peer in view.peers.values().filter(|peer| peer.stays()) {
@@ -130,4 +114,14 @@ pub(crate) fn choose(round: &mut Round<'_>) -> bool {
         };
         round.offer(Action::Evacuate(leaving), Purpose::ToGo(why))
     })
+}
+
+/// A task of the wanted revision is on its way in, or the place of one that went is still open: who
+/// blocks a deployment goes one at a time.
+fn successor_comes(view: &ClusterView, wanted: &str) -> bool {
+    let mut outside = view.service.outside.values();
+    let newer = outside.any(|task| task.said.revision.as_deref() == Some(wanted));
+    let peers = || view.peers.values().filter(|peer| peer.stays());
+    let missing = view.limit().is_some_and(|limit| peers().count() < limit);
+    newer || missing || peers().any(|peer| !peer.said.ready)
 }

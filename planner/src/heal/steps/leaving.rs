@@ -1,4 +1,4 @@
-//! Peers that were told to leave.
+//! The peer that was told to leave.
 
 use crate::heal::action::{Action, Purpose};
 use crate::heal::guard::Refusal;
@@ -9,29 +9,36 @@ use crate::heal::placement::places;
 use crate::heal::round::Round;
 use crate::heal::waiting::Waiting;
 use crate::ids::PeerId;
+use crate::records::Leaving;
 
+/// Moves the copies of the one that was told to leave to others, one after the other, and lets ECS
+/// end it when there are none. It stays in Raft and serves what others hold: until ECS has taken it
+/// from the load balancer it still gets traffic.
 pub(crate) fn evacuate(round: &mut Round<'_>) -> bool {
     let view = round.view;
-    let leavers = view.peers.iter();
-    let leavers = leavers
-        .filter(|(_, there)| there.leaving && !there.said.ending && there.life == Life::Alive);
-    leavers.map(|(peer, _)| *peer).any(|peer| {
-        let held = round
-            .facts
-            .elsewhere
-            .get(&peer)
-            .cloned()
-            .unwrap_or_default();
-        match held.is_empty() {
-            true => round.offer(Action::Release { peer }, Purpose::Leaving),
-            false => held.iter().any(|shard| clear(round, shard, peer)),
-        }
-    })
+    let Some(leaving) = view.service.orders.leaving.clone() else {
+        return false;
+    };
+    let there = view.peers.get(&leaving.peer);
+    if !there.is_some_and(|p| p.leaving && !p.said.ending && p.life == Life::Alive) {
+        return false;
+    }
+    let held = round.facts.elsewhere.get(&leaving.peer).cloned();
+    let held = held.unwrap_or_default();
+    if held.is_empty() && !leaving.released {
+        let released = Leaving {
+            released: true,
+            ..leaving
+        };
+        return round.offer(Action::LetGo(released), Purpose::Emptied);
+    }
+    held.iter().any(|shard| clear(round, shard, leaving.peer))
 }
 
 /// Moves the copy to another peer, or drops it when the others are all that is wanted.
 fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
     let view = round.view;
+    // What could not be read or is being resharded stands among the reasons already.
     let Some(collection) = view.collection(&name.collection) else {
         return false;
     };
@@ -54,7 +61,10 @@ fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
     if living.is_empty() {
         // What is left of a lost shard is not thrown away.
         round.wait(Waiting::Refused {
-            action: Action::Release { peer: from },
+            action: Action::DropReplica {
+                shard: name.clone(),
+                peer: from,
+            },
             why: Refusal::LastCopy(name.clone()),
         });
     }

@@ -16,6 +16,9 @@ use crate::ids::PeerId;
 /// that are whole, and only between known zones.
 pub(crate) fn over_zones(round: &mut Round<'_>) -> bool {
     let view = round.view;
+    if round.somebody_leaves() {
+        return false;
+    }
     let mut zones: Vec<&Zone> = round.facts.seats.values().filter_map(|s| s.zone).collect();
     zones.sort_unstable();
     zones.dedup();
