@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::heal::names::{CollectionName, ShardRef, Zone};
 use crate::heal::view::{ClusterView, Disk, Transfer};
 use crate::ids::PeerId;
+use crate::records::Protection;
 
 /// A peer that may be given copies, and what it carries.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +13,8 @@ pub(crate) struct Seat<'a> {
     pub(crate) peer: PeerId,
     pub(crate) zone: Option<&'a Zone>,
     pub(crate) disk: Option<Disk>,
+    /// ECS does not stop its task.
+    pub(crate) protected: bool,
     /// Copies of all collections.
     pub(crate) copies: u32,
     /// Bytes of all copies whose size is known.
@@ -45,6 +48,7 @@ impl<'a> Facts<'a> {
                         peer: *peer,
                         zone: there.zone.as_ref(),
                         disk: there.disk,
+                        protected: there.said.protection == Some(Protection::Held),
                         copies: 0,
                         bytes: 0,
                     };

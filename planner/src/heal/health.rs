@@ -111,10 +111,12 @@ pub(crate) fn wanted_copies(factor: u32, staying: usize) -> usize {
 }
 
 /// How many copies must be left on others before one on a peer that leaves is dropped: as many as
-/// are wanted once everybody answers again who may, and never none.
+/// are wanted once everybody answers again who may and nobody is here who is not wanted, and never
+/// none.
 pub(crate) fn kept_copies(factor: u32, view: &ClusterView) -> usize {
     let may_stay = |peer: &&Peer| !peer.leaving && !peer.life.is_gone();
     let peers = view.peers.values().filter(may_stay).count();
+    let peers = view.limit().map_or(peers, |limit| peers.min(limit));
     wanted_copies(factor, peers).max(1)
 }
 

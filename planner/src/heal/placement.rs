@@ -1,7 +1,8 @@
 //! Where a new copy of a shard goes.
 //!
 //! A zone without a copy first, and in general the least crowded zone; then the peer with the
-//! fewest copies of the collection, then of all; then the fewest bytes; then the lowest id. A peer
+//! fewest copies of the collection, then of all; then the fewest bytes; then one that ECS protects;
+//! then the lowest id. A peer
 //! whose zone is unknown may be in any, so it never counts as a zone without a copy.
 
 use core::cmp::Reverse;
@@ -61,7 +62,7 @@ pub(crate) fn places(
                 crowd: crowded(seat),
                 here: facts.of_collection(name, seat.peer),
             };
-            let load = (place.here, seat.copies, seat.bytes);
+            let load = (place.here, seat.copies, seat.bytes, !seat.protected);
             (place.crowd, load, seat.peer, place)
         })
         .collect();

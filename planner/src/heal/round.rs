@@ -73,19 +73,29 @@ impl Round<'_> {
         false
     }
 
-    /// Whether a task is being emptied or waits for its end. Nothing is moved for the sake of an even
-    /// load meanwhile: with every task that goes the load changes, and a transfer that is under way
-    /// when a peer ends waits for it for ten seconds and more (facts: T9).
-    pub(crate) fn somebody_leaves(&mut self) -> bool {
+    /// Whether a task is being emptied, waits for its end, or is soon to go because more are here than
+    /// wanted. Nothing is moved for the sake of an even load meanwhile: with every task that goes the
+    /// load changes, and a transfer that is under way when a peer ends waits for it for ten seconds
+    /// and more (facts: T9).
+    pub(crate) fn somebody_goes(&mut self) -> bool {
         let leaving = self.view.service.orders.leaving.as_ref();
-        let Some(task) = leaving.map(|leaving| leaving.task.clone()) else {
+        let leaving = leaving.map(|leaving| leaving.task.clone());
+        let limit = self.view.limit().filter(|_| self.empties());
+        let too_many = limit.is_some_and(|limit| self.facts.seats.len() > limit);
+        if leaving.is_none() && !too_many {
             return false;
-        };
-        let why = Waiting::Leaves(task);
+        }
+        let why = Waiting::Goes(leaving);
         if !self.waiting.contains(&why) {
             self.wait(why);
         }
         true
+    }
+
+    /// Whether enough is known to empty a task that is not wanted.
+    pub(crate) fn empties(&self) -> bool {
+        let service = &self.view.service;
+        service.complete && service.wanted_revision.is_some()
     }
 
     /// How much longer a replacement task is waited for; `None` when none is to come.

@@ -114,8 +114,9 @@ pub enum Waiting {
         /// For so long at most, while nothing can be done for it.
         left: Duration,
     },
-    /// The load is evened out when this task, which is being emptied, has gone.
-    Leaves(TaskId),
+    /// The load is evened out when this task, which is being emptied, has gone; or, while none is, when
+    /// no more tasks are here than wanted.
+    Goes(Option<TaskId>),
     /// There are more tasks than wanted; that has to last before one of them goes.
     Surplus {
         /// So long.
@@ -219,8 +220,11 @@ impl fmt::Display for Waiting {
                     left.as_secs()
                 )
             }
-            Self::Leaves(task) => {
+            Self::Goes(Some(task)) => {
                 write!(f, "the load is evened out when task {} has gone", task.0)
+            }
+            Self::Goes(None) => {
+                f.write_str("the load is evened out when no more tasks are here than wanted")
             }
             Self::Surplus { left } => write!(
                 f,

@@ -103,7 +103,8 @@ impl Sim {
         let free = self
             .old()
             .find(|peer| !self.protected.contains(peer) && !self.peers[peer].ending);
-        if let (true, Some(peer)) = (ready > wanted, free) {
+        // With fewer the rest would be no quorum, and that is not decided here.
+        if let (true, Some(peer)) = (ready > wanted && wanted >= 3, free) {
             self.stop(peer);
         }
     }

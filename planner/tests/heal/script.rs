@@ -204,7 +204,6 @@ pub fn resting(sim: &Sim) -> bool {
                 | Waiting::BalanceLater { .. }
                 | Waiting::Surplus { .. }
                 | Waiting::Blocked { .. }
-                | Waiting::Leaves(_)
                 | Waiting::Recovering { .. }
         )
     };
@@ -216,6 +215,7 @@ pub fn resting(sim: &Sim) -> bool {
         && !learners
         && !ending
         && !unnoticed
+        && sim.orders.leaving.is_none()
         && plan.actions.is_empty()
         && !plan.waiting_on.iter().any(time)
 }

@@ -151,11 +151,11 @@ pub(super) fn shift(
     if there.copies.contains_key(&to) {
         return Err(Refusal::Target(to));
     }
+    if !safe(view, from, to, there) {
+        return Err(Refusal::Unprotected);
+    }
     if view.peers.get(&from).is_some_and(|peer| peer.leaving) {
-        return match safe(view, from, to, there) {
-            true => Ok(()),
-            false => Err(Refusal::Unprotected),
-        };
+        return Ok(());
     }
     if !Health::of(view, there).is_whole() {
         return Err(Refusal::NotWhole(shard.clone()));

@@ -19,7 +19,7 @@ use crate::ids::PeerId;
 
 /// Not while anything about the collections is unknown: the counts would be wrong.
 pub(crate) fn even_out(round: &mut Round<'_>) -> bool {
-    if round.view.unknown().is_some() || round.somebody_leaves() {
+    if round.view.unknown().is_some() || round.somebody_goes() {
         return false;
     }
     let rules = [Rule::Collection, Rule::Count, Rule::Bytes];

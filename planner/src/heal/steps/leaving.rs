@@ -2,7 +2,7 @@
 
 use crate::heal::action::{Action, Purpose};
 use crate::heal::guard::Refusal;
-use crate::heal::health::{Health, kept_copies};
+use crate::heal::health::{Health, kept_copies, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::placement::places;
@@ -51,20 +51,17 @@ fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
         .iter()
         .filter(|peer| seats.contains_key(peer))
         .count();
-    if rest >= kept_copies(collection.factor, view) {
-        let action = Action::DropReplica {
-            shard: name.clone(),
-            peer: from,
-        };
-        return round.offer(action, Purpose::Leaving);
+    let drop = || Action::DropReplica {
+        shard: name.clone(),
+        peer: from,
+    };
+    if rest >= wanted_copies(collection.factor, seats.len()).max(1) {
+        return round.offer(drop(), Purpose::Leaving);
     }
     if living.is_empty() {
         // What is left of a lost shard is not thrown away.
         round.wait(Waiting::Refused {
-            action: Action::DropReplica {
-                shard: name.clone(),
-                peer: from,
-            },
+            action: drop(),
             why: Refusal::LastCopy(name.clone()),
         });
     }
@@ -76,12 +73,14 @@ fn clear(round: &mut Round<'_>, name: &ShardRef, from: PeerId) -> bool {
     if places.is_empty() {
         round.wait(Waiting::NoPlace(name.clone()));
     }
-    places.into_iter().any(|place| {
+    let moves = places.into_iter().any(|place| {
         let action = Action::MoveReplica {
             shard: name.clone(),
             from,
             to: place.peer,
         };
         round.offer(action, Purpose::Leaving)
-    })
+    });
+    // Where nobody can take it, it is enough that as many are left as will be wanted.
+    moves || (rest >= kept_copies(collection.factor, view) && round.offer(drop(), Purpose::Leaving))
 }

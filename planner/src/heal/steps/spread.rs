@@ -16,7 +16,7 @@ use crate::ids::PeerId;
 /// that are whole, and only between known zones.
 pub(crate) fn over_zones(round: &mut Round<'_>) -> bool {
     let view = round.view;
-    if round.somebody_leaves() {
+    if round.somebody_goes() {
         return false;
     }
     let mut zones: Vec<&Zone> = round.facts.seats.values().filter_map(|s| s.zone).collect();
