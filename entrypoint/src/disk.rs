@@ -127,12 +127,16 @@ impl Disk {
     pub fn belongs_to(&self, task: &str) -> Result<(), DiskError> {
         let path = self.ours().join(SERVED);
         match read_if_there(&path, STAMP_LIMIT)? {
-            Some(mark) if mark != task.as_bytes() => {
-                fs::remove_file(&path).at("remove", &path)?;
-                sync_dir(&self.ours())
-            }
+            Some(mark) if mark != task.as_bytes() => self.unmark_served(),
             _ => Ok(()),
         }
+    }
+
+    /// What this task was ready with is here no more.
+    pub fn unmark_served(&self) -> Result<(), DiskError> {
+        let path = self.ours().join(SERVED);
+        fs::remove_file(&path).at("remove", &path)?;
+        sync_dir(&self.ours())
     }
 
     /// This task was ready: a process that starts later upon this disk is ready at once, or ECS would

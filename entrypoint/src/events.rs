@@ -41,6 +41,8 @@ events! {
     QDRANT_STARTED = "qdrant.started": "Qdrant was started.";
     QDRANT_EXITED = "qdrant.exited": "Qdrant has ended by itself; how, and when it is started again.";
     QDRANT_KILLED = "qdrant.killed": "Qdrant was killed because it must not serve.";
+    STANDS_STILL = "qdrant.stands_still": "Qdrant was stopped where it stands (SIGSTOP): its peer may have been removed without its knowledge.";
+    WENT_ON = "qdrant.went_on": "Qdrant goes on (SIGCONT): the others list its peer.";
     QDRANT_STOPPED = "qdrant.stopped": "Qdrant has ended because the task is stopped.";
     JOIN_FAILED = "join.failed": "Qdrant could not join and is tried again; the disk is kept.";
     STORE_LOST = "store.lost": "The store cannot be read or written.";

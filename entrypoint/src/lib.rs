@@ -23,6 +23,7 @@ pub mod record;
 pub mod regroup;
 pub mod round;
 pub mod serve;
+pub mod standstill;
 pub mod status;
 pub mod steward;
 pub mod store;

@@ -211,7 +211,7 @@ pub(crate) fn unproven(probe: Probe) -> Seen {
         Probe::OpenQdrant { port } => Seen::Opaque(format!(
             "port {port} of a Qdrant is open and no entrypoint answers"
         )),
-        Probe::Unknown(why) => Seen::Opaque(format!("it could not be asked: {why}")),
+        Probe::Unknown(why) => Seen::Unasked(format!("it could not be asked: {why}")),
         Probe::NoAnswer { .. } => Seen::Silent,
     }
 }

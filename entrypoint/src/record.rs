@@ -134,6 +134,7 @@ fn peer(probe: &Probe) -> Value {
     match probe {
         Probe::Silent => json!("silent"),
         Probe::Opaque(what) => json!({ "alive": what }),
+        Probe::Unasked(why) => json!({ "not_asked": why }),
         Probe::Task { hello, proof, .. } => json!({
             "task": hello.task,
             "state": hello.state,

@@ -60,6 +60,8 @@ pub struct Parts {
     pub wanted: Option<WantedByEcs>,
     /// Who waits at its control port.
     pub knocks: Knocks,
+    /// Who notices that this process slept.
+    pub wakefulness: Wakefulness,
 }
 
 /// What one look came to.
@@ -120,6 +122,7 @@ impl Task {
             protection,
             wanted,
             knocks,
+            wakefulness,
         } = parts;
         let settings = settings(&config, &identity);
         // Until the disk was looked at it may hold anything.
@@ -204,7 +207,7 @@ impl Task {
             lease: 0,
             probe_commit: false,
             last_round: None,
-            wakefulness: Wakefulness::watch(),
+            wakefulness,
             stirred: Instant::now(),
             stop_budget,
             journal: record::Journal::default(),
@@ -283,6 +286,9 @@ impl Task {
         if self.memory.dns.arriving() {
             return quick / 4;
         }
+        if self.qdrant.standstill().is_still() {
+            return quick;
+        }
         if self.settled() {
             // A round at the very moment when a silence is long enough, not up to a beat later.
             let due = self.watch.due().unwrap_or(calm);
@@ -318,8 +324,10 @@ impl Task {
         }
         let looked = self.look(disk).await;
         let Looked { seen, decision, .. } = &looked;
-        if decision.ready.is_ok() && !seen.disk.served {
-            self.disk.mark_served(&self.settings.task.0)?;
+        match (decision.ready.is_ok(), seen.disk.served) {
+            (true, false) => self.disk.mark_served(&self.settings.task.0)?,
+            (false, true) => self.disk.unmark_served()?,
+            _ => {}
         }
         // Said before it is done, so that nobody takes us for empty while we act.
         let record = record::decision(seen, decision);
@@ -357,12 +365,15 @@ impl Task {
             .look(disk, &mut self.ledger, &mut self.qdrant, wanted)
             .await;
         let now = Instant::now();
+        let wakes = self.qdrant.standstill().wakes();
         let passed = Passed {
             time: self.last_round.map_or(Duration::ZERO, |last| now - last),
             asleep: self.wakefulness.longest_sleep(),
         };
         self.last_round = Some(now);
         let decision = planner::decide(&self.settings, &mut self.memory, passed, &seen);
+        let still = self.qdrant.standstill();
+        still.decided(decision.stand_still, wakes);
         self.state = decision.state;
         self.generation.clone_from(&decision.generation);
         self.probe_commit = decision.probe_commit;
@@ -516,6 +527,7 @@ impl Task {
         // What a stop has said stays said.
         let ending = self.ending;
         let info = self.qdrant.last();
+        let still = self.qdrant.standstill().is_still();
         let child = self.qdrant.describe();
         let hears = self.watch.hears();
         let troubles: Vec<_> = self.journal.store_troubles().collect();
@@ -549,9 +561,13 @@ impl Task {
             status.said.quorum_lost = decision.quorum_lost;
             status.said.plight.clone_from(&decision.plight);
             if let (ChildView::Running(Observed::Known(_)), Some(info)) = (&seen.child, info) {
-                status.peer_id = Some(PeerId(info.peer_id));
                 status.role = info.raft.role.as_ref().map(|role| format!("{role:?}"));
                 status.is_voter = Some(info.raft.is_voter);
+            }
+            // While it stands still it lists whom it listed: others that slept as well wait for that.
+            let known = matches!(&seen.child, ChildView::Running(Observed::Known(_)));
+            if let (true, Some(info)) = (known || still, info) {
+                status.peer_id = Some(PeerId(info.peer_id));
                 status.peers = info
                     .peers
                     .iter()
@@ -588,9 +604,11 @@ impl Task {
 /// The healing planner's numbers from ours; what nobody needs to set stays at its default.
 fn heal_settings(config: &Config) -> planner::heal::settings::Settings {
     planner::heal::settings::Settings {
+        fresh: config.beat,
         gone_timeout: config.gone_timeout,
         lost_copy_timeout: config.lost_copy_timeout,
         replacement_wait: config.replacement_wait,
+        release_timeout: config.release_timeout,
         // The count that ECS told is forgotten after so long.
         surplus_delay: config.ecs_poll * 3,
         // A task that answers is heard at every beat.
@@ -611,9 +629,15 @@ fn settings(config: &Config, identity: &Identity) -> Settings {
         ready_peers: usize::try_from(config.ready_peers).unwrap_or(usize::MAX),
         beat: config.beat,
         gap: config.beat * 2 + config.store_timeout + config.dns_timeout + config.probe_timeout,
+        sleep: long_sleep(config),
         claim_timeout: config.claim_timeout,
         loss_timeout: config.loss_timeout,
         dns_settle: config.dns_settle,
         requorum: config.requorum == Requorum::Auto,
     }
+}
+
+/// A sleep that may have been long enough for the others to remove our peer.
+pub fn long_sleep(config: &Config) -> Duration {
+    config.gone_timeout / 2
 }

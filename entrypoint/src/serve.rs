@@ -20,8 +20,9 @@ use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::observe::Senses;
 use crate::qdrant::Qdrant;
-use crate::round::{Parts, Task};
+use crate::round::{Parts, Task, long_sleep};
 use crate::store::{DirectoryStore, StoreHandle};
+use crate::wakefulness::Wakefulness;
 use crate::{control, events, log};
 
 /// Where the image keeps Qdrant.
@@ -118,6 +119,9 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     };
     let qdrant_client = qdrant.client().clone();
     let knocks = Knocks::default();
+    let still = qdrant.standstill().clone();
+    let wakefulness = Wakefulness::watch(long_sleep(&config), move || still.woken())
+        .context("start the watch over this process")?;
     let (task, board) = Task::new(Parts {
         config: Arc::clone(&config),
         identity,
@@ -129,6 +133,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         protection,
         wanted,
         knocks: knocks.clone(),
+        wakefulness,
     });
     let keys = [&config.qdrant.api_key, &config.qdrant.alt_api_key];
     let keys = keys.into_iter().flatten().cloned().collect();

@@ -162,6 +162,10 @@ fn rules_between_variables() {
             "ENTRYPOINT_LOST_COPY_TIMEOUT=\"19s\": shorter than ENTRYPOINT_GONE_TIMEOUT",
         ),
         (
+            &[("ENTRYPOINT_RELEASE_TIMEOUT", "30s")],
+            "ENTRYPOINT_RELEASE_TIMEOUT=\"30s\": not longer than ENTRYPOINT_STOP_TIMEOUT (30s)",
+        ),
+        (
             &[("ENTRYPOINT_HEAL", "maybe")],
             "ENTRYPOINT_HEAL=\"maybe\": not one of the known words; give act or dry-run",
         ),

@@ -26,9 +26,9 @@ pub fn decide(
     decision.commit = requorum::commit(seen);
     let mark = seen.disk.stamp.as_ref().and_then(|s| s.regroup.as_ref());
     decision.plight.begun = mark.is_some_and(|mark| mark.begun);
-    // Readiness stays for the life of the task, through restarts and fencing: ECS kills what
-    // the load balancer calls unhealthy, and with it the disk.
-    memory.ready |= seen.disk.served;
+    // Readiness stays through restarts and fencing, as long as data is here: ECS kills what the load
+    // balancer calls unhealthy, and with it the disk.
+    memory.ready |= seen.disk.served && !memory.anew;
     if memory.ready {
         decision.ready = Ok(());
     }
@@ -80,6 +80,7 @@ impl Decision {
             alarms: Vec::new(),
             state: State::Empty,
             generation: None,
+            stand_still: false,
             renew_lease: false,
             probe_commit: false,
             ready: Err(NotReady::NotMember),

@@ -25,6 +25,8 @@ pub struct Decision {
     pub state: State,
     /// Our generation, as we say it to others.
     pub generation: Option<GenerationId>,
+    /// Our Qdrant must stand still: it may have been removed without knowing it.
+    pub stand_still: bool,
     /// Renew the lease of our claim with the next beat.
     pub renew_lease: bool,
     /// Find out by a write whether consensus still commits.

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use crate::decision::{Action, Alarm, Aside, Decision, Phase, Reason};
 use crate::fencing::{fence, leave};
+use crate::ids::PeerId;
 use crate::memory::{Memory, Verdict, count};
 use crate::observed::Observed;
 use crate::records::{Hello, Stamp, State};
@@ -114,24 +115,10 @@ fn unlisted(
 ) -> Option<Verdict> {
     // A peer has its id before the others have let it in; joining may hang for ten seconds.
     let us = seen.disk.peer_id.filter(|_| seen.disk.joined)?;
-    let (with, without): (Vec<&Hello>, Vec<&Hello>) = seen
-        .peers
-        .values()
-        .filter_map(|probe| match probe {
-            Probe::Task { hello, .. } => Some(hello.as_ref()),
-            _ => None,
-        })
-        .filter(|hello| {
-            hello.service == settings.service
-                && hello.generation.as_ref() == Some(&stamp.generation)
-                && !hello.peers.is_empty()
-        })
-        .partition(|hello| hello.peers.contains(&us));
-    let voters = without.iter().map(|hello| hello.peers.len()).max();
-    let majority = voters.is_some_and(|voters| without.len() * 2 > voters);
-    if !majority || without.len() <= with.len() {
+    let voices = voices(settings, seen, stamp, us);
+    if !voices.go_on_without_us() {
         // Silence of all others is no word of theirs.
-        memory.listed |= !with.is_empty();
+        memory.listed |= !voices.with.is_empty();
         memory.unlisted = Duration::ZERO;
         return None;
     }
@@ -144,7 +131,45 @@ fn unlisted(
     };
     memory.unlisted = count(memory.unlisted, memory.step, patience);
     (memory.unlisted >= patience).then(|| {
-        let others = without.len();
+        let others = voices.without.len();
         Verdict::Removed(format!("{others} members answer and do not list peer {us}"))
     })
+}
+
+/// The members of our generation that answer and say whom their Qdrant lists.
+pub(crate) struct Voices<'a> {
+    /// Those who list us.
+    pub(crate) with: Vec<&'a Hello>,
+    /// Those who do not.
+    pub(crate) without: Vec<&'a Hello>,
+}
+
+impl Voices<'_> {
+    /// Those who do not list us are a majority of those whom they list.
+    pub(crate) fn go_on_without_us(&self) -> bool {
+        let voters = self.without.iter().map(|hello| hello.peers.len()).max();
+        let majority = voters.is_some_and(|voters| self.without.len() * 2 > voters);
+        majority && self.without.len() > self.with.len()
+    }
+}
+
+/// What is said of our peer.
+pub(crate) fn voices<'a>(
+    settings: &Settings,
+    seen: &'a Observation,
+    stamp: &Stamp,
+    us: PeerId,
+) -> Voices<'a> {
+    let hellos = seen.peers.values().filter_map(|probe| match probe {
+        Probe::Task { hello, .. } => Some(hello.as_ref()),
+        _ => None,
+    });
+    let (with, without) = hellos
+        .filter(|hello| {
+            hello.service == settings.service
+                && hello.generation.as_ref() == Some(&stamp.generation)
+                && !hello.peers.is_empty()
+        })
+        .partition(|hello| hello.peers.contains(&us));
+    Voices { with, without }
 }

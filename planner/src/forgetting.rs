@@ -134,5 +134,6 @@ pub fn may_forget(
         Probe::Task { hello, .. } if hello.task == *task => refuse("it answers".to_owned()),
         Probe::Task { .. } => Ok(()),
         Probe::Opaque(why) => refuse(format!("somebody is alive at its address: {why}")),
+        Probe::Unasked(why) => refuse(format!("its address could not be asked: {why}")),
     }
 }

@@ -174,6 +174,18 @@ impl Futile {
     }
 }
 
+/// Whether the others may still list our peer once the hand-over has ended like this; `None` when it
+/// came to no verdict. Then the beat of our record, which stops, is what they tell its end by: the
+/// record stays, and the steward removes it in time.
+pub fn is_missed(verdict: Option<&Verdict>, seen: &Observation) -> bool {
+    match verdict {
+        Some(Verdict::Done { .. } | Verdict::GiveUp(Futile::Alone)) => false,
+        // Its Qdrant may only be resting.
+        Some(Verdict::GiveUp(Futile::NoPeer)) => seen.disk.joined,
+        _ => true,
+    }
+}
+
 /// Whether our peer is out: our own Qdrant has read it, or the one that leads lists us no more. A
 /// removed peer does not always learn of it (facts: section 3).
 fn out(settings: &Settings, seen: &Observation, us: PeerId) -> bool {

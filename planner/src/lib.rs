@@ -35,6 +35,7 @@ mod regroup;
 mod rejoin;
 mod requorum;
 mod standing;
+mod standstill;
 mod witness;
 
 pub use decide::decide;

@@ -12,7 +12,7 @@ use crate::observed::Observed;
 use crate::records::{Formed, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe, Qdrant};
-use crate::{aside, regroup, requorum, standing, witness};
+use crate::{aside, regroup, requorum, standing, standstill, witness};
 
 /// Decides for a disk in stage *member*.
 pub(crate) fn decide(
@@ -22,6 +22,7 @@ pub(crate) fn decide(
     stamp: &Stamp,
 ) -> Decision {
     commits::watch(settings, memory, seen, stamp);
+    let stand_still = standstill::wanted(settings, memory, seen, stamp);
     let mut decision = fencing::superseded(settings, memory, seen, stamp)
         .or_else(|| expulsion::judged(settings, memory, seen, stamp))
         .or_else(|| stuck_and_lost(settings, memory, seen, stamp))
@@ -34,6 +35,7 @@ pub(crate) fn decide(
     if stamp.regroup.is_none() {
         go_on(settings, memory, seen, stamp, &mut decision);
     }
+    decision.stand_still = stand_still;
     decision.quorum_lost = requorum::lost(settings, memory, seen);
     if decision.quorum_lost {
         decision.plight.cannot_claim = requorum::own_trouble(settings, memory, seen, stamp);
@@ -218,6 +220,8 @@ fn serve(
         return fence(seen, Alarm::BrokenChain(what));
     }
     duties::fulfil(settings, memory.early, seen, stamp, qdrant, &mut decision);
-    memory.ready |= decision.ready.is_ok();
+    if decision.ready.is_ok() {
+        (memory.ready, memory.anew) = (true, false);
+    }
     decision
 }

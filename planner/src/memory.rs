@@ -13,6 +13,8 @@ use crate::settings::{DNS_ANSWERS, DNS_LIMIT, Settings};
 use crate::view::{Child, Dns, Observation, Probe, Store};
 use crate::{requorum, witness};
 
+pub use crate::standstill::Doubt;
+
 /// Everything remembered. A new process starts with the default: nothing was ever observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Memory {
@@ -44,12 +46,19 @@ pub struct Memory {
     pub unlisted: Duration,
     /// The others have listed our peer before.
     pub listed: bool,
+    /// The others may have removed our peer without its knowledge; until they say otherwise its Qdrant
+    /// stands still.
+    pub doubt: Option<Doubt>,
     /// How long somebody has been alive whom we cannot read.
     pub unreadable: Duration,
     /// Our data was found to be the cluster's since this process began, or last slept.
     pub verified: bool,
-    /// Readiness was given; it stays for the life of the task.
+    /// Readiness was given; it stays as long as the data does.
     pub ready: bool,
+    /// Nothing is here that anybody could miss: this task begins anew, and is ready when it is let serve
+    /// again. A Qdrant that has just joined takes writes before it has read who holds what, so that
+    /// they miss copies (measured); traffic must not come to it for an earlier life's sake.
+    pub anew: bool,
     /// We came to our generation before its first formation was complete: nobody of those waits to be
     /// let serve.
     pub early: bool,
@@ -116,6 +125,9 @@ impl Memory {
         if slept {
             self.verified = false;
         }
+        if passed.asleep >= settings.sleep {
+            self.doubt = Some(Doubt::default());
+        }
         self.step = step.unwrap_or_default();
         // An answer proves what it proves however slowly it came; only a long sleep ends that.
         let awake = (!slept).then_some(passed.time);
@@ -149,7 +161,12 @@ impl Memory {
         self.early |= came_early(seen);
         match &seen.disk.stamp {
             None => {
+                // What was set aside for a newer generation may be the only copy of something.
+                if matches!(self.verdict, Some(Verdict::Removed(_))) || !seen.disk.aside {
+                    (self.ready, self.anew) = (false, true);
+                }
                 self.verdict = None;
+                self.doubt = None;
                 self.consensus_stops = 0;
                 self.no_commit = Duration::ZERO;
                 self.unlisted = Duration::ZERO;

@@ -99,7 +99,7 @@ fn somebody(
             // DNS may list a dead survivor for a while; nobody waits for it any more.
             None | Some(Probe::Silent) => (in_dns && !named.contains(address))
                 .then(|| format!("{address} is listed in DNS and does not answer")),
-            Some(Probe::Opaque(what)) => Some(format!("{address}: {what}")),
+            Some(Probe::Opaque(what) | Probe::Unasked(what)) => Some(format!("{address}: {what}")),
             Some(Probe::Task { hello, .. }) if hello.service != settings.service => {
                 in_dns.then(|| format!("{address} belongs to service {:?}", hello.service))
             }

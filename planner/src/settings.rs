@@ -36,6 +36,9 @@ pub struct Settings {
     /// The longest time between two rounds that still counts; a longer one means that this task
     /// itself was paused, and breaks every count. Two beats and the deadlines of a slow round.
     pub gap: Duration,
+    /// A task that did not run for so long may have been removed from the cluster meanwhile: half of the
+    /// silence that takes.
+    pub sleep: Duration,
     /// A claim whose lease has not moved for so long may be abandoned.
     pub claim_timeout: Duration,
     /// A generation whose members were all silent for so long is lost.

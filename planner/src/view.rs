@@ -177,6 +177,9 @@ pub enum Probe {
     /// Somebody is alive there whom we cannot read: 401, 403, an open Qdrant port, another
     /// service, nonsense. For people.
     Opaque(String),
+    /// We could not ask there, for a reason of our own: this says nothing of the other side, not even
+    /// that it is silent. For people.
+    Unasked(String),
     /// Nothing answered on any port.
     Silent,
 }

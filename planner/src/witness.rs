@@ -56,7 +56,7 @@ fn holds(
         None | Some(Probe::Silent) => {
             listed.then(|| format!("{address} is listed in DNS and does not answer"))
         }
-        Some(Probe::Opaque(what)) => Some(format!("{address}: {what}")),
+        Some(Probe::Opaque(what) | Probe::Unasked(what)) => Some(format!("{address}: {what}")),
         Some(Probe::Task { hello, .. }) if hello.service != settings.service => {
             listed.then(|| format!("{address} belongs to service {:?}", hello.service))
         }
@@ -68,7 +68,7 @@ fn holds(
 /// Somebody who is alive and whom we cannot read: never silence, never empty.
 pub(crate) fn unreadable(seen: &Observation) -> Option<(IpAddr, &str)> {
     seen.peers.iter().find_map(|(address, probe)| match probe {
-        Probe::Opaque(what) => Some((*address, what.as_str())),
+        Probe::Opaque(what) | Probe::Unasked(what) => Some((*address, what.as_str())),
         _ => None,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use planner::handover::{Collections, Futile, Handover, Look, Verdict, short};
+use planner::handover::{Collections, Futile, Handover, Look, Verdict, is_missed, short};
 use planner::heal::names::{CollectionName, ShardId};
 use planner::heal::view::{Collection, Copy, CopyState, Shard};
 use planner::ids::{GenerationId, PeerId};
@@ -26,6 +26,7 @@ fn settings() -> Settings {
         ready_peers: 3,
         beat: BEAT,
         gap: STEP * 10,
+        sleep: STEP * 10,
         claim_timeout: STEP * 60,
         loss_timeout: STEP * 240,
         dns_settle: STEP * 20,
@@ -312,4 +313,30 @@ fn an_only_copy_is_waited_for_when_it_should_have_others() {
     // What cannot be read is no reason to hurry.
     scene.collections = Observed::Unknown("busy".to_owned());
     assert_eq!((scene.look(), scene.short()), (Verdict::Wait, vec![]));
+}
+
+#[test]
+fn the_record_of_a_peer_that_the_others_still_list_stays_as_a_witness_of_its_end() {
+    let mut scene = Scene::new();
+    let out = Verdict::Done { quiet: true };
+    assert!(!is_missed(Some(&out), &scene.seen));
+    assert!(!is_missed(
+        Some(&Verdict::GiveUp(Futile::Alone)),
+        &scene.seen
+    ));
+    for short in [
+        Some(Verdict::Wait),
+        Some(Verdict::GiveUp(Futile::Held)),
+        Some(Verdict::GiveUp(Futile::NoConsensus)),
+        Some(Verdict::GiveUp(Futile::NobodyAnswers)),
+        Some(Verdict::GiveUp(Futile::AllEnd)),
+        None,
+    ] {
+        assert!(is_missed(short.as_ref(), &scene.seen), "{short:?}");
+    }
+    // A Qdrant that only rests is a peer; one that never joined is none.
+    let resting = Verdict::GiveUp(Futile::NoPeer);
+    assert!(is_missed(Some(&resting), &scene.seen));
+    scene.seen.disk.joined = false;
+    assert!(!is_missed(Some(&resting), &scene.seen));
 }

@@ -21,6 +21,8 @@ mod ecs;
 mod evacuating;
 #[path = "heal/farewells.rs"]
 mod farewells;
+#[path = "heal/fresh.rs"]
+mod fresh;
 #[path = "heal/guards.rs"]
 mod guards;
 #[path = "heal/large.rs"]

@@ -98,6 +98,8 @@ pub struct Config {
     pub lost_copy_timeout: Duration,
     /// How long a missing copy waits for the replacement task.
     pub replacement_wait: Duration,
+    /// How long an emptied task waits for its end by ECS.
+    pub release_timeout: Duration,
     /// Between two comparisons of all copies.
     pub divergence_interval: Duration,
     /// Time from SIGTERM to the kill by ECS.
@@ -226,6 +228,7 @@ impl Config {
             gone_timeout: r.read(&vars::GONE_TIMEOUT),
             lost_copy_timeout: r.read(&vars::LOST_COPY_TIMEOUT),
             replacement_wait: r.read(&vars::REPLACEMENT_WAIT),
+            release_timeout: r.read(&vars::RELEASE_TIMEOUT),
             divergence_interval: r.read(&vars::DIVERGENCE_INTERVAL),
             stop_timeout: r.read(&vars::STOP_TIMEOUT),
             stop_margin: r.read(&vars::STOP_MARGIN),

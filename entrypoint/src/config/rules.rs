@@ -97,6 +97,7 @@ pub(super) static RULES: &[Rule] = &[
                 (&vars::PROBE_TIMEOUT, config.probe_timeout),
                 (&vars::GONE_TIMEOUT, config.gone_timeout),
                 (&vars::LOST_COPY_TIMEOUT, config.lost_copy_timeout),
+                (&vars::RELEASE_TIMEOUT, config.release_timeout),
                 (&vars::DIVERGENCE_INTERVAL, config.divergence_interval),
                 (&vars::STOP_TIMEOUT, config.stop_timeout),
                 (&vars::ECS_POLL, config.ecs_poll),
@@ -172,6 +173,24 @@ pub(super) static RULES: &[Rule] = &[
                     config,
                     format!("shorter than {}", vars::GONE_TIMEOUT.name),
                     "lengthen it: what it ends cannot be undone",
+                );
+            }
+        },
+    },
+    Rule {
+        text: "`ENTRYPOINT_RELEASE_TIMEOUT` is longer than `ENTRYPOINT_STOP_TIMEOUT`.",
+        uses: &[vars::STOP_TIMEOUT.name, vars::RELEASE_TIMEOUT.name],
+        check: |config, findings| {
+            if config.release_timeout <= config.stop_timeout {
+                findings.reject(
+                    &vars::RELEASE_TIMEOUT,
+                    config,
+                    format!(
+                        "not longer than {} ({})",
+                        vars::STOP_TIMEOUT.name,
+                        show(config.stop_timeout)
+                    ),
+                    "lengthen it: a task that ECS is ending would be given copies again",
                 );
             }
         },

@@ -22,6 +22,7 @@ use crate::child::recovery::{self, Recovery};
 use crate::child::{self, Child, Environment, Exit, Oom, Output, SpawnError, Spec, Stopped};
 use crate::config::Config;
 use crate::events;
+use crate::standstill::Standstill;
 
 use self::watch::{CommitProbe, ReadyWatch};
 
@@ -96,6 +97,7 @@ pub struct Qdrant {
     start: Program,
     client: Client,
     child: Option<Child>,
+    still: Standstill,
     /// Started to join, and not known to have joined.
     joining: bool,
     restarts: Restarts,
@@ -151,6 +153,7 @@ impl Qdrant {
             },
             client,
             child: None,
+            still: Standstill::default(),
             joining: false,
             restarts: Restarts::default(),
             joins: Restarts::default(),
@@ -205,6 +208,7 @@ impl Qdrant {
         );
         self.joining = bootstrap.is_some();
         self.forget();
+        self.still.of(Some(child.clone()));
         self.child = Some(child);
         Ok(())
     }
@@ -242,6 +246,7 @@ impl Qdrant {
     async fn end(&mut self) -> Option<Exit> {
         let child = self.child.take()?;
         child.kill();
+        self.still.of(None);
         let exit = child.wait().await;
         self.last_exit = Some(exit.clone());
         self.joining = false;
@@ -258,9 +263,19 @@ impl Qdrant {
                 forced: false,
             });
         }
+        // It may not serve a moment longer, not even to end in order.
+        let grace = match self.still.is_still() {
+            true => Duration::ZERO,
+            false => grace,
+        };
         let stopped = child.stop(signal, grace).await;
         self.last_exit = Some(stopped.exit.clone());
         Some(stopped)
+    }
+
+    /// Whether it stands still, and how to make it.
+    pub fn standstill(&self) -> &Standstill {
+        &self.still
     }
 
     /// The running child, to wait for its end.
@@ -274,6 +289,7 @@ impl Qdrant {
             return;
         };
         self.child = None;
+        self.still.of(None);
         let policy = if self.joining {
             RestartPolicy {
                 min: Duration::from_millis(200),
@@ -377,6 +393,17 @@ impl Qdrant {
                 _ => ChildView::Stopped,
             };
         }
+        let still = self.still.clone();
+        tokio::select! {
+            biased;
+            () = still.begins() => {
+                ChildView::Running(Observed::Unknown("it was made to stand still".to_owned()))
+            }
+            view = self.ask(probe_commit) => view,
+        }
+    }
+
+    async fn ask(&mut self, probe_commit: bool) -> ChildView {
         let info = match self.client.cluster().await {
             Ok(Cluster::Enabled(info)) => info,
             Ok(Cluster::Disabled) => {

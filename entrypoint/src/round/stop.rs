@@ -23,6 +23,8 @@ use crate::steward::{pause, survey};
 struct Ended {
     /// Our Qdrant may campaign against the others: it must not go on.
     loud: bool,
+    /// The others have yet to find out that our peer is no more.
+    missed: bool,
 }
 
 impl Task {
@@ -39,7 +41,7 @@ impl Task {
             board.status.said.ending = true;
         });
         let budget = self.stop_budget;
-        let Ended { loud } = self.hand_over(began).await;
+        let Ended { loud, missed } = self.hand_over(began).await;
         self.posts.send_replace(None);
         let child = self.qdrant.running();
         if child.is_some() && !loud {
@@ -53,10 +55,12 @@ impl Task {
             .qdrant
             .stop(budget.signal(elapsed), budget.grace(elapsed))
             .await;
-        // Nobody need wait for our silence; when the store hangs, they will.
-        let left = budget.grace(began.elapsed()).min(self.config.probe_timeout);
-        if let Ok(Err(error)) = timeout(left, self.ledger.farewell()).await {
-            tracing::debug!("our member record stays: {}", crate::log::chain(&error));
+        if !missed {
+            // Nobody need wait for our silence; when the store hangs, they will.
+            let left = budget.grace(began.elapsed()).min(self.config.probe_timeout);
+            if let Ok(Err(error)) = timeout(left, self.ledger.farewell()).await {
+                tracing::debug!("our member record stays: {}", crate::log::chain(&error));
+            }
         }
         match stopped {
             None => 0,
@@ -92,20 +96,24 @@ impl Task {
                 passed: looked.passed,
             };
             let verdict = handover.verdict(&self.settings, look);
+            let missed = handover::is_missed(Some(&verdict), &looked.seen);
             match verdict {
                 Verdict::Done { quiet } => {
                     let took = began.elapsed().as_millis();
                     tracing::info!(event = events::HANDED_OVER, took_ms = took, "out of Raft");
-                    return Ended { loud: !quiet };
+                    let loud = !quiet;
+                    return Ended { loud, missed };
                 }
                 Verdict::GiveUp(why) => {
                     self.tell_short(Some(&why), &looked.seen, &collections);
-                    return Ended { loud: false };
+                    let loud = false;
+                    return Ended { loud, missed };
                 }
                 // It must not serve a moment longer, for whatever reason.
                 Verdict::Wait if looked.decision.action == Action::Kill => {
                     tracing::warn!(event = events::HANDOVER_SHORT, "{}", looked.decision.reason);
-                    return Ended { loud: true };
+                    let loud = true;
+                    return Ended { loud, missed };
                 }
                 Verdict::Wait => last = Some((looked.seen, collections)),
             }
@@ -120,7 +128,8 @@ impl Task {
                 "the time was over before anything could be looked at"
             ),
         }
-        Ended { loud: false }
+        let (loud, missed) = (false, true);
+        Ended { loud, missed }
     }
 
     /// A round in which nothing is done. `None` when our own disk cannot be read.

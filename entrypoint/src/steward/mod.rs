@@ -205,7 +205,7 @@ impl Steward {
     /// Looks once more, asks the precondition, and does it.
     async fn act(&mut self, planned: &Planned, posts: &channel::Receiver<Option<Post>>) {
         let action = &planned.action;
-        let Some(post) = posts.borrow().clone() else {
+        let Some(post) = self.newest(action, posts).await else {
             return;
         };
         let fresh = survey::survey(&self.client, &post, &self.clocks, Duration::ZERO).await;
@@ -218,6 +218,11 @@ impl Steward {
         };
         // The probe of this round stands; it was answered a moment ago.
         view.commits = Observed::Known(true);
+        // A survey of many collections takes its time, and the rounds went on meanwhile.
+        match self.newest(action, posts).await {
+            Some(post) => survey::people(&mut view, &post),
+            None => return,
+        }
         if let Err(why) = guard::may(&self.settings, &view, action) {
             tracing::info!(event = events::HEAL_REFUSED, "{action}: {why}");
             return;
@@ -232,6 +237,22 @@ impl Steward {
                 self.memory.fail(&self.settings, action);
             }
         }
+    }
+
+    /// What the rounds posted last; before what cannot be undone, no longer ago than a beat: else the
+    /// next post is waited for. `None` when the rounds post nothing any more.
+    async fn newest(
+        &self,
+        action: &Action,
+        posts: &channel::Receiver<Option<Post>>,
+    ) -> Option<Post> {
+        let mut posts = posts.clone();
+        let post = posts.borrow_and_update().clone()?;
+        if !action.is_final() || post.at.elapsed() <= self.settings.fresh {
+            return Some(post);
+        }
+        posts.changed().await.ok()?;
+        posts.borrow().clone()
     }
 
     fn tell_of_peers(&mut self, view: &ClusterView) {

@@ -14,7 +14,7 @@ use planner::heal::view::{
 use planner::ids::PeerId;
 use planner::observed::Observed;
 use planner::records::Said;
-use qdrant_api::{Client, Cluster, CollectionCluster, CollectionParams, ReplicaState};
+use qdrant_api::{Client, Cluster, CollectionCluster, CollectionParams, PeerUri, ReplicaState};
 use serde::{Deserialize, Serialize};
 
 use super::Post;
@@ -84,13 +84,8 @@ pub async fn survey(
         _ => return Err(SurveyError::NotLeader),
     };
     let us = PeerId(info.peer_id);
-    let mut peers: BTreeMap<PeerId, Peer> = BTreeMap::new();
-    for (id, uri) in &info.peers {
-        let peer = post.peers.get(&PeerId(*id)).cloned();
-        let unseen = || unseen(uri.address().unwrap_or_default());
-        peers.insert(PeerId(*id), peer.unwrap_or_else(unseen));
-    }
-    peers.insert(us, post.ourselves.clone());
+    let unseen = |(id, uri): (&u64, &PeerUri)| (PeerId(*id), unseen(uri.address().unwrap_or("")));
+    let peers = info.peers.iter().map(unseen).collect();
     let collections = match client.collections().await {
         Ok(names) => Observed::Known(collections(client, names, &mut clocks).await),
         Err(error) => Observed::Unknown(crate::log::chain(&error)),
@@ -103,6 +98,7 @@ pub async fn survey(
         paused: pause::read(client).await?,
         wanted_tasks: Some(post.wanted_tasks),
         peers,
+        age,
         collections,
         losses: BTreeSet::new(),
         service: Service {
@@ -110,22 +106,15 @@ pub async fn survey(
             told: post.told,
             full: post.full,
             complete: proof.as_ref().is_some_and(|proof| proof.complete),
-            outside: post.outside.clone(),
             survivors: proof.map(|proof| proof.survivors).unwrap_or_default(),
             ..Service::default()
         },
     };
     match read_orders(client).await {
-        Ok(orders) => {
-            if let Some(leaving) = &orders.leaving
-                && let Some(peer) = view.peers.get_mut(&leaving.peer)
-            {
-                peer.leaving = true;
-            }
-            view.service.orders = orders;
-        }
+        Ok(orders) => view.service.orders = orders,
         Err(why) => view.service.orders_unread = Some(why),
     }
+    people(&mut view, post);
     restore_lost(&mut view, &recorded);
     for peer in strangers(&view) {
         let lasted = clocks.unlisted(peer);
@@ -136,6 +125,24 @@ pub async fn survey(
         .filter(|shard| still_lost(&view, shard))
         .collect();
     Ok((view, clocks.end()))
+}
+
+/// Puts into the view what the rounds saw of the peers and of the tasks beside them. Whom they have
+/// not seen stays as it is.
+pub fn people(view: &mut ClusterView, post: &Post) {
+    for (id, peer) in &mut view.peers {
+        if let Some(seen) = post.peers.get(id) {
+            *peer = seen.clone();
+        }
+    }
+    view.peers.insert(view.us, post.ourselves.clone());
+    if let Some(leaving) = &view.service.orders.leaving
+        && let Some(peer) = view.peers.get_mut(&leaving.peer)
+    {
+        peer.leaving = true;
+    }
+    view.service.outside.clone_from(&post.outside);
+    view.age = post.at.elapsed();
 }
 
 /// What our own Qdrant says of the copies of all collections, for one who only looks.
@@ -347,6 +354,7 @@ mod tests {
                 super::super::watch::ourselves(&"t".into(), None, "", Said::default()),
             )]
             .into(),
+            age: Duration::ZERO,
             collections,
             losses: BTreeSet::new(),
             service: Service::default(),

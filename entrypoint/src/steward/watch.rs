@@ -196,16 +196,18 @@ fn asked(
     peer: PeerId,
     address: Option<IpAddr>,
 ) -> (Answer, Answer, Observed<bool>) {
-    let unclear = |why: &str| {
-        let answer = Answer::Unclear(why.to_owned());
+    let as_to = |answer: fn(String) -> Answer, why: &str| {
+        let answer = answer(why.to_owned());
         (answer.clone(), answer, Observed::Unknown(why.to_owned()))
     };
+    let unclear = |why| as_to(Answer::Unclear, why);
     let Some(address) = address else {
         return unclear("Qdrant does not know its address yet");
     };
     match seen.peers.get(&address) {
         None => unclear("it was not asked"),
-        Some(Probe::Opaque(why)) => unclear(why),
+        Some(Probe::Unasked(why)) => unclear(why),
+        Some(Probe::Opaque(why)) => as_to(Answer::Unreadable, why),
         Some(Probe::Silent) => (Answer::Silent, Answer::Silent, Observed::Known(false)),
         Some(Probe::Task { hello, .. }) if hello.peer_id == Some(peer) => {
             let qdrant = match hello.serves {

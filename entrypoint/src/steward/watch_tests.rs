@@ -204,6 +204,9 @@ fn another_task_at_its_address_is_a_witness_and_a_stranger_is_doubt() {
     assert_eq!(witnesses(&scene.wait()), [Witness::AddressTaken].into());
     let stranger = Probe::Opaque("it refuses our API key".to_owned());
     scene.seen.peers.insert(address(3), stranger);
+    assert!(matches!(doubt(&scene.wait()), Doubt::Unreadable(_)));
+    let failed = Probe::Unasked("no free port".to_owned());
+    scene.seen.peers.insert(address(3), failed);
     assert!(matches!(doubt(&scene.wait()), Doubt::CouldNotAsk(_)));
     scene.seen.peers.remove(&address(3));
     assert!(matches!(doubt(&scene.wait()), Doubt::CouldNotAsk(_)));

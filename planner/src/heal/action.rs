@@ -194,6 +194,19 @@ impl Action {
         matches!(self, Self::Replicate { .. } | Self::MoveReplica { .. })
     }
 
+    /// Whether it takes a copy or a peer away, which nothing brings back as it was.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::DropReplica { .. }
+                | Self::RemovePeer { .. }
+                | Self::RemoveLostPeer { .. }
+                | Self::ForgetUnlisted { .. }
+                | Self::RemoveGhost { .. }
+                | Self::Release { .. }
+        )
+    }
+
     /// Whether it is an order in the key map, which changes no copy and no peer by itself.
     pub fn is_order(&self) -> bool {
         matches!(

@@ -1,5 +1,6 @@
 //! How one shard is: which of its copies live, come, may return, or are lost.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::heal::facts::Facts;
@@ -40,9 +41,13 @@ impl Health {
         health
     }
 
-    /// Copies that need no replacement, at least not yet.
-    pub(crate) fn present(&self) -> usize {
-        self.living.len() + self.coming.len() + self.absent.len()
+    /// Copies that need no replacement, at least not yet. One on a peer that has not answered for as
+    /// long as a last copy is waited for gets one elsewhere, also while that peer is not gone: its
+    /// PID 1 may answer for ever beside a Qdrant that hangs. Nothing is taken from it for that.
+    pub(crate) fn present(&self, settings: &Settings, view: &ClusterView) -> usize {
+        let waited_for = |peer: &&PeerId| away_for(view, **peer) < settings.lost_copy_timeout;
+        let absent = self.absent.iter().filter(waited_for).count();
+        self.living.len() + self.coming.len() + absent
     }
 
     /// Every copy lives.
@@ -57,15 +62,18 @@ impl Health {
 impl Health {
     /// One copy lives, more are wanted, and nothing else comes, or may be expected to return soon.
     pub(crate) fn is_single(&self, settings: &Settings, view: &ClusterView, wanted: usize) -> bool {
-        let soon = |peer: &&PeerId| match view.life(**peer) {
-            Some(Life::Hung { lasted } | Life::Unsure { lasted, .. }) => {
-                *lasted < settings.patience
-            }
-            _ => false,
-        };
+        let soon = |peer: &&PeerId| away_for(view, **peer) < settings.patience;
         self.living.len() == 1
             && self.coming.is_empty()
             && 1 + self.absent.iter().filter(soon).count() < wanted
+    }
+}
+
+/// For how long a peer that is neither alive nor gone has not answered; for ever when it is either.
+fn away_for(view: &ClusterView, peer: PeerId) -> Duration {
+    match view.life(peer) {
+        Some(Life::Hung { lasted } | Life::Unsure { lasted, .. }) => *lasted,
+        _ => Duration::MAX,
     }
 }
 

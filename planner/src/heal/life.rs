@@ -58,8 +58,10 @@ pub enum Witness {
 pub enum Doubt {
     /// It has not been silent for long enough.
     TooSoon,
-    /// We could not ask: our own trouble, or an answer that we cannot read.
+    /// We could not ask: our own trouble.
     CouldNotAsk(String),
+    /// Somebody answers at its address whom we cannot read.
+    Unreadable(String),
     /// Its task's beat in the store has moved lately.
     Beats,
     /// Another member says that it answers.
@@ -83,6 +85,12 @@ impl fmt::Display for Doubt {
         match self {
             Self::TooSoon => f.write_str("not silent for long enough"),
             Self::CouldNotAsk(why) => write!(f, "it could not be asked: {why}"),
+            Self::Unreadable(why) => {
+                write!(
+                    f,
+                    "somebody answers at its address whom we cannot read: {why}"
+                )
+            }
             Self::Beats => f.write_str("it beats in the store"),
             Self::HeardBy(peer) => write!(f, "peer {peer} hears it"),
             Self::NoWitness => f.write_str("no second witness says that it is gone"),

@@ -97,7 +97,7 @@ pub(crate) fn measured(settings: &Settings, view: &ClusterView, facts: &Facts<'_
         for (id, shard) in &collection.shards {
             let health = Health::of(view, shard);
             sum.single += u64::from(health.is_single(settings, view, wanted));
-            sum.missing += count(wanted.saturating_sub(health.present()));
+            sum.missing += count(wanted.saturating_sub(health.present(settings, view)));
             sum.recovering += count(health.coming.len());
             sum.crowding += squares(crowd(view, shard, None).values());
             let gone = || shard.copies.keys().filter(|peer| view.gone(**peer));

@@ -5,6 +5,8 @@ use core::time::Duration;
 /// How patient the steward is, and what it calls even.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// What cannot be undone is done only while what is known of the peers is no older: one beat.
+    pub fresh: Duration,
     /// A peer that does not answer for so long is gone, when a second witness says so.
     pub gone_timeout: Duration,
     /// For so long after the end of its task a peer is kept for the sake of a last copy.
@@ -48,6 +50,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            fresh: Duration::from_secs(2),
             gone_timeout: Duration::from_secs(20),
             lost_copy_timeout: Duration::from_secs(15 * 60),
             unlisted_timeout: Duration::from_secs(2),

@@ -37,8 +37,11 @@ pub enum Answer {
     Answers,
     /// Nothing answered.
     Silent,
-    /// We could not ask, or cannot read the answer; for people.
+    /// We could not ask; for people.
     Unclear(String),
+    /// Somebody answers whom we cannot read: a stranger at an address that was given anew, or the peer
+    /// itself with another key; for people.
+    Unreadable(String),
 }
 
 /// What a DNS answer says of an address.
@@ -63,6 +66,7 @@ pub struct Sight {
 struct Counts {
     quiet: Duration,
     silent: Duration,
+    unread: Duration,
     gone: Duration,
     beat: Option<u64>,
     still: Duration,
@@ -77,6 +81,7 @@ impl Counts {
         Self {
             quiet: Duration::ZERO,
             silent: Duration::ZERO,
+            unread: Duration::ZERO,
             gone: Duration::ZERO,
             beat: None,
             still: Duration::ZERO,
@@ -162,13 +167,13 @@ impl Counts {
 
     fn judge(&mut self, settings: &Settings, step: Duration, seen: &Sighting) -> Life {
         if seen.qdrant == Answer::Answers {
-            (self.quiet, self.silent, self.gone) = Default::default();
+            (self.quiet, self.silent, self.unread, self.gone) = Default::default();
             return Life::Alive;
         }
         self.quiet += step;
         let lasted = self.quiet;
         if seen.pid1 == Answer::Answers {
-            (self.silent, self.gone) = Default::default();
+            (self.silent, self.unread, self.gone) = Default::default();
             return Life::Hung { lasted };
         }
         match self.doubt(settings, step, seen) {
@@ -193,15 +198,27 @@ impl Counts {
         step: Duration,
         seen: &Sighting,
     ) -> Result<BTreeSet<Witness>, Doubt> {
+        let mut stranger = None;
         for answer in [&seen.qdrant, &seen.pid1] {
-            if let Answer::Unclear(why) = answer {
-                self.silent = Duration::ZERO;
-                return Err(Doubt::CouldNotAsk(why.clone()));
+            match answer {
+                Answer::Unclear(why) => {
+                    (self.silent, self.unread) = Default::default();
+                    return Err(Doubt::CouldNotAsk(why.clone()));
+                }
+                Answer::Unreadable(why) => stranger = Some(why),
+                Answer::Answers | Answer::Silent => {}
             }
         }
-        self.silent += step;
+        self.unread += step;
+        self.silent = match stranger {
+            Some(_) => Duration::ZERO,
+            None => self.silent + step,
+        };
         if let Some(peer) = seen.heard_by {
             return Err(Doubt::HeardBy(peer));
+        }
+        if let Some(why) = stranger {
+            return self.stranger(settings, seen, why);
         }
         if self.silent < settings.gone_timeout {
             return Err(Doubt::TooSoon);
@@ -211,9 +228,7 @@ impl Counts {
         if beats && self.still < settings.gone_timeout {
             return Err(Doubt::Beats);
         }
-        let absent = matches!(seen.dns, Observed::Known(Listing::Absent { .. }))
-            && self.absent >= DNS_ANSWERS
-            && self.absent_whole;
+        let absent = self.absent_lately(seen) && self.absent_whole;
         let witnesses: BTreeSet<Witness> = [
             (beats, Witness::BeatStopped),
             (absent, Witness::NotInDns),
@@ -226,5 +241,28 @@ impl Counts {
             true => Err(Doubt::NoWitness),
             false => Ok(witnesses),
         }
+    }
+    /// Whoever answers there may be the peer itself, which refuses our key or speaks another version;
+    /// or the address was given to somebody else after the peer's end. Only the second stops the
+    /// peer's beat *and* takes it out of DNS, so both must say so, and for as long as a last copy is
+    /// waited for.
+    fn stranger(
+        &self,
+        settings: &Settings,
+        seen: &Sighting,
+        why: &str,
+    ) -> Result<BTreeSet<Witness>, Doubt> {
+        let beats = matches!(seen.beat, Observed::Known(Some(_)));
+        let stopped = beats && self.still.min(self.unread) >= settings.lost_copy_timeout;
+        match stopped && self.absent_lately(seen) {
+            true => Ok([Witness::BeatStopped, Witness::NotInDns].into()),
+            false => Err(Doubt::Unreadable(why.to_owned())),
+        }
+    }
+
+    /// Several answers in a row, the last in this round, do not list its address.
+    fn absent_lately(&self, seen: &Sighting) -> bool {
+        let now = matches!(seen.dns, Observed::Known(Listing::Absent { .. }));
+        now && self.absent >= DNS_ANSWERS
     }
 }

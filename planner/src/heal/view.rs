@@ -22,6 +22,8 @@ pub struct ClusterView {
     pub wanted_tasks: Option<usize>,
     /// Every peer in Qdrant's address book, by id.
     pub peers: BTreeMap<PeerId, Peer>,
+    /// How long ago it was seen what is said here of the peers.
+    pub age: Duration,
     /// Every collection. Unknown when the list itself could not be read.
     pub collections: Observed<BTreeMap<CollectionName, Observed<Collection>>>,
     /// Shards whose loss is on record.

@@ -74,6 +74,7 @@ pub fn good() -> ClusterView {
         ]
         .into(),
         collections: Observed::Known([("c".into(), Observed::Known(collection))].into()),
+        age: Duration::ZERO,
         losses: BTreeSet::new(),
         service: Default::default(),
     }

@@ -68,6 +68,7 @@ pub fn large() -> ClusterView {
         wanted_tasks: Some(NODES as usize),
         peers: peers.collect(),
         collections: Observed::Known(collections),
+        age: Duration::ZERO,
         losses: BTreeSet::new(),
         service: Default::default(),
     }

@@ -226,3 +226,93 @@ fn a_silence_is_due_when_it_is_long_enough() {
         "time does not help"
     );
 }
+
+/// A stranger answers at the address of a peer that has ended.
+fn taken_over() -> Sighting {
+    let stranger = Answer::Unreadable("it refuses our API key".to_owned());
+    Sighting {
+        qdrant: stranger.clone(),
+        pid1: stranger,
+        address_taken: unknown(),
+        ..dead()
+    }
+}
+
+#[test]
+fn a_stranger_at_the_address_of_the_dead_does_not_keep_them_alive_for_ever() {
+    let rounds = |time: Duration| u32::try_from(time.as_secs() / ROUND.as_secs()).unwrap();
+    let long = rounds(Settings::default().lost_copy_timeout);
+    let seen = taken_over();
+    assert!(matches!(
+        doubt(&after(long - 1, &seen).1),
+        Doubt::Unreadable(_)
+    ));
+    let (_, life) = after(long, &seen);
+    let witnesses = [Witness::BeatStopped, Witness::NotInDns].into();
+    let lasted = Duration::ZERO;
+    assert_eq!(life, Life::Gone { witnesses, lasted });
+    // The peer itself with another key would still be listed, or beat, or be heard.
+    for itself in [
+        Sighting {
+            dns: Observed::Known(Listing::Listed),
+            ..seen.clone()
+        },
+        Sighting {
+            dns: unknown(),
+            ..seen.clone()
+        },
+        Sighting {
+            beat: unknown(),
+            ..seen.clone()
+        },
+        Sighting {
+            beat: Observed::Known(None),
+            ..seen.clone()
+        },
+    ] {
+        let (_, life) = after(long * 3, &itself);
+        assert!(matches!(doubt(&life), Doubt::Unreadable(_)), "{itself:?}");
+    }
+    let heard = Sighting {
+        heard_by: Some(PeerId(2)),
+        ..seen
+    };
+    assert_eq!(
+        doubt(&after(long * 3, &heard).1),
+        &Doubt::HeardBy(PeerId(2))
+    );
+}
+
+#[test]
+fn an_answer_of_its_own_ends_the_time_of_a_stranger() {
+    let settings = Settings::default();
+    let long = settings.lost_copy_timeout;
+    let mut sight = Sight::default();
+    let mut see = |seen: Sighting, step: Duration| {
+        sight.observe(&settings, Some(step), &[(PEER, seen)].into());
+        sight.life(PEER)
+    };
+    for _ in 0..3 {
+        see(taken_over(), Duration::ZERO);
+    }
+    assert!(see(taken_over(), long).is_gone());
+    let alive = Sighting {
+        qdrant: Answer::Answers,
+        ..dead()
+    };
+    see(alive, ROUND);
+    assert!(matches!(
+        doubt(&see(taken_over(), ROUND)),
+        Doubt::Unreadable(_)
+    ));
+    // Nor does a question that could not be asked count for it.
+    let failed = Sighting {
+        pid1: Answer::Unclear("no free port".to_owned()),
+        ..dead()
+    };
+    see(failed, long);
+    assert!(matches!(
+        doubt(&see(taken_over(), ROUND)),
+        Doubt::Unreadable(_)
+    ));
+}

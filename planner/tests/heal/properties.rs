@@ -280,6 +280,7 @@ fn view(peer: impl Strategy<Value = Peer>) -> impl Strategy<Value = ClusterView>
             wanted_tasks: Some(0),
             peers,
             collections: Observed::Known(names.zip(collections).collect()),
+            age: Duration::ZERO,
             losses: BTreeSet::new(),
             service: Service {
                 unlisted: [(PeerId(9), unlisted)].into(),
@@ -425,6 +426,7 @@ fn even_view(zones: &[&str], peers: usize, shards: &[Vec<u64>], factor: u32) -> 
         wanted_tasks: Some(0),
         peers: peers.collect(),
         collections: Observed::Known([("c".into(), Observed::Known(there))].into()),
+        age: Duration::ZERO,
         losses: BTreeSet::new(),
         service: Default::default(),
     }

@@ -108,6 +108,7 @@ impl Sim {
             wanted_tasks: self.wanted_tasks,
             peers: peers.collect(),
             collections: Observed::Known(collections.collect()),
+            age: Duration::ZERO,
             losses: self.losses.clone(),
             service: Service {
                 complete: self.complete,

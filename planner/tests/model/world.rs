@@ -245,6 +245,8 @@ impl World {
             ready_peers: self.tasks.len(),
             beat: TICK,
             gap: TICK * 3 / 2,
+            // What stands still is not modelled: whoever sleeps here runs and does nothing.
+            sleep: Duration::MAX,
             claim_timeout: TICK * u32::from(CLAIM_TIMEOUT),
             loss_timeout: TICK * u32::from(loss),
             dns_settle: TICK * 2,

@@ -111,7 +111,7 @@ fn a_learner_and_a_qdrant_that_is_not_ready_get_no_traffic() {
 }
 
 #[test]
-fn readiness_stays_through_restarts_fencing_and_as_a_newcomer() {
+fn readiness_stays_through_restarts_and_fencing_while_data_is_here() {
     let mut scene = ready_member();
     assert_eq!(scene.round().ready, Ok(()));
     scene.seen.child = Child::Stopped;
@@ -119,9 +119,39 @@ fn readiness_stays_through_restarts_fencing_and_as_a_newcomer() {
     scene.record_formed(&formed(2, "two"));
     let decision = scene.round();
     assert_eq!((decision.phase, decision.ready), (Phase::Fenced, Ok(())));
-    scene.seen.disk = planner::view::Disk::EMPTY;
+    // What was set aside may be the only copy of something, and must not end with the task.
+    scene.seen.disk = planner::view::Disk {
+        aside: true,
+        ..planner::view::Disk::EMPTY
+    };
     let decision = scene.round();
     assert_eq!((decision.state, decision.ready), (State::Empty, Ok(())));
+}
+
+#[test]
+fn who_begins_anew_with_nothing_waits_to_be_let_serve_again() {
+    let mut scene = ready_member();
+    scene.seen.disk.served = true;
+    assert_eq!(scene.round().ready, Ok(()));
+    scene.record_formed(&formed(2, "two"));
+    scene.round();
+    // Nothing was here, so it was discarded. The mark is still there.
+    scene.seen.disk = planner::view::Disk {
+        served: true,
+        ..planner::view::Disk::EMPTY
+    };
+    assert!(scene.round().ready.is_err());
+    // A member again, of a generation that is complete: as any newcomer.
+    let mut again = Scene::member();
+    again.qdrant().proof = Observed::Known(Some(complete()));
+    (scene.seen, scene.settings) = (again.seen, again.settings);
+    scene.seen.disk.served = true;
+    assert_eq!(scene.round().ready, Err(NotReady::NotAdmitted(None)));
+    let (kind, task) = (GrantKind::Serve, task(1));
+    scene.qdrant().orders = granted(&Grant { kind, task });
+    assert_eq!(scene.round().ready, Ok(()));
+    scene.qdrant().orders = unknown();
+    assert_eq!(scene.round().ready, Ok(()));
 }
 
 #[test]

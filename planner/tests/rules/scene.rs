@@ -18,6 +18,8 @@ use planner::view::{Child, Disk, Dns, Generation, Observation, Probe, Qdrant, St
 pub const SERVICE: &str = "vectors";
 pub const ROUND: Duration = Duration::from_secs(5);
 pub const CLAIM_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longer than a round that is late.
+pub const SLEEP: Duration = Duration::from_secs(30);
 pub const LOSS_TIMEOUT: Duration = Duration::from_secs(180);
 pub const SETTLE: Duration = Duration::from_secs(30);
 
@@ -177,6 +179,7 @@ impl Scene {
                 ready_peers: 3,
                 beat: Duration::from_secs(5),
                 gap: Duration::from_secs(20),
+                sleep: SLEEP,
                 claim_timeout: CLAIM_TIMEOUT,
                 loss_timeout: LOSS_TIMEOUT,
                 dns_settle: SETTLE,

@@ -7,7 +7,8 @@ use planner::records::{Formed, Stage, State};
 use planner::view::Child;
 
 use crate::scene::{
-    LOSS_TIMEOUT, Scene, acts, alarmed, formed, hello, id, probe, qdrant, running, unknown,
+    LOSS_TIMEOUT, ROUND, SLEEP, Scene, acts, alarmed, formed, hello, id, probe, qdrant, running,
+    unknown,
 };
 
 /// A member of a cluster of two whose Qdrant says that its consensus has stopped.
@@ -147,4 +148,69 @@ fn a_removed_peer_begins_anew_once_the_cluster_is_whole_without_it() {
     // The leader itself was removed after it gave the word: nobody grants any more.
     scene.seen.peers.clear();
     kept_for_a_person(&scene.round());
+}
+
+/// A member among three; what the two others say of us.
+fn among_three(listed: bool) -> Scene {
+    let mut scene = Scene::member();
+    say(&mut scene, listed);
+    scene
+}
+
+fn say(scene: &mut Scene, listed: bool) {
+    for n in [2, 3] {
+        let mut other = hello(n, State::Member, Some(id(1, "one")));
+        other.peers = [PeerId(2), PeerId(3)].into();
+        if listed {
+            other.peers.insert(PeerId(1));
+        }
+        scene.at(n, probe(other, Some(formed(1, "one"))));
+    }
+}
+
+#[test]
+fn who_slept_for_long_stands_still_until_a_majority_has_listed_it_for_a_beat() {
+    let mut scene = among_three(true);
+    assert!(!scene.rounds(3).stand_still);
+    assert!(!scene.after(SLEEP - ROUND).stand_still, "not that long");
+    assert!(scene.after(SLEEP).stand_still);
+    assert!(!scene.rounds(1).stand_still, "a round is a beat here");
+    // With nobody to say so it stands; in the end it goes on, for a lost majority needs its survivors.
+    let mut alone = among_three(true);
+    alone.rounds(3);
+    alone.seen.peers.clear();
+    alone.seen.disk.voters = (1..=3).map(PeerId).collect();
+    assert!(alone.after(SLEEP).stand_still);
+    assert!(alone.wait(LOSS_TIMEOUT - ROUND * 2).stand_still);
+    assert!(!alone.wait(ROUND * 3).stand_still);
+    // One voter among many is no majority, and one who denies is reason to stand for ever.
+    let mut denied = among_three(true);
+    denied.rounds(3);
+    say(&mut denied, false);
+    denied.seen.peers.remove(&crate::scene::address(3));
+    assert!(denied.after(SLEEP).stand_still);
+    assert!(denied.wait(LOSS_TIMEOUT * 2).stand_still);
+}
+
+#[test]
+fn the_only_voter_goes_on_after_a_sleep() {
+    let mut scene = Scene::member();
+    scene.seen.disk.voters = [PeerId(1)].into();
+    scene.rounds(2);
+    assert!(scene.after(SLEEP).stand_still);
+    assert!(!scene.round().stand_still);
+}
+
+#[test]
+fn whom_a_majority_lists_no_more_stands_still_at_once_and_is_killed_when_it_lasts() {
+    let mut scene = among_three(true);
+    scene.rounds(2);
+    say(&mut scene, false);
+    let decision = scene.round();
+    assert!(decision.stand_still);
+    acts(&decision, &Action::Wait);
+    say(&mut scene, true);
+    assert!(!scene.rounds(2).stand_still, "it was a mistake of theirs");
+    say(&mut scene, false);
+    acts(&scene.rounds(3), &Action::Kill);
 }

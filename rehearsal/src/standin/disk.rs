@@ -180,11 +180,14 @@ impl Disk {
         self.root.join("held.json")
     }
 
+    /// Directory of one collection.
+    pub fn collection_path(root: &Path, collection: &str) -> PathBuf {
+        root.join("collections").join(collection)
+    }
+
     /// Directory of the points of one shard.
     pub fn shard_path(root: &Path, collection: &str, shard_id: u32) -> PathBuf {
-        root.join("collections")
-            .join(collection)
-            .join(shard_id.to_string())
+        Self::collection_path(root, collection).join(shard_id.to_string())
     }
 }
 

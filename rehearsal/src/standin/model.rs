@@ -102,6 +102,12 @@ pub enum Op {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // The fields repeat the names of the operations.
 pub enum Effect {
+    /// The collection exists: every peer has a directory for it, also one that holds no replica, and
+    /// one that is removed keeps it (upstream toc/collection_meta_ops.rs, replica_set `remove_local`
+    /// clears the points alone).
+    MakeFolder { collection: String },
+    /// The collection was deleted, and its directory with it.
+    RemoveFolder { collection: String },
     /// Our replica begins empty.
     ClearShard { collection: String, shard_id: u32 },
     /// Our replica is gone.
@@ -229,7 +235,10 @@ impl Model {
                     collection: name.clone(),
                     shard_id: *id,
                 };
-                let effects = own.map(clear).collect();
+                let folder = Effect::MakeFolder {
+                    collection: name.clone(),
+                };
+                let effects = [folder].into_iter().chain(own.map(clear)).collect();
                 let transfers = Vec::new();
                 let collection = Collection {
                     params: params.clone(),
@@ -254,7 +263,10 @@ impl Model {
                     collection: name.clone(),
                     shard_id: *id,
                 };
-                Ok(own.map(drop).collect())
+                let folder = Effect::RemoveFolder {
+                    collection: name.clone(),
+                };
+                Ok(own.map(drop).chain([folder]).collect())
             }
             Op::SetReplica {
                 collection,

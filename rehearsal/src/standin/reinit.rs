@@ -150,6 +150,11 @@ impl Model {
                 }
             }
         }
+        let gone = |name: &&String| !new.collections.contains_key(*name);
+        for name in self.collections.keys().filter(gone) {
+            let collection = name.clone();
+            effects.push(Effect::RemoveFolder { collection });
+        }
         for (name, collection) in &new.collections {
             let same = self.collections.get(name);
             let same = same.filter(|c| c.uuid == collection.uuid);

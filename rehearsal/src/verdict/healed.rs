@@ -109,31 +109,6 @@ pub fn spread(look: &Look, wanted: &BTreeMap<String, Wanted>) -> Result<(), Stri
     over_tasks(&zones, &all).map_err(|why| format!("all collections: {why}"))
 }
 
-/// Whether all copies of a shard have the same number of points. Only meaningful while nobody
-/// writes, and when all of them are Active.
-///
-/// # Errors
-/// The first shard whose copies differ.
-pub fn equal(look: &Look, wanted: &BTreeMap<String, Wanted>) -> Result<(), String> {
-    for name in wanted.keys() {
-        let mut counts: BTreeMap<u32, BTreeMap<u64, u64>> = BTreeMap::new();
-        for holder in look.live() {
-            let peer = answering(holder)?;
-            for (shard, copies) in &collection(holder, name)?.shards {
-                if let Some(points) = copies.get(&peer).and_then(|copy| copy.points) {
-                    counts.entry(*shard).or_default().insert(peer, points);
-                }
-            }
-        }
-        for (shard, counts) in counts {
-            if counts.values().collect::<BTreeSet<_>>().len() > 1 {
-                return Err(format!("points of {name}/{shard} by peer: {counts:?}"));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// No zone has two copies more than another that could take one.
 fn over_zones<'a>(
     zones: &BTreeMap<&str, BTreeSet<u64>>,

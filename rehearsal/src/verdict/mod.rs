@@ -1,6 +1,7 @@
 //! The invariants, checked on every sample and at rest.
 //! Owns: what counts as broken. Must not: ask, wait or print anything but violations.
 
+pub mod contents;
 pub mod copies;
 pub mod healed;
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Removing peers: what is checked and what is not (traps T5, T6).
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::subject::Lab;
+use crate::subject::{Lab, until};
 
 /// A peer with replicas is not removed without force; an unknown id is "removed" with 200.
 async fn removal_refuses_holders_only(lab: Lab) {
@@ -154,7 +156,43 @@ async fn removed_live_holder_deletes_its_points(lab: Lab) {
     assert_eq!(nodes[by.unwrap()].count().await, Ok(10));
 }
 
+/// Every peer has a directory for every collection, also one that never held a replica, and keeps it
+/// when it is removed: what is on a disk does not tell whether anything is lost with it.
+async fn a_removed_peer_keeps_the_directories_of_collections(lab: Lab) {
+    let nodes = lab.cluster(3).await;
+    nodes[0].create(1, 1, 10).await;
+    for node in &nodes {
+        let seen = async || match node.has_folder() {
+            true => Ok(()),
+            false => Err("no directory".to_owned()),
+        };
+        until("a directory", Duration::from_secs(10), seen).await;
+    }
+    let replicas = nodes[0].replicas().await.unwrap();
+    let mut at = 0;
+    for (n, node) in nodes.iter().enumerate() {
+        let id = node.view().await.id;
+        if replicas.keys().all(|(_, peer)| *peer != id) {
+            at = n;
+        }
+    }
+    let id = nodes[at].view().await.id;
+    let other = &nodes[(at + 1) % 3];
+    let removed = other.delete(&format!("/cluster/peer/{id}")).await;
+    assert_eq!(removed.status, 200, "{removed:?}");
+    nodes[at]
+        .until_view("stopped or without a leader", 10, |v| {
+            v.thread.contains("stopped") || v.leader == Some(0)
+        })
+        .await;
+    assert!(nodes[at].has_folder());
+    let deleted = other.delete("/collections/c").await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+    assert!(!other.has_folder());
+}
+
 crate::behaviours!(
+    a_removed_peer_keeps_the_directories_of_collections,
     leader_removes_itself,
     removed_live_holder_deletes_its_points,
     removal_refuses_holders_only,

@@ -307,6 +307,11 @@ impl Node {
         self.child.wait().unwrap();
     }
 
+    /// Its disk has a directory for collection `c`.
+    pub fn has_folder(&self) -> bool {
+        self.spec.dir.join("storage/collections/c").is_dir()
+    }
+
     /// Everything it has printed in all its runs on this disk.
     pub fn log(&self) -> String {
         fs::read_to_string(self.spec.dir.join("log")).unwrap_or_default()

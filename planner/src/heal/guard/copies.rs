@@ -61,6 +61,20 @@ pub(crate) fn away(settings: &Settings, view: &ClusterView, peer: PeerId) -> boo
     view.gone(peer) || (view.life(peer).is_none() && expected(settings, view, peer).is_zero())
 }
 
+/// Whether a copy is Active where it may be counted on: on a peer that answers, is not being stopped,
+/// and was not let go for ECS to end.
+pub(crate) fn lives(view: &ClusterView, shard: &Shard) -> bool {
+    let leaving = view.service.orders.leaving.as_ref();
+    let released = leaving
+        .filter(|there| there.released)
+        .map(|there| there.peer);
+    let active = shard.copies.iter().filter(|(_, copy)| copy.is_active());
+    active
+        .filter(|(peer, _)| Some(**peer) != released)
+        .filter_map(|(peer, _)| view.peers.get(peer))
+        .any(|there| there.life == Life::Alive && !there.said.ending)
+}
+
 /// Whether a copy is Active on a peer that answers and of which this holds.
 pub(crate) fn lives_on(view: &ClusterView, shard: &Shard, holds: impl Fn(&Peer) -> bool) -> bool {
     let active = shard.copies.iter().filter(|(_, copy)| copy.is_active());
@@ -68,8 +82,8 @@ pub(crate) fn lives_on(view: &ClusterView, shard: &Shard, holds: impl Fn(&Peer) 
     holders.any(|there| there.life == Life::Alive && holds(there))
 }
 
-/// May the copy on this peer be dropped? The peer must be gone and the shard live elsewhere; or it
-/// must be leaving and all wanted copies be on others; or its task must be ending and another copy
+/// May the copy on this peer be dropped? The peer must be gone and the shard live on one that stays
+/// for a while; or it must be leaving and all wanted copies be on others; or its task must be ending and another copy
 /// live on one that is not.
 pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result<(), Refusal> {
     let collection = readable(view, &shard.collection)?;
@@ -79,12 +93,12 @@ pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result
     }
     no_transfer(collection, shard)?;
     let listed = view.peers.get(&peer).ok_or(Refusal::NoSuchPeer(peer))?;
-    let health = Health::of(view, there);
     match &listed.life {
-        Life::Gone { .. } if health.living.is_empty() => Err(Refusal::LastCopy(shard.clone())),
+        Life::Gone { .. } if !lives(view, there) => Err(Refusal::LastCopy(shard.clone())),
         Life::Gone { .. } => Ok(()),
         Life::Alive if listed.leaving => {
-            let rest = health.living.iter().filter(|p| stays(view, **p)).count();
+            let living = Health::of(view, there).living;
+            let rest = living.iter().filter(|p| stays(view, **p)).count();
             match rest >= kept_copies(collection.factor, view) {
                 true => Ok(()),
                 false => Err(Refusal::StillWanted(shard.clone())),

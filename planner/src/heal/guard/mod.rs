@@ -11,7 +11,7 @@ mod refusal;
 
 pub use refusal::Refusal;
 
-pub(crate) use copies::{away, doomed};
+pub(crate) use copies::{away, doomed, lives};
 pub(crate) use leave::{baseless, blocks};
 pub(crate) use orders::{asks_to_set_aside, joins, settled};
 pub(crate) use peers::{holdings, lost};
@@ -27,6 +27,10 @@ use crate::observed::Observed;
 /// The first thing that speaks against it.
 pub fn may(settings: &Settings, view: &ClusterView, action: &Action) -> Result<(), Refusal> {
     open(view)?;
+    // Whoever held the other copy a while ago may be on its way out by now, or dead.
+    if action.is_final() && view.age > settings.fresh {
+        return Err(Refusal::Stale(view.age));
+    }
     grounds(settings, view, action)
 }
 

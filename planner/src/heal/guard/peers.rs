@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use crate::heal::guard::Refusal;
-use crate::heal::guard::copies::{known_shard, lives_on, not_gone, readable, under_way};
+use crate::heal::guard::copies::{known_shard, lives, not_gone, readable, under_way};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
 use crate::heal::settings::Settings;
@@ -102,7 +102,7 @@ pub(super) fn forget(settings: &Settings, view: &ClusterView, peer: PeerId) -> R
     }
     held.try_for_each(|shard| {
         let there = view.shard(&shard).ok_or(Refusal::NotThere)?;
-        if lives_on(view, there, |_| true) {
+        if lives(view, there) {
             return Ok(());
         }
         lost(settings, view, &shard, peer)?;

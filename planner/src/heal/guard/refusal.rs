@@ -22,6 +22,8 @@ pub enum Refusal {
     NotCommitting,
     /// Whether consensus commits is not known.
     CommitUnknown(String),
+    /// What is known of the peers is too old for what cannot be undone.
+    Stale(Duration),
     /// A collection could not be read; `None`: not even their list.
     Unread(Option<CollectionName>, String),
     /// Qdrant is changing the number of a collection's shards.
@@ -124,6 +126,13 @@ impl fmt::Display for Refusal {
             Self::Paused { owner, reason } => write!(f, "paused by {owner}: {reason}"),
             Self::NotCommitting => f.write_str("consensus does not commit"),
             Self::CommitUnknown(why) => write!(f, "whether consensus commits is unknown: {why}"),
+            Self::Stale(age) => {
+                write!(
+                    f,
+                    "what is known of the peers is {} ms old",
+                    age.as_millis()
+                )
+            }
             Self::Unread(Some(name), why) => {
                 write!(f, "collection {name} could not be read: {why}")
             }

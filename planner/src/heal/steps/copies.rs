@@ -27,7 +27,7 @@ pub(crate) fn save_single(round: &mut Round<'_>) -> bool {
 /// Everything else that is missing or does not recover.
 pub(crate) fn restore_missing(round: &mut Round<'_>) -> bool {
     each_short(round, |round, short| {
-        let present = short.health.present();
+        let present = short.health.present(round.settings, round.view);
         if present >= short.wanted {
             return false;
         }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::heal::action::{Action, Purpose};
-use crate::heal::guard::{Refusal, lost};
+use crate::heal::guard::{Refusal, lives, lost};
 use crate::heal::names::ShardRef;
 use crate::heal::round::Round;
 use crate::heal::view::Peer;
@@ -75,11 +75,10 @@ pub(crate) fn forget_unlisted(round: &mut Round<'_>) -> bool {
     })
 }
 
-/// Whether no peer that answers has an Active copy.
+/// Whether no peer that answers, and is not about to end, has an Active copy.
 fn is_last(round: &Round<'_>, shard: &ShardRef) -> bool {
-    let copies = round.view.shard(shard).map(|there| &there.copies);
-    let mut copies = copies.into_iter().flatten();
-    !copies.any(|(peer, copy)| copy.is_active() && round.view.alive(*peer))
+    let there = round.view.shard(shard);
+    !there.is_some_and(|there| lives(round.view, there))
 }
 
 /// Last copies protect their peer only while they can come back. Then their loss is recorded, and

@@ -28,9 +28,10 @@ const THERE: Duration = Duration::from_secs(1);
 /// Pause before we ask consensus for the same thing about our own replica again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Open every replica that the replicated state gives us.
+/// Open every replica that the replicated state gives us, and make the directory of every collection.
 pub fn open_own(shards: &Shards, model: &Model, me: u64) -> io::Result<()> {
     for (name, collection) in &model.collections {
+        shards.make_folder(name)?;
         for (shard_id, replicas) in &collection.shards {
             if replicas.contains_key(&me) {
                 shards.open(name, *shard_id)?;
@@ -43,6 +44,8 @@ pub fn open_own(shards: &Shards, model: &Model, me: u64) -> io::Result<()> {
 /// Do what a committed operation asks of this peer.
 pub fn run(node: &Arc<Node>, effect: Effect) {
     let done = match effect {
+        Effect::MakeFolder { collection } => node.shards.make_folder(&collection),
+        Effect::RemoveFolder { collection } => node.shards.remove_folder(&collection),
         Effect::ClearShard {
             collection,
             shard_id,

@@ -81,6 +81,19 @@ impl Shards {
         self.open(collection, shard_id)
     }
 
+    /// Make the directory of a collection.
+    pub fn make_folder(&self, collection: &str) -> io::Result<()> {
+        fs::create_dir_all(Disk::collection_path(&self.root, collection))
+    }
+
+    /// Delete the directory of a collection.
+    pub fn remove_folder(&self, collection: &str) -> io::Result<()> {
+        match fs::remove_dir_all(Disk::collection_path(&self.root, collection)) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+            _ => Ok(()),
+        }
+    }
+
     /// Delete a replica.
     pub fn remove(&self, collection: &str, shard_id: u32) -> io::Result<()> {
         self.lock().remove(&(collection.to_owned(), shard_id));

@@ -89,6 +89,10 @@ pub fn router(node: Arc<Node>, health: Arc<Health>) -> Router {
             "/collections/{name}/shards/{shard}/points/count",
             post(points::count_local),
         )
+        .route(
+            "/collections/{name}/shards/{shard}/points/scroll",
+            post(points::scroll_local),
+        )
         .route("/collections/{name}/points/scroll", post(points::scroll))
         .layer(middleware::from_fn_with_state(api.clone(), check_key))
         .layer(DefaultBodyLimit::max(32 << 20))

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Api, timed};
 use crate::standin::data::remote::{PointId, ReadRequest, Select};
+use crate::standin::data::store::id_of;
 use crate::standin::data::{read, write};
+use crate::standin::error::ApiError;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Wait {
@@ -103,16 +105,49 @@ pub(super) async fn scroll(
 ) -> Response {
     timed(async {
         let limit = limit.unwrap_or(10);
-        let mut found = read::scroll(&api.node, &name, offset, limit + 1).await?;
-        let next = (found.len() > limit)
-            .then(|| found.pop())
-            .flatten()
-            .map(|(id, _)| id);
-        let show = |(_, point)| shown(point, with_payload.unwrap_or(true), with_vector);
-        let points: Vec<Value> = found.into_iter().map(show).collect();
-        Ok(json!({"points": points, "next_page_offset": next}))
+        let found = read::scroll(&api.node, &name, offset, limit + 1).await?;
+        Ok(page(found, limit, with_payload, with_vector))
     })
     .await
+}
+
+/// Of the copy that is here (upstream local_shard_api.rs:84).
+pub(super) async fn scroll_local(
+    State(api): State<Api>,
+    Path((collection, shard_id)): Path<(String, u32)>,
+    Json(scroll): Json<Scroll>,
+) -> Response {
+    timed(async {
+        api.node
+            .read(|inner| inner.model.collection(&collection).map(drop))?;
+        let limit = scroll.limit.unwrap_or(10);
+        let request = ReadRequest {
+            collection,
+            shard_id,
+            select: Select::Range(scroll.offset, limit + 1),
+        };
+        let found = api.node.shards.read(&request)?.points;
+        let found = found.into_iter().map(|point| Ok((id_of(&point)?, point)));
+        let found = found.collect::<Result<Vec<_>, ApiError>>()?;
+        Ok(page(found, limit, scroll.with_payload, scroll.with_vector))
+    })
+    .await
+}
+
+/// The first `limit` of these, and where the next page begins.
+fn page(
+    mut found: Vec<(PointId, Value)>,
+    limit: usize,
+    with_payload: Option<bool>,
+    with_vector: bool,
+) -> Value {
+    let next = (found.len() > limit)
+        .then(|| found.pop())
+        .flatten()
+        .map(|(id, _)| id);
+    let show = |(_, point)| shown(point, with_payload.unwrap_or(true), with_vector);
+    let points: Vec<Value> = found.into_iter().map(show).collect();
+    json!({"points": points, "next_page_offset": next})
 }
 
 fn shown(point: Value, with_payload: bool, with_vector: bool) -> Value {

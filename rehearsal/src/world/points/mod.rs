@@ -2,6 +2,7 @@
 //! ready, at a bounded rate, whatever dies meanwhile.
 //! Owns: writers, a reader, and the audit at the end. Must not: judge anything but points.
 
+mod copies;
 pub mod ledger;
 pub mod rest;
 mod workers;
@@ -22,7 +23,7 @@ use super::World;
 use crate::ecs::task::Task;
 use crate::lock;
 use crate::timing;
-use crate::verdict::{Failure, healed};
+use crate::verdict::Failure;
 
 /// How much is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,11 +143,7 @@ impl Points {
             }
         }
         drop(self.reader);
-        let wanted = world.healing.wanted();
-        let what = "equal copies at rest";
-        world
-            .until_copies(what, SETTLE, |look| healed::equal(look, &wanted))
-            .await?;
+        copies::equal(world, &self.shared).await?;
         let mut first: Option<(String, BTreeMap<u64, u64>)> = None;
         for task in world.ecs.running() {
             let name = task.name();

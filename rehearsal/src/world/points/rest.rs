@@ -127,15 +127,33 @@ impl Rest {
     /// # Errors
     /// [`RestError`].
     pub async fn all(&self, task: &Task, name: &str) -> Result<BTreeMap<u64, u64>, RestError> {
+        self.pages(task, &format!("/collections/{name}/points/scroll"))
+            .await
+    }
+
+    /// Every point of the copy of one shard that this task itself holds.
+    ///
+    /// # Errors
+    /// [`RestError`].
+    pub async fn copy(
+        &self,
+        task: &Task,
+        name: &str,
+        shard: u32,
+    ) -> Result<BTreeMap<u64, u64>, RestError> {
+        let path = format!("/collections/{name}/shards/{shard}/points/scroll");
+        self.pages(task, &path).await
+    }
+
+    async fn pages(&self, task: &Task, path: &str) -> Result<BTreeMap<u64, u64>, RestError> {
         let mut found = BTreeMap::new();
         let mut offset = Value::Null;
         loop {
-            let path = format!("/collections/{name}/points/scroll");
             let body = json!({
                 "limit": PAGE, "offset": offset, "with_payload": true, "with_vector": false,
             });
             let result = self
-                .send(task, self.client.post(url(task, &path)).json(&body))
+                .send(task, self.client.post(url(task, path)).json(&body))
                 .await?;
             let points = result.get("points").and_then(Value::as_array);
             for point in points.ok_or_else(|| RestError::Strange(result.to_string()))? {

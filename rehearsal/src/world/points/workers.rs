@@ -30,7 +30,7 @@ const KEPT: usize = 20;
 pub(super) struct Shared {
     pub(super) collection: String,
     pub(super) ledger: Mutex<Ledger>,
-    rest: Rest,
+    pub(super) rest: Rest,
     ecs: Arc<Ecs>,
     samples: watch::Receiver<Arc<Sample>>,
     tally: Mutex<(Tally, Instant)>,
