@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::decision::{Action, Alarm, Decision, NotReady, Phase, Reason};
+use crate::decision::{Action, Alarm, Aside, Decision, NotReady, Phase, Reason};
 use crate::memory::{Memory, Passed, count};
 use crate::records::{Plight, Stage, State};
 use crate::settings::Settings;
@@ -23,6 +23,9 @@ pub fn decide(
     memory.observe(settings, passed, seen);
     let mut decision = by_role(settings, memory, seen);
     adrift(settings, memory, &mut decision);
+    if let Action::SetAside(ground) = &decision.action {
+        memory.gave_up_data = !matches!(ground, Aside::Superseded { .. });
+    }
     decision.commit = requorum::commit(seen);
     let mark = seen.disk.stamp.as_ref().and_then(|s| s.regroup.as_ref());
     decision.plight.begun = mark.is_some_and(|mark| mark.begun);

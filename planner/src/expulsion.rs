@@ -124,7 +124,7 @@ fn unlisted(
     }
     // What others say may be as old as their slowest round. Who was listed before needs less
     // patience than a newcomer, whom they have not looked at yet.
-    let patience = if memory.listed {
+    let patience = if memory.was_listed(seen) {
         settings.beat * 2
     } else {
         settings.gap * 2

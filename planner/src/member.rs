@@ -24,6 +24,15 @@ pub(crate) fn decide(
     commits::watch(settings, memory, seen, stamp);
     let stand_still = standstill::wanted(settings, memory, seen, stamp);
     let mut decision = fencing::superseded(settings, memory, seen, stamp)
+        // Whoever cannot run may be a survivor all the same: its word that it rests is waited for.
+        .or_else(|| {
+            let broke = matches!(memory.verdict, Some(Verdict::Stopped(_)));
+            let rests =
+                broke && stamp.regroup.is_none() && !matches!(seen.child, Child::Running(_));
+            rests
+                .then(|| regroup::hold_still(settings, memory, seen, stamp))
+                .flatten()
+        })
         .or_else(|| expulsion::judged(settings, memory, seen, stamp))
         .or_else(|| stuck_and_lost(settings, memory, seen, stamp))
         .unwrap_or_else(|| match &stamp.regroup {

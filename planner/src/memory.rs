@@ -53,6 +53,8 @@ pub struct Memory {
     pub unreadable: Duration,
     /// Our data was found to be the cluster's since this process began, or last slept.
     pub verified: bool,
+    /// Our data was to be set aside because the cluster needs nothing of it.
+    pub gave_up_data: bool,
     /// Readiness was given; it stays as long as the data does.
     pub ready: bool,
     /// Nothing is here that anybody could miss: this task begins anew, and is ready when it is let serve
@@ -114,6 +116,12 @@ impl GaveUp {
 }
 
 impl Memory {
+    /// The others have listed us: in the life of this process, or before it, when we were let serve with
+    /// what is on the disk.
+    pub(crate) fn was_listed(&self, seen: &Observation) -> bool {
+        self.listed || (seen.disk.served && !self.anew)
+    }
+
     /// Takes in one observation.
     pub fn observe(&mut self, settings: &Settings, passed: Passed, seen: &Observation) {
         // A pause of the whole task must not count as silence of the others, nor must a round that
@@ -162,9 +170,10 @@ impl Memory {
         match &seen.disk.stamp {
             None => {
                 // What was set aside for a newer generation may be the only copy of something.
-                if matches!(self.verdict, Some(Verdict::Removed(_))) || !seen.disk.aside {
+                if self.gave_up_data || !seen.disk.aside {
                     (self.ready, self.anew) = (false, true);
                 }
+                self.gave_up_data = false;
                 self.verdict = None;
                 self.doubt = None;
                 self.consensus_stops = 0;

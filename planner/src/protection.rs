@@ -87,15 +87,15 @@ fn none_wanted(service: &str, seen: &Observation, told: Option<&WantedService>) 
     counts.next() == Some(0) && counts.all(|tasks| tasks == 0)
 }
 
-/// We hold no copy any more, as the cluster's key map says: our own, or that of a believed peer while
-/// our Qdrant does not answer.
+/// We hold no copy any more, as the cluster's key map says: our own; or, while our Qdrant does not
+/// answer, that of a member that leads and whose data was found to be the cluster's.
 fn released(task: &TaskId, seen: &Observation) -> bool {
     let own = match &seen.child {
         Child::Running(Observed::Known(qdrant)) => qdrant.orders.known(),
         _ => None,
     };
     let others = seen.peers.values().filter_map(|probe| match probe {
-        Probe::Task { orders, .. } => orders.as_ref(),
+        Probe::Task { hello, orders, .. } if hello.leads && hello.verified => orders.as_ref(),
         _ => None,
     });
     let mut leaving = match own {

@@ -228,8 +228,7 @@ pub(crate) fn abandon_expired(
     Some(Decision::act(Phase::Member, action, reason))
 }
 
-/// Another survivor's claim names us. Qdrant is stopped in turn, who is behind and then the highest
-/// peer first, and begins again only when the claim has come to nothing. `None` while it is not our
+/// Another survivor's claim names us. Qdrant is stopped in turn, the highest peer first, and begins again only when the claim has come to nothing. `None` while it is not our
 /// turn.
 pub(crate) fn hold_still(
     settings: &Settings,

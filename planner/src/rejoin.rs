@@ -31,6 +31,9 @@ pub(crate) fn go_over(
     seen: &Observation,
     formed: &Formed,
 ) -> Decision {
+    // What broke in the old generation is no verdict on us in the new one.
+    memory.verdict = None;
+    memory.consensus_stops = 0;
     let decision = match &seen.child {
         Child::Running(_) => Decision::act(
             Phase::Regrouping,

@@ -37,7 +37,7 @@ pub(crate) fn wanted(
         return false;
     };
     let voices = voices(settings, seen, stamp, us);
-    if voices.go_on_without_us() && memory.listed {
+    if voices.go_on_without_us() && memory.was_listed(seen) {
         memory.doubt.get_or_insert_default();
     }
     let step = memory.step;

@@ -80,7 +80,7 @@ fn hear(seen: &mut Observation, at: u8, wanted: Option<WantedService>, orders: O
         generation: None,
         aside: false,
         uri: String::new(),
-        leads: false,
+        leads: true,
         verified: true,
         peers: Default::default(),
         peer_id: None,

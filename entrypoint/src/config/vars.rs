@@ -244,7 +244,8 @@ variables! {
         "How long a missing copy waits for the replacement task before another gets it. The second to \
          last copy waits for nobody.");
     RELEASE_TIMEOUT: Duration = var("ENTRYPOINT_RELEASE_TIMEOUT", Group::Healing, || ms(600_000),
-        "How long a task that was emptied for ECS waits for its end. Then it takes copies again.");
+        "How long a task that was emptied for ECS waits for its end; longer than the deregistration \
+         delay of the load balancer and the stop time-out together. Then it takes copies again.");
     DIVERGENCE_INTERVAL: Duration = var("ENTRYPOINT_DIVERGENCE_INTERVAL", Group::Healing,
         || ms(300_000),
         "How often the copies of every shard are counted and compared. What differs at rest again and \

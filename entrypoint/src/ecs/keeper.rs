@@ -119,7 +119,7 @@ impl Keeper {
     /// What a person must know: this task is not protected though it should be.
     pub fn alarm(&self) -> Option<String> {
         let standing = self.standing.borrow();
-        let unprotected = standing.protection(Instant::now()) == Protection::Refused;
+        let unprotected = !standing.holds(Instant::now());
         (unprotected && standing.refusals >= IN_A_ROW).then(|| {
             format!(
                 "this task holds data and is not protected from being stopped by ECS ({}): a deployment is paced by readiness alone; does its task role allow ecs:UpdateTaskProtection, and does it reach the API of ECS?",

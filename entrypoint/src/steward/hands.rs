@@ -86,7 +86,7 @@ pub async fn carry_out(
             };
             order(client, orders).await?
         }
-        Action::Evacuate(leaving) | Action::LetGo(leaving) => {
+        Action::Evacuate(leaving) | Action::LetGo(leaving) | Action::CallBack(leaving) => {
             let orders = Orders {
                 leaving: Some(leaving.clone()),
                 ..view.service.orders.clone()

@@ -308,7 +308,7 @@ fn name_of(action: &Action) -> &'static str {
     match action {
         Action::Grant(_) => events::GRANT_GIVEN,
         Action::Withdraw(_) => events::GRANT_WITHDRAWN,
-        Action::Evacuate(_) => events::EVACUATION_BEGUN,
+        Action::Evacuate(_) | Action::CallBack(_) => events::EVACUATION_BEGUN,
         Action::LetGo(_) => events::PEER_RELEASED,
         Action::EndEvacuation(_) => events::EVACUATION_ENDED,
         _ => events::HEAL_ACTION,

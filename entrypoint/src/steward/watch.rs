@@ -86,7 +86,9 @@ impl Watch {
                 let known = Known {
                     task: hello.task.clone(),
                     zone: hello.zone.clone().map(Zone),
-                    voter: hello.state == State::Member,
+                    // One whose Qdrant cannot run still counts for the quorum.
+                    voter: hello.state == State::Member
+                        || self.known.get(&peer).is_some_and(|known| known.voter),
                     said: hello.said.clone(),
                 };
                 self.known.insert(peer, known);

@@ -89,6 +89,8 @@ pub enum Action {
     Evacuate(Leaving),
     /// Order in the key map: this task holds nothing any more, and ECS may end it.
     LetGo(Leaving),
+    /// Order in the key map: this task was let go and holds copies again, so it is protected again.
+    CallBack(Leaving),
     /// Order in the key map: nobody is emptied any more.
     EndEvacuation(Leaving),
     /// Set a collection's replication factor. Qdrant changes the number and nothing else.
@@ -176,6 +178,8 @@ pub enum Purpose {
     PeerSilent,
     /// It holds no copy any more.
     Emptied,
+    /// It holds copies again.
+    HoldsAgain,
     /// It has waited for its end for so long.
     NotEnded(Duration),
     /// The permission was used.
@@ -215,6 +219,7 @@ impl Action {
                 | Self::Withdraw(_)
                 | Self::Evacuate(_)
                 | Self::LetGo(_)
+                | Self::CallBack(_)
                 | Self::EndEvacuation(_)
         )
     }
@@ -275,6 +280,9 @@ impl fmt::Display for Action {
             Self::LetGo(leaving) => {
                 write!(f, "let ECS end task {}", leaving.task.0)
             }
+            Self::CallBack(leaving) => {
+                write!(f, "have task {} protected again", leaving.task.0)
+            }
             Self::EndEvacuation(leaving) => {
                 write!(f, "take back that task {} leaves", leaving.task.0)
             }
@@ -331,6 +339,7 @@ impl fmt::Display for Purpose {
             Self::ToGo(why) => write!(f, "{why}"),
             Self::ReasonGone => f.write_str("there is no reason for it any more"),
             Self::PeerSilent => f.write_str("it does not answer and cannot be emptied now"),
+            Self::HoldsAgain => f.write_str("it holds copies again"),
             Self::Emptied => f.write_str("it holds no copy any more"),
             Self::NotEnded(lasted) => {
                 write!(f, "it has waited for its end for {} s", lasted.as_secs())

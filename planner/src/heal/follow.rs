@@ -48,7 +48,7 @@ pub(crate) fn progress(view: &ClusterView, action: &Action) -> Progress {
         }
         Action::Grant(grant) => Some(view.service.orders.grant.as_ref() == Some(grant)),
         Action::Withdraw(grant) => Some(view.service.orders.grant.as_ref() != Some(grant)),
-        Action::Evacuate(leaving) | Action::LetGo(leaving) => {
+        Action::Evacuate(leaving) | Action::LetGo(leaving) | Action::CallBack(leaving) => {
             Some(view.service.orders.leaving.as_ref() == Some(leaving))
         }
         Action::EndEvacuation(_) => Some(view.service.orders.leaving.is_none()),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::heal::facts::Facts;
-use crate::heal::guard::{baseless, blocks, doomed, joins, lost};
+use crate::heal::guard::{baseless, blocks, doomed, holdings, joins, lost};
 use crate::heal::health::{Health, crowd, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
@@ -52,6 +52,8 @@ pub struct Measure {
     pub missing: u64,
     /// Copies that are not Active on a living peer.
     pub recovering: u64,
+    /// Tasks that were let go and hold copies.
+    pub exposed: u64,
     /// Tasks that are being emptied and were not let go.
     pub unreleased: u64,
     /// Copies on peers that were told to leave.
@@ -169,6 +171,8 @@ fn evacuations(settings: &Settings, view: &ClusterView, sum: &mut Measure) {
     if let Some(leaving) = &view.service.orders.leaving {
         sum.baseless = u64::from(baseless(settings, view, leaving).is_some());
         sum.unreleased = u64::from(!leaving.released);
+        let holds = holdings(view, leaving.peer).next().is_some();
+        sum.exposed = u64::from(leaving.released && holds);
     }
     let stay = || view.peers.values().filter(|peer| peer.stays());
     let here = stay().count();

@@ -10,10 +10,12 @@
 //!    the end: each dead address costs every transfer ten seconds (facts: T9).
 //! 4. Copies listed on a peer that a re-quorum went on without: forget them, by the same rule.
 //! 5. A peer whose task is being stopped: drop its copies where another one stays, then release it.
-//! 6. Permissions: take back the one that was used or is in vain; let the next newcomer join. The
-//!    permission to be ready comes after the copies that are missing (9).
+//! 6. Orders: end that of an emptied task that has gone or has no reason; take back a permission that
+//!    was used or is in vain; let the next newcomer join, or set aside data with which it cannot run.
+//!    The permission to be ready comes after the copies that are missing (9), and after it the choice
+//!    of who is emptied next.
 //! 7. A shard with one living copy that should have more: replicate, at once.
-//! 8. A peer that was told to leave: move its copies away, then release it.
+//! 8. A peer that was told to leave: move its copies away, then let ECS end its task.
 //! 9. Other missing copies: replicate, into a zone without a copy first. A copy that Qdrant does
 //!    not bring back by itself is made again.
 //! 10. Zones: two copies of a shard in one, while another has two fewer: move one.

@@ -28,7 +28,7 @@ pub struct Settings {
     pub appear_timeout: Duration,
     /// A permission that is not used in so long is taken back.
     pub grant_timeout: Duration,
-    /// A released task that ECS has not ended in so long may join again.
+    /// A task that was let go and that ECS has not ended in so long takes copies again.
     pub release_timeout: Duration,
     /// So long must there be more tasks than wanted, or tasks that block a deployment, before one of
     /// them is emptied: longer than what ECS has told may be out of date.

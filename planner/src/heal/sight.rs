@@ -72,6 +72,8 @@ struct Counts {
     still: Duration,
     absent: usize,
     absent_whole: bool,
+    /// Since DNS last listed it.
+    unnamed: Duration,
     life: Life,
 }
 
@@ -87,6 +89,7 @@ impl Counts {
             still: Duration::ZERO,
             absent: 0,
             absent_whole: false,
+            unnamed: Duration::ZERO,
             life: Life::Alive,
         }
     }
@@ -150,6 +153,10 @@ impl Counts {
             }
             Observed::Unknown(_) => self.still = Duration::ZERO,
         }
+        self.unnamed = match &seen.dns {
+            Observed::Known(Listing::Listed) => Duration::ZERO,
+            _ => self.unnamed.saturating_add(step),
+        };
         match &seen.dns {
             Observed::Known(Listing::Absent { whole }) => {
                 self.absent = (self.absent + 1).min(DNS_ANSWERS);
@@ -253,7 +260,8 @@ impl Counts {
         why: &str,
     ) -> Result<BTreeSet<Witness>, Doubt> {
         let beats = matches!(seen.beat, Observed::Known(Some(_)));
-        let stopped = beats && self.still.min(self.unread) >= settings.lost_copy_timeout;
+        let lasted = self.still.min(self.unread).min(self.unnamed);
+        let stopped = beats && lasted >= settings.lost_copy_timeout;
         match stopped && self.absent_lately(seen) {
             true => Ok([Witness::BeatStopped, Witness::NotInDns].into()),
             false => Err(Doubt::Unreadable(why.to_owned())),

@@ -122,6 +122,8 @@ pub enum Waiting {
         /// So long.
         left: Duration,
     },
+    /// A task blocks a deployment, and a task is missing, on its way in, or not ready yet.
+    Successor,
     /// Tasks say that they block a deployment; that has to last before one of them goes.
     Blocked {
         /// So long.
@@ -230,6 +232,9 @@ impl fmt::Display for Waiting {
                 f,
                 "more tasks are here than wanted; one of them goes if that lasts another {} s",
                 left.as_secs()
+            ),
+            Self::Successor => f.write_str(
+                "a task blocks a deployment and goes when nobody is missing and all are ready",
             ),
             Self::Blocked { left } => write!(
                 f,

@@ -362,6 +362,91 @@ fn the_one_more_is_ready_only_when_another_can_be_spared() {
     said(&mut view, TWO).revision = Some("app:1".to_owned());
     assert_eq!(serve(&view), Ok(()));
     said(&mut view, TWO).revision = Some("app:2".to_owned());
-    said(&mut view, FIVE).protection = None;
+    for peer in [ONE, TWO, FOUR, FIVE] {
+        said(&mut view, peer).protection = Some(Protection::Refused);
+    }
     assert_eq!(serve(&view), Ok(()));
+}
+
+/// The only copy, or the last that counts, goes onto a protected task; where the service is one task
+/// there is none.
+#[test]
+fn a_last_copy_goes_onto_a_protected_task_only() {
+    let mut view = protected();
+    for peer in [FOUR, FIVE] {
+        said(&mut view, peer).protection = Some(Protection::Blocked);
+    }
+    assert_eq!(evacuate(&view), Ok(()));
+    for id in [0, 1] {
+        unhold(&mut view, id, ONE);
+    }
+    collection(&mut view).factor = 1;
+    // Peer 1 is protected and empty, and could take it: 2 may go, though not onto 4.
+    assert_eq!(evacuate(&view), Ok(()));
+    view.peers.get_mut(&TWO).unwrap().leaving = true;
+    let shift = |view: &ClusterView, to: PeerId| {
+        let (shard, from) = (shard(0), TWO);
+        may(view, Action::MoveReplica { shard, from, to })
+    };
+    assert_eq!(shift(&view, FOUR), Err(Refusal::Unprotected));
+    assert_eq!(shift(&view, ONE), Ok(()));
+    // A copy that is not Active, or on a peer that does not answer, is none.
+    hold(&mut view, 0, ONE, false);
+    assert_eq!(shift(&view, FOUR), Err(Refusal::Unprotected));
+    hold(&mut view, 0, ONE, true);
+    assert_eq!(shift(&view, FOUR), Ok(()));
+    live(&mut view, ONE, unsure());
+    assert_eq!(shift(&view, FOUR), Err(Refusal::Unprotected));
+    view.wanted_tasks = Some(1);
+    assert_eq!(shift(&view, FOUR), Ok(()));
+}
+
+#[test]
+fn a_task_that_was_let_go_and_holds_copies_again_is_protected_again() {
+    let mut let_go = leaving(FOUR, LeavingReason::Surplus);
+    let_go.released = true;
+    let mut view = good();
+    view.service.orders.leaving = Some(let_go);
+    view.service.complete = true;
+    view.peers.get_mut(&FOUR).unwrap().leaving = true;
+    hold(&mut view, 0, FOUR, true);
+    said(&mut view, TWO).revision = Some("app:2".to_owned());
+    let again = || Action::CallBack(leaving(FOUR, LeavingReason::Surplus));
+    let planned = plan(&Settings::default(), &Memory::default(), &view);
+    assert_eq!(
+        planned.actions.first().map(|p| p.action.clone()),
+        Some(again())
+    );
+    check(
+        &view,
+        |view| may(view, again()),
+        vec![
+            (|v| unhold(v, 0, FOUR), Refusal::NotThere),
+            (
+                |v| v.service.orders.leaving = None,
+                Refusal::NotLeaving(FOUR),
+            ),
+            (
+                |v| v.service.orders.leaving = Some(leaving(FOUR, LeavingReason::Surplus)),
+                Refusal::NotThere,
+            ),
+        ],
+    );
+}
+
+/// ECS stops a task that is being emptied before it is empty: one copy elsewhere is enough then.
+#[test]
+fn a_task_that_is_stopped_before_it_is_empty_hands_over() {
+    let mut view = good();
+    view.peers.get_mut(&TWO).unwrap().leaving = true;
+    let drop = Action::DropReplica {
+        shard: shard(0),
+        peer: TWO,
+    };
+    assert_eq!(
+        may(&view, drop.clone()),
+        Err(Refusal::StillWanted(shard(0)))
+    );
+    said(&mut view, TWO).ending = true;
+    assert_eq!(may(&view, drop), Ok(()));
 }

@@ -82,7 +82,9 @@ fn complete(view: &mut ClusterView, action: &Action) {
             view.service.orders.leaving = Some(leaving.clone());
             view.peers.get_mut(&leaving.peer).unwrap().leaving = true;
         }
-        Action::LetGo(leaving) => view.service.orders.leaving = Some(leaving.clone()),
+        Action::LetGo(leaving) | Action::CallBack(leaving) => {
+            view.service.orders.leaving = Some(leaving.clone())
+        }
         Action::EndEvacuation(_) => view.service.orders.leaving = None,
         Action::Withdraw(grant) => {
             assert_eq!(view.service.orders.grant.take().as_ref(), Some(grant));

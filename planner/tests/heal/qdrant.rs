@@ -246,7 +246,7 @@ impl Sim {
                 self.orders.grant = Some(grant.clone());
                 Ok(())
             }
-            Action::Evacuate(leaving) | Action::LetGo(leaving) => {
+            Action::Evacuate(leaving) | Action::LetGo(leaving) | Action::CallBack(leaving) => {
                 self.orders.leaving = Some(leaving.clone());
                 if let Some(there) = self.peers.get_mut(&leaving.peer) {
                     there.leaving = true;

@@ -145,3 +145,20 @@ fn a_consensus_that_stops_again_asks_as_well() {
     scene.at(2, whole);
     acts(&scene.round(), &Action::SetAside(Aside::Removed { leader }));
 }
+
+/// Whoever begins anew takes writes before it knows who holds what (decision 0021): it gets no traffic
+/// for what it was let serve with before.
+#[test]
+fn readiness_ends_with_the_data_that_was_given_up() {
+    let mut scene = looping();
+    scene.seen.disk.served = true;
+    permit(&mut scene, 2, 1);
+    assert_eq!(scene.round().ready, Ok(()));
+    scene.seen.disk = planner::view::Disk {
+        aside: true,
+        served: true,
+        ..planner::view::Disk::EMPTY
+    };
+    scene.seen.child = Child::Stopped;
+    assert!(scene.round().ready.is_err());
+}

@@ -83,8 +83,8 @@ pub(crate) fn lives_on(view: &ClusterView, shard: &Shard, holds: impl Fn(&Peer) 
 }
 
 /// May the copy on this peer be dropped? The peer must be gone and the shard live on one that stays
-/// for a while; or it must be leaving and all wanted copies be on others; or its task must be ending and another copy
-/// live on one that is not.
+/// for a while; or its task must be ending and another copy live on one that stays; or it must be
+/// leaving and all wanted copies be on others.
 pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result<(), Refusal> {
     let collection = readable(view, &shard.collection)?;
     let there = known_shard(collection, shard)?;
@@ -96,6 +96,10 @@ pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result
     match &listed.life {
         Life::Gone { .. } if !lives(view, there) => Err(Refusal::LastCopy(shard.clone())),
         Life::Gone { .. } => Ok(()),
+        Life::Alive if listed.said.ending => match lives_on(view, there, Peer::stays) {
+            true => Ok(()),
+            false => Err(Refusal::LastCopy(shard.clone())),
+        },
         Life::Alive if listed.leaving => {
             let living = Health::of(view, there).living;
             let rest = living.iter().filter(|p| stays(view, **p)).count();
@@ -104,10 +108,6 @@ pub(super) fn drop(view: &ClusterView, shard: &ShardRef, peer: PeerId) -> Result
                 false => Err(Refusal::StillWanted(shard.clone())),
             }
         }
-        Life::Alive if listed.said.ending => match lives_on(view, there, Peer::stays) {
-            true => Ok(()),
-            false => Err(Refusal::LastCopy(shard.clone())),
-        },
         _ => Err(not_gone(view, peer)),
     }
 }

@@ -5,7 +5,7 @@ use crate::heal::action::Purpose;
 use crate::heal::guard::Refusal;
 use crate::heal::guard::copies::under_way;
 use crate::heal::guard::orders::readable;
-use crate::heal::guard::peers::holds_nothing;
+use crate::heal::guard::peers::{holdings, holds_nothing};
 use crate::heal::health::{Health, kept_copies, wanted_copies};
 use crate::heal::life::Life;
 use crate::heal::names::ShardRef;
@@ -85,15 +85,19 @@ fn target(view: &ClusterView, from: PeerId, shard: &Shard) -> Result<(), Refusal
 }
 
 /// ECS may end the one that takes a copy no sooner than the one that gives it. Or, since ECS protects
-/// no more tasks than are wanted and a newcomer comes on top of them: of all copies of this shard it
-/// would have the only one that is not protected.
+/// no more tasks than are wanted and a newcomer comes on top of them: there are other copies of the
+/// shard, and all that count are on protected tasks. A service of one task has nobody else.
 pub(super) fn safe(view: &ClusterView, from: PeerId, to: PeerId, shard: &Shard) -> bool {
     let held = |peer: &PeerId| {
         let there = view.peers.get(peer);
         there.is_some_and(|there| there.said.protection == Some(Protection::Held))
     };
-    let mut others = shard.copies.keys().filter(|peer| **peer != from);
-    !held(&from) || held(&to) || others.all(held)
+    let active = shard.copies.iter().filter(|(_, copy)| copy.is_active());
+    let stays = |peer: &&PeerId| view.peers.get(peer).is_some_and(Peer::stays);
+    let others = active.map(|(peer, _)| peer).filter(stays);
+    let mut others = others.filter(|peer| **peer != from).peekable();
+    let alone = view.limit() == Some(1);
+    !held(&from) || held(&to) || alone || (others.peek().is_some() && others.all(held))
 }
 
 /// Why this task goes, as things are now. On a revision that nobody knows nobody goes.
@@ -184,6 +188,18 @@ pub(crate) fn baseless(
 pub(super) fn let_go(view: &ClusterView, leaving: &Leaving) -> Result<(), Refusal> {
     end(view, leaving)?;
     holds_nothing(view, leaving.peer)
+}
+
+/// Must it be protected again? It was let go and holds something.
+pub(super) fn call_back(view: &ClusterView, leaving: &Leaving) -> Result<(), Refusal> {
+    end(view, leaving)?;
+    let let_go = view.service.orders.leaving.as_ref();
+    match let_go.is_some_and(|there| there.released)
+        && holdings(view, leaving.peer).next().is_some()
+    {
+        true => Ok(()),
+        false => Err(Refusal::NotThere),
+    }
 }
 
 /// Taking the order back harms nobody.

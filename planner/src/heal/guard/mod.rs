@@ -13,7 +13,7 @@ pub use refusal::Refusal;
 
 pub(crate) use copies::{away, doomed, lives};
 pub(crate) use leave::{baseless, blocks};
-pub(crate) use orders::{asks_to_set_aside, joins, settled};
+pub(crate) use orders::{asks_to_set_aside, joins, may_set_aside, settled};
 pub(crate) use peers::{holdings, lost};
 
 use crate::heal::action::Action;
@@ -74,6 +74,7 @@ pub(crate) fn grounds(
         Action::Withdraw(grant) => orders::withdraw(view, grant),
         Action::Evacuate(leaving) => leave::evacuate(view, leaving),
         Action::LetGo(leaving) => leave::let_go(view, leaving),
+        Action::CallBack(leaving) => leave::call_back(view, leaving),
         Action::EndEvacuation(leaving) => leave::end(view, leaving),
         Action::RecordLoss { peer, shards } => peers::record_loss(settings, view, *peer, shards),
         Action::RemovePeer { peer } => peers::remove(view, *peer),

@@ -19,7 +19,7 @@ pub(super) fn grant(view: &ClusterView, grant: &Grant) -> Result<(), Refusal> {
     match grant.kind {
         GrantKind::Join => join(view, &grant.task),
         GrantKind::Serve => serve(view, &grant.task),
-        GrantKind::SetAside => set_aside(view, &grant.task),
+        GrantKind::SetAside => may_set_aside(view, &grant.task),
     }
 }
 
@@ -57,12 +57,12 @@ fn join(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
 /// A task may set its data aside when its PID 1 answers, its Qdrant does not, it says that it cannot run
 /// with what it has, and every copy that is listed there is Active on a peer that lives and stays as
 /// well. Everything must have been read to know that, and whoever did it before must be out of Raft.
-fn set_aside(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
+pub(crate) fn may_set_aside(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
     let mut peers = view.peers.iter();
     let there = peers.find(|(_, peer)| asks_to_set_aside(peer) && peer.task.as_ref() == Some(task));
     let (peer, _) = there.ok_or_else(|| Refusal::NotWaiting(task.clone()))?;
     undisturbed(view, *peer)?;
-    // One after the other: the copies that the last one gave up are to be made again first.
+    // One after the other: whoever did it last is out of Raft first.
     let away = |life: &Life| matches!(life, Life::Gone { .. } | Life::Unsure { .. });
     let mut others = view.peers.iter().filter(|(other, _)| *other != peer);
     if let Some((other, _)) = others.find(|(_, there)| away(&there.life)) {
@@ -127,12 +127,17 @@ fn stopped_first(view: &ClusterView, peer: &Peer) -> bool {
     };
     let mut revisions = view.peers.values().map(|peer| &peer.said.revision);
     let old = revisions.any(|revision| revision.as_ref().is_some_and(|own| own != wanted));
-    let protects = peer.said.protection.is_some();
-    let safe = peer.said.protection == Some(Protection::Held)
+    // Where nobody is protected readiness alone paces ECS.
+    let protects = view.peers.values().any(is_held);
+    let safe = is_held(peer)
         && service
             .orders
             .leaving
             .as_ref()
             .is_some_and(|there| there.released);
     protects && !old && !safe
+}
+
+fn is_held(peer: &Peer) -> bool {
+    peer.said.protection == Some(Protection::Held)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::heal::action::{Action, Purpose};
-use crate::heal::guard::{asks_to_set_aside, joins, settled};
+use crate::heal::guard::{asks_to_set_aside, joins, may_set_aside, settled};
 use crate::heal::health::short_shard;
 use crate::heal::names::Zone;
 use crate::heal::round::Round;
@@ -48,9 +48,8 @@ fn over(round: &Round<'_>, grant: &Grant) -> Option<Purpose> {
         ),
         // Whoever did is outside now, and the peer that it was is not coming back.
         GrantKind::SetAside => {
-            let mut peers = view.peers.values();
-            let asks = peers.any(|p| asks_to_set_aside(p) && p.task.as_ref() == Some(&grant.task));
-            (outside.is_some(), asks)
+            let may = may_set_aside(view, &grant.task).is_ok();
+            (outside.is_some(), may)
         }
     };
     let (age, unseen) = round.memory.grant();

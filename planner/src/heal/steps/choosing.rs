@@ -68,6 +68,9 @@ pub(crate) fn choose(round: &mut Round<'_>) -> bool {
         }
         (LeavingReason::Surplus, staying)
     } else if successor_comes(view, wanted) {
+        if staying.iter().any(|(_, p)| blocks(view, p)) {
+            round.wait(Waiting::Successor);
+        }
         return false;
     } else {
         let blocked: Vec<_> = staying

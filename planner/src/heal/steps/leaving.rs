@@ -32,6 +32,14 @@ pub(crate) fn evacuate(round: &mut Round<'_>) -> bool {
         };
         return round.offer(Action::LetGo(released), Purpose::Emptied);
     }
+    if leaving.released && !held.is_empty() {
+        // Qdrant places the shards of a new collection on whoever is in Raft.
+        let again = Leaving {
+            released: false,
+            ..leaving
+        };
+        return round.offer(Action::CallBack(again), Purpose::HoldsAgain);
+    }
     held.iter().any(|shard| clear(round, shard, leaving.peer))
 }
 
