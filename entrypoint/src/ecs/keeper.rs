@@ -116,10 +116,11 @@ impl Keeper {
         self.standing.borrow().protection(Instant::now())
     }
 
-    /// What a person must know: this task is not protected though it should be.
+    /// What a person must know: this task is not protected though it should be. That a deployment is
+    /// in the way is no fault: every newcomer waits until an old task gives its protection back.
     pub fn alarm(&self) -> Option<String> {
         let standing = self.standing.borrow();
-        let unprotected = !standing.holds(Instant::now());
+        let unprotected = standing.protection(Instant::now()) == Protection::Refused;
         (unprotected && standing.refusals >= IN_A_ROW).then(|| {
             format!(
                 "this task holds data and is not protected from being stopped by ECS ({}): a deployment is paced by readiness alone; does its task role allow ecs:UpdateTaskProtection, and does it reach the API of ECS?",

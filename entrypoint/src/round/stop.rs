@@ -25,11 +25,14 @@ struct Ended {
     loud: bool,
     /// The others have yet to find out that our peer is no more.
     missed: bool,
+    /// The others have taken over: nothing here is needed any more.
+    over: bool,
 }
 
 impl Task {
     /// Ends in order: hand over and keep serving for `linger`, then ask Qdrant, then SIGKILL at the
-    /// margin. Returns the exit code of the task: that of Qdrant, 0 when it was not running.
+    /// margin. Returns the exit code of the task: that of Qdrant; 0 when it was not running, or was
+    /// killed where it stood still because the others list it no more, as it should be.
     pub async fn stop(&mut self, began: Instant) -> i32 {
         self.ending = true;
         self.board.send_modify(|board| {
@@ -41,7 +44,7 @@ impl Task {
             board.status.said.ending = true;
         });
         let budget = self.stop_budget;
-        let Ended { loud, missed } = self.hand_over(began).await;
+        let Ended { loud, missed, over } = self.hand_over(began).await;
         self.posts.send_replace(None);
         let child = self.qdrant.running();
         if child.is_some() && !loud {
@@ -65,7 +68,10 @@ impl Task {
         match stopped {
             None => 0,
             Some(stopped) => {
-                let code = stopped.exit.exit_code();
+                let code = match over && stopped.forced {
+                    true => 0,
+                    false => stopped.exit.exit_code(),
+                };
                 tracing::info!(
                     event = events::QDRANT_STOPPED,
                     exit = stopped.exit.to_string(),
@@ -101,19 +107,29 @@ impl Task {
                 Verdict::Done { quiet } => {
                     let took = began.elapsed().as_millis();
                     tracing::info!(event = events::HANDED_OVER, took_ms = took, "out of Raft");
-                    let loud = !quiet;
-                    return Ended { loud, missed };
+                    return Ended {
+                        // One that stands still answers nobody, so there is nothing to linger for.
+                        loud: !quiet || self.qdrant.standstill().is_still(),
+                        missed,
+                        over: true,
+                    };
                 }
                 Verdict::GiveUp(why) => {
                     self.tell_short(Some(&why), &looked.seen, &collections);
-                    let loud = false;
-                    return Ended { loud, missed };
+                    return Ended {
+                        loud: false,
+                        missed,
+                        over: false,
+                    };
                 }
                 // It must not serve a moment longer, for whatever reason.
                 Verdict::Wait if looked.decision.action == Action::Kill => {
                     tracing::warn!(event = events::HANDOVER_SHORT, "{}", looked.decision.reason);
-                    let loud = true;
-                    return Ended { loud, missed };
+                    return Ended {
+                        loud: true,
+                        missed,
+                        over: false,
+                    };
                 }
                 Verdict::Wait => last = Some((looked.seen, collections)),
             }
@@ -128,8 +144,11 @@ impl Task {
                 "the time was over before anything could be looked at"
             ),
         }
-        let (loud, missed) = (false, true);
-        Ended { loud, missed }
+        Ended {
+            loud: false,
+            missed: true,
+            over: false,
+        }
     }
 
     /// A round in which nothing is done. `None` when our own disk cannot be read.
