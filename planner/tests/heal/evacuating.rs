@@ -171,9 +171,11 @@ fn one_of_three_with_three_copies_goes_first_where_ecs_has_no_room() {
             (|v| unhold(v, 0, ONE), Refusal::NotWhole(shard(0))),
         ],
     );
-    // ECS says the same by refusing to protect it.
+    // A refusal to protect it says the same, but not that its successor comes: three stay then.
     view.service.full = false;
     said(&mut view, TWO).protection = Some(Protection::Blocked);
+    assert_eq!(blocked(&view), Err(Refusal::NoReason));
+    collection(&mut view).factor = 2;
     assert_eq!(blocked(&view), Ok(()));
     // Two tasks with two copies: one copy would be left.
     view.peers.remove(&THREE);

@@ -136,7 +136,10 @@ fn enough_stay(view: &ClusterView, leaving: &Leaving) -> bool {
             view.limit().is_some_and(|wanted| others >= wanted)
         }
         LeavingReason::Blocked => {
-            let copies = largest_factor(view).saturating_sub(1);
+            // Where only the tasks' refusals say it, fewer may be wanted than anybody knows: no copy is
+            // given up for that.
+            let fewer = usize::from(view.service.full);
+            let copies = largest_factor(view).saturating_sub(fewer);
             others >= copies.max(FEWEST)
         }
     }
