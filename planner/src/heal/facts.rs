@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::heal::names::{CollectionName, ShardRef, Zone};
 use crate::heal::view::{ClusterView, Disk, Transfer};
 use crate::ids::PeerId;
-use crate::records::Protection;
 
 /// A peer that may be given copies, and what it carries.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +47,7 @@ impl<'a> Facts<'a> {
                         peer: *peer,
                         zone: there.zone.as_ref(),
                         disk: there.disk,
-                        protected: there.said.protection == Some(Protection::Held),
+                        protected: there.is_protected(),
                         copies: 0,
                         bytes: 0,
                     };

@@ -7,7 +7,7 @@ use crate::heal::life::Life;
 use crate::heal::names::{CollectionName, ShardId, ShardRef, Zone};
 use crate::ids::{PeerId, TaskId};
 use crate::observed::Observed;
-use crate::records::{Orders, Said, State};
+use crate::records::{Orders, Protection, Said, State};
 
 /// The whole cluster as one round saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,6 +274,11 @@ impl Peer {
     /// It has data that the cluster needs, or serves: not one that joined a moment ago.
     pub fn is_settled(&self, holds: bool) -> bool {
         self.life == Life::Alive && (self.said.ready || holds)
+    }
+
+    /// ECS has confirmed that it does not stop its task.
+    pub fn is_protected(&self) -> bool {
+        self.said.protection == Some(Protection::Held)
     }
 
     /// It lives and is being stopped.

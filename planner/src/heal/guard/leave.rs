@@ -88,10 +88,7 @@ fn target(view: &ClusterView, from: PeerId, shard: &Shard) -> Result<(), Refusal
 /// no more tasks than are wanted and a newcomer comes on top of them: there are other copies of the
 /// shard, and all that count are on protected tasks. A service of one task has nobody else.
 pub(super) fn safe(view: &ClusterView, from: PeerId, to: PeerId, shard: &Shard) -> bool {
-    let held = |peer: &PeerId| {
-        let there = view.peers.get(peer);
-        there.is_some_and(|there| there.said.protection == Some(Protection::Held))
-    };
+    let held = |peer: &PeerId| view.peers.get(peer).is_some_and(Peer::is_protected);
     let active = shard.copies.iter().filter(|(_, copy)| copy.is_active());
     let stays = |peer: &&PeerId| view.peers.get(peer).is_some_and(Peer::stays);
     let others = active.map(|(peer, _)| peer).filter(stays);

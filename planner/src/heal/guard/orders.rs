@@ -9,7 +9,7 @@ use crate::heal::guard::peers::{holdings, undisturbed};
 use crate::heal::life::Life;
 use crate::heal::view::{ClusterView, Outsider, Peer};
 use crate::ids::{PeerId, TaskId};
-use crate::records::{Grant, GrantKind, Protection, State};
+use crate::records::{Grant, GrantKind, State};
 
 pub(super) fn grant(view: &ClusterView, grant: &Grant) -> Result<(), Refusal> {
     readable(view)?;
@@ -128,16 +128,12 @@ fn stopped_first(view: &ClusterView, peer: &Peer) -> bool {
     let mut revisions = view.peers.values().map(|peer| &peer.said.revision);
     let old = revisions.any(|revision| revision.as_ref().is_some_and(|own| own != wanted));
     // Where nobody is protected readiness alone paces ECS.
-    let protects = view.peers.values().any(is_held);
-    let safe = is_held(peer)
+    let protects = view.peers.values().any(Peer::is_protected);
+    let safe = peer.is_protected()
         && service
             .orders
             .leaving
             .as_ref()
             .is_some_and(|there| there.released);
     protects && !old && !safe
-}
-
-fn is_held(peer: &Peer) -> bool {
-    peer.said.protection == Some(Protection::Held)
 }
