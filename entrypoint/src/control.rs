@@ -219,6 +219,7 @@ pub(crate) mod tests {
             plan: serde_json::Value::Null,
             divergence: serde_json::Value::Null,
             diverged: Vec::new(),
+            concerns: Vec::new(),
             hears: Default::default(),
             whole: false,
             child: serde_json::Value::Null,

@@ -160,6 +160,7 @@ impl Task {
             plan: serde_json::Value::Null,
             divergence: serde_json::Value::Null,
             diverged: Vec::new(),
+            concerns: Vec::new(),
             hears: Default::default(),
             whole: false,
             child: qdrant.describe(),
@@ -507,6 +508,7 @@ impl Task {
             keeper.wish(wish);
             alarms.extend(keeper.alarm());
         }
+        alarms.extend(self.board.borrow().status.concerns.iter().cloned());
         alarms
     }
 

@@ -75,6 +75,9 @@ pub struct Status {
     /// Those of them that differ again and again, for the alarms.
     #[serde(skip)]
     pub diverged: Vec<String>,
+    /// What the steward cannot mend by itself, for the alarms.
+    #[serde(skip)]
+    pub concerns: Vec<String>,
     /// The steward sees every shard whole.
     #[serde(default)]
     pub whole: bool,

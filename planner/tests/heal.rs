@@ -13,6 +13,8 @@
 
 #[path = "heal/asides.rs"]
 mod asides;
+#[path = "heal/concerns.rs"]
+mod concerns;
 #[path = "heal/diverging.rs"]
 mod diverging;
 #[path = "heal/ecs.rs"]

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use planner::heal::action::Action;
+use planner::heal::concern::Concerns;
 use planner::heal::life::Life;
 use planner::heal::memory::Memory;
 use planner::heal::settings::Settings;
@@ -76,6 +77,7 @@ pub struct Steward {
     mode: Heal,
     board: channel::Sender<Board>,
     memory: Memory,
+    concerns: Concerns,
     clocks: Clocks,
     last: Option<Instant>,
     gone: Vec<PeerId>,
@@ -96,6 +98,7 @@ impl Steward {
             mode,
             board,
             memory: Memory::default(),
+            concerns: Concerns::default(),
             clocks: Clocks::default(),
             last: None,
             gone: Vec::new(),
@@ -129,6 +132,7 @@ impl Steward {
     fn rest(&mut self) {
         if self.last.take().is_some() {
             self.memory = Memory::default();
+            self.concerns = Concerns::default();
             self.clocks = Clocks::default();
             self.gone.clear();
             self.said.clear();
@@ -170,6 +174,7 @@ impl Steward {
             view.commits = self.probe().await;
             plan = heal::plan(&self.settings, &self.memory, &view);
         }
+        self.concerns.observe(&self.settings, step, &view, &plan);
         self.say(&plan, &view);
         if self.mode == Heal::DryRun {
             plan = self.orders(&mut view).await;
@@ -296,9 +301,11 @@ impl Steward {
     }
 
     fn show(&self, page: serde_json::Value, whole: bool) {
+        let concerns = self.concerns.alarms(&self.settings);
         self.board.send_modify(|board| {
             board.status.plan = page;
             board.status.whole = whole;
+            board.status.concerns = concerns.iter().map(ToString::to_string).collect();
         });
     }
 }

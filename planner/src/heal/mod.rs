@@ -14,6 +14,7 @@
 //! | [`waiting`] | why something is not done |
 //! | [`memory`] | what is under way, back-off after failures, how long a peer has been missing |
 //! | [`measure`] | what every action lowers, so that planning comes to an end |
+//! | [`concern`] | what a person must look at: lost shards, and what is waited for too long |
 //! | [`divergence`] | copies that are Active and differ: said, never repaired |
 //! | [`report`] | the figures of one round, for people and metrics |
 //!
@@ -21,6 +22,7 @@
 //! have two transfers at once. The invariants are in `tests/heal`.
 
 pub mod action;
+pub mod concern;
 pub mod divergence;
 pub mod guard;
 pub mod life;
