@@ -1,6 +1,11 @@
 //! One task's life: observe, decide, act, record, again and again until a signal ends it.
 
+mod numbers;
+mod publish;
 mod stop;
+
+pub use numbers::long_sleep;
+use numbers::{heal_settings, settings};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +15,6 @@ use planner::decision::{Action, Decision, Phase};
 use planner::ids::{GenerationId, PeerId};
 use planner::memory::{Memory, Passed};
 use planner::observed::Observed;
-use planner::protection::{Freedom, Wish, wish};
 use planner::records::{FORMAT, Member, Said, State};
 use planner::settings::Settings;
 use planner::view::{Child as ChildView, Disk as DiskView, Observation};
@@ -20,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::act::Hands;
 use crate::child::StopBudget;
-use crate::config::{Config, Requorum};
+use crate::config::Config;
 use crate::disk::{Disk, DiskError};
 use crate::ecs::keeper::Keeper;
 use crate::ecs::wanted::Wanted as WantedByEcs;
@@ -31,7 +35,7 @@ use crate::ledger::Ledger;
 use crate::observe::{Senses, Wanted};
 use crate::qdrant::Qdrant;
 use crate::record;
-use crate::status::{Board, Peer, Status};
+use crate::status::{Board, Status};
 use crate::steward::{self, Comparer, Look, Post, Steward, Sweeper, Watch};
 use crate::wakefulness::Wakefulness;
 
@@ -491,155 +495,4 @@ impl Task {
         }
         self.journal.store("renew our lease", trouble);
     }
-
-    /// Tells the keeper of protection what this round wishes; gives all that a person must look at.
-    fn alarms(&self, seen: &Observation, decision: &Decision) -> Vec<String> {
-        let mut alarms: Vec<_> = decision.alarms.iter().map(ToString::to_string).collect();
-        let settings = &self.settings;
-        let told = self.wanted.as_ref().and_then(WantedByEcs::now);
-        let wish = wish(&settings.task, &settings.service, seen, told.as_ref());
-        if wish == Wish::Free(Freedom::NoneWanted) {
-            alarms.push(
-                "ECS wants no task of this service: nothing holds the tasks any more, and their data ends with them"
-                    .to_owned(),
-            );
-        }
-        if let Some(keeper) = &self.protection {
-            keeper.wish(wish);
-            alarms.extend(keeper.alarm());
-        }
-        alarms.extend(self.board.borrow().status.concerns.iter().cloned());
-        alarms
-    }
-
-    fn publish(
-        &mut self,
-        seen: &Observation,
-        decision: &Decision,
-        record: &serde_json::Value,
-        alarms: Vec<String>,
-    ) {
-        let protection = self.protection.as_ref().map(Keeper::protection);
-        if let Some(wanted) = &self.wanted {
-            let leads =
-                matches!(&seen.child, ChildView::Running(Observed::Known(qdrant)) if qdrant.leads);
-            wanted.leads(leads);
-        }
-        let wanted = self.wanted.as_ref().and_then(WantedByEcs::now);
-        // What a stop has said stays said.
-        let ending = self.ending;
-        let info = self.qdrant.last();
-        let still = self.qdrant.standstill().is_still();
-        let child = self.qdrant.describe();
-        let hears = self.watch.hears();
-        let troubles: Vec<_> = self.journal.store_troubles().collect();
-        self.board.send_modify(|board| {
-            board.turned = Instant::now();
-            let status = &mut board.status;
-            let phase = decision.phase.to_string();
-            if !ending && status.phase != phase {
-                status.since = Timestamp::now();
-            }
-            if !ending {
-                status.phase = phase;
-                status.reason = decision.reason.to_string();
-            }
-            status.generation.clone_from(&decision.generation);
-            status.state = decision.state;
-            status.aside = seen.disk.aside;
-            status.store_id = match (&seen.disk.stamp, &seen.store) {
-                (Some(stamp), _) => Some(stamp.store_id.clone()),
-                (None, Observed::Known(store)) => store
-                    .identity
-                    .as_ref()
-                    .map(|identity| identity.store_id.clone()),
-                (None, Observed::Unknown(_)) => None,
-            };
-            status.peer_id = seen.disk.peer_id;
-            status.role = None;
-            status.is_voter = None;
-            status.peers.clear();
-            status.said.commit = decision.commit;
-            status.said.quorum_lost = decision.quorum_lost;
-            status.said.plight.clone_from(&decision.plight);
-            if let (ChildView::Running(Observed::Known(_)), Some(info)) = (&seen.child, info) {
-                status.role = info.raft.role.as_ref().map(|role| format!("{role:?}"));
-                status.is_voter = Some(info.raft.is_voter);
-            }
-            // While it stands still it lists whom it listed: others that slept as well wait for that.
-            let known = matches!(&seen.child, ChildView::Running(Observed::Known(_)));
-            if let (true, Some(info)) = (known || still, info) {
-                status.peer_id = Some(PeerId(info.peer_id));
-                status.peers = info
-                    .peers
-                    .iter()
-                    .filter_map(|(id, uri)| {
-                        Some(Peer {
-                            id: PeerId(*id),
-                            uri: uri.address()?.to_owned(),
-                        })
-                    })
-                    .collect();
-            }
-            status.verified = self.memory.verified;
-            if !ending {
-                status.ready = decision.ready.is_ok();
-                status.ready_reason = match &decision.ready {
-                    Ok(()) => "ready".to_owned(),
-                    Err(why) => why.to_string(),
-                };
-            }
-            status.alarms = alarms;
-            status.said.protection = protection;
-            status.said.wanted = wanted;
-            status.hears = hears;
-            status.alarms.extend(troubles);
-            let differ = |shard: &String| format!("copies have diverged, {shard}");
-            status.alarms.extend(status.diverged.iter().map(differ));
-            status.lost_log_lines = crate::log::lost_lines();
-            status.child = child;
-            status.decision.clone_from(record);
-        });
-    }
-}
-
-/// The healing planner's numbers from ours; what nobody needs to set stays at its default.
-fn heal_settings(config: &Config) -> planner::heal::settings::Settings {
-    planner::heal::settings::Settings {
-        fresh: config.beat,
-        gone_timeout: config.gone_timeout,
-        lost_copy_timeout: config.lost_copy_timeout,
-        replacement_wait: config.replacement_wait,
-        release_timeout: config.release_timeout,
-        // The count that ECS told is forgotten after so long.
-        surplus_delay: config.ecs_poll * 3,
-        // A task that answers is heard at every beat.
-        sight_timeout: config.beat * 5,
-        wanted_factor: config.copies.wanted(),
-        ..Default::default()
-    }
-}
-
-/// The planner's numbers from ours.
-fn settings(config: &Config, identity: &Identity) -> Settings {
-    Settings {
-        task: identity.task.as_str().into(),
-        address: identity.address,
-        service: identity.service.clone(),
-        stack: config.stack.as_ref().map(|stack| stack.as_str().to_owned()),
-        adopt_fresh: config.adopt_store.is_some(),
-        ready_peers: usize::try_from(config.ready_peers).unwrap_or(usize::MAX),
-        beat: config.beat,
-        gap: config.beat * 2 + config.store_timeout + config.dns_timeout + config.probe_timeout,
-        sleep: long_sleep(config),
-        claim_timeout: config.claim_timeout,
-        loss_timeout: config.loss_timeout,
-        dns_settle: config.dns_settle,
-        requorum: config.requorum == Requorum::Auto,
-    }
-}
-
-/// A sleep that may have been long enough for the others to remove our peer.
-pub fn long_sleep(config: &Config) -> Duration {
-    config.gone_timeout / 2
 }
