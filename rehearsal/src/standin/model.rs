@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::standin::error::ApiError;
+use crate::standin::keys::ShardKey;
 
 /// State of a replica, as Qdrant spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,16 @@ pub enum Op {
     UpdateCollection { name: String, params: Value },
     /// Delete a collection.
     DeleteCollection { name: String },
+    /// Create the shards of a key at these peers; without a state they begin as replicas of a new
+    /// collection do.
+    CreateShardKey {
+        collection: String,
+        key: ShardKey,
+        placement: Vec<Vec<u64>>,
+        state: Option<ReplicaState>,
+    },
+    /// Delete a key with all of its shards.
+    DropShardKey { collection: String, key: ShardKey },
     /// Set the state of a replica; with `from` only if it has that state.
     SetReplica {
         collection: String,
@@ -130,6 +141,9 @@ pub struct Collection {
     pub params: Value,
     /// Replicas by shard and peer.
     pub shards: BTreeMap<u32, BTreeMap<u64, ReplicaState>>,
+    /// The key of each shard, with custom sharding.
+    #[serde(default)]
+    pub keys: BTreeMap<u32, ShardKey>,
     /// Transfers under way.
     pub transfers: Vec<Transfer>,
     /// Tells it from a former one of the same name.
@@ -243,6 +257,7 @@ impl Model {
                 let collection = Collection {
                     params: params.clone(),
                     shards,
+                    keys: BTreeMap::new(),
                     transfers,
                     uuid: *uuid,
                 };
@@ -268,6 +283,31 @@ impl Model {
                 };
                 Ok(own.map(drop).chain([folder]).collect())
             }
+            Op::CreateShardKey {
+                collection: name,
+                key,
+                placement,
+                state,
+            } => {
+                let unknown = |id: &&u64| !self.peers.contains_key(*id);
+                let unknown: Vec<u64> = placement
+                    .iter()
+                    .flatten()
+                    .filter(unknown)
+                    .copied()
+                    .collect();
+                let begin = (key, state.unwrap_or(ReplicaState::Initializing));
+                let collection = self.collection_mut(name)?;
+                if !unknown.is_empty() {
+                    return Err(ApiError::bad_request(format!(
+                        "Shard Key {key} placement contains unknown peers: {unknown:?}"
+                    )));
+                }
+                collection.create_key(name, begin, placement, me)
+            }
+            Op::DropShardKey { collection, key } => self
+                .collection_mut(collection)?
+                .drop_key(collection, key, me),
             Op::SetReplica {
                 collection,
                 shard_id,
