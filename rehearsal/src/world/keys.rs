@@ -25,8 +25,8 @@ impl World {
         copies: usize,
     ) -> Result<(), Failure> {
         let rest = Rest::new().context("build a client")?;
-        let patience = Patience::until(409);
-        while !patience.ends(name, rest.create_custom(through, name, copies).await)? {
+        let limit = Instant::now() + timing::REST;
+        while !is_there(name, limit, rest.create_custom(through, name, copies).await)? {
             tokio::time::sleep(timing::LOOK).await;
         }
         self.healing.want(name, Wanted { shards: 0, copies });
@@ -49,13 +49,14 @@ impl World {
         copies: Option<usize>,
     ) -> Result<(), Failure> {
         let rest = Rest::new().context("build a client")?;
-        // One of its copies may be on a dead peer: then that is refused when the time is over (408),
-        // and the key is there (400).
-        let (patience, name) = (Patience::until(400), target.to_string());
-        while !patience.ends(
-            &name,
-            rest.create_key(through, target, shards, copies).await,
-        )? {
+        // While a dead peer is listed it may be placed there: then it is made and all the same refused
+        // when the time is over (408), or it is not made because the peer was removed meanwhile (400).
+        let (limit, name) = (Instant::now() + timing::REST, target.to_string());
+        loop {
+            let answer = rest.create_key(through, target, shards, copies).await;
+            if is_there(&name, limit, answer)? {
+                break;
+            }
             tokio::time::sleep(timing::LOOK).await;
         }
         let before = self.healing.wanted();
@@ -72,30 +73,16 @@ impl World {
     }
 }
 
-/// For how long something is asked for.
-struct Patience {
-    limit: Instant,
-    /// The refusal that says that it is there.
-    there: u16,
-}
-
-impl Patience {
-    fn until(there: u16) -> Self {
-        let limit = Instant::now() + timing::REST;
-        Self { limit, there }
-    }
-
-    /// Whether it is there: made, or refused because of that.
-    fn ends(&self, what: &str, answer: Result<(), RestError>) -> Result<bool, Failure> {
-        match answer {
-            Ok(()) => Ok(true),
-            Err(RestError::Refused(status, _)) if status == self.there => Ok(true),
-            Err(error) if Instant::now() > self.limit => {
-                let why = anyhow::Error::from(error);
-                let detail = format!("{what}: {why:#}");
-                Err(Failure::new("shards can be made", detail))
-            }
-            Err(_) => Ok(false),
+/// Whether it is there: made, or refused because of that.
+fn is_there(what: &str, limit: Instant, answer: Result<(), RestError>) -> Result<bool, Failure> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(RestError::Refused(_, why)) if why.contains("already exists") => Ok(true),
+        Err(error) if Instant::now() > limit => {
+            let why = anyhow::Error::from(error);
+            let detail = format!("{what}: {why:#}");
+            Err(Failure::new("shards can be made", detail))
         }
+        Err(_) => Ok(false),
     }
 }
