@@ -17,8 +17,7 @@ pub struct CollectionCluster {
     /// The id of the node that answers.
     pub peer_id: u64,
     /// How many shards there are, those without any replica included; Qdrant lists none for these.
-    #[serde(default)]
-    pub shard_count: usize,
+    pub shard_count: Option<usize>,
     /// Replicas on the node that answers. May be empty for a moment while it takes in a snapshot
     /// of consensus.
     pub local_shards: Vec<LocalShard>,

@@ -38,6 +38,8 @@ mod removal;
 mod replicas;
 #[path = "conformance/restart.rs"]
 mod restart;
+#[path = "conformance/shard_keys.rs"]
+mod shard_keys;
 #[path = "conformance/transfers.rs"]
 mod transfers;
 

@@ -86,11 +86,11 @@ pub async fn survey(
     let us = PeerId(info.peer_id);
     let unseen = |(id, uri): (&u64, &PeerUri)| (PeerId(*id), unseen(uri.address().unwrap_or("")));
     let peers = info.peers.iter().map(unseen).collect();
+    let recorded = losses(client).await?;
     let collections = match client.collections().await {
-        Ok(names) => Observed::Known(collections(client, names, &mut clocks).await),
+        Ok(names) => Observed::Known(collections(client, names, &recorded, &mut clocks).await),
         Err(error) => Observed::Unknown(crate::log::chain(&error)),
     };
-    let recorded = losses(client).await?;
     let proof = read_proof(client).await.map_err(SurveyError::Proof)?;
     let mut view = ClusterView {
         us,
@@ -115,7 +115,6 @@ pub async fn survey(
         Err(why) => view.service.orders_unread = Some(why),
     }
     people(&mut view, post);
-    restore_lost(&mut view, &recorded);
     for peer in strangers(&view) {
         let lasted = clocks.unlisted(peer);
         view.service.unlisted.insert(peer, lasted);
@@ -151,7 +150,8 @@ pub async fn copies(client: &Client) -> Observed<BTreeMap<CollectionName, Observ
     match client.collections().await {
         Ok(names) => {
             let mut running = clocks.run(Duration::ZERO);
-            Observed::Known(collections(client, names, &mut running).await)
+            let none = BTreeSet::new();
+            Observed::Known(collections(client, names, &none, &mut running).await)
         }
         Err(error) => Observed::Unknown(crate::log::chain(&error)),
     }
@@ -169,20 +169,8 @@ fn strangers(view: &ClusterView) -> BTreeSet<PeerId> {
         .collect()
 }
 
-/// Qdrant lists nothing for a shard whose last copy was removed: it is put back, without a copy.
-fn restore_lost(view: &mut ClusterView, recorded: &BTreeSet<ShardRef>) {
-    let Observed::Known(all) = &mut view.collections else {
-        return;
-    };
-    for lost in recorded {
-        if let Some(Observed::Known(collection)) = all.get_mut(&lost.collection) {
-            collection.shards.entry(lost.shard).or_default();
-        }
-    }
-}
-
-/// A loss holds until its collection is gone or the shard lives again; while that cannot be read, it
-/// holds.
+/// A loss holds until its shard lives again, or is no more: with its collection, or with its shard
+/// key. While that cannot be read, it holds.
 fn still_lost(view: &ClusterView, lost: &ShardRef) -> bool {
     let Observed::Known(all) = &view.collections else {
         return true;
@@ -191,12 +179,10 @@ fn still_lost(view: &ClusterView, lost: &ShardRef) -> bool {
         None => false,
         Some(Observed::Unknown(_)) => true,
         Some(Observed::Known(collection)) => {
-            let copies = collection
-                .shards
-                .get(&lost.shard)
-                .map(|there| &there.copies);
-            let mut copies = copies.into_iter().flatten();
-            !copies.any(|(peer, copy)| copy.is_active() && view.alive(*peer))
+            collection.shards.get(&lost.shard).is_some_and(|there| {
+                let mut copies = there.copies.iter();
+                !copies.any(|(peer, copy)| copy.is_active() && view.alive(*peer))
+            })
         }
     }
 }
@@ -237,6 +223,7 @@ pub async fn losses(client: &Client) -> Result<BTreeSet<ShardRef>, SurveyError> 
 async fn collections(
     client: &Client,
     names: Vec<String>,
+    recorded: &BTreeSet<ShardRef>,
     clocks: &mut Running<'_>,
 ) -> BTreeMap<CollectionName, Observed<Collection>> {
     let answers: Vec<_> = futures::stream::iter(names)
@@ -260,7 +247,7 @@ async fn collections(
         };
         let collection = match (cluster, params) {
             (Ok(cluster), Ok(params)) => {
-                Observed::Known(collection(&name, &cluster, &params, clocks))
+                Observed::Known(collection(&name, &cluster, &params, recorded, clocks))
             }
             (Err(error), _) | (_, Err(error)) => {
                 // Deleted between the two questions: it is no more.
@@ -279,6 +266,7 @@ fn collection(
     name: &CollectionName,
     cluster: &CollectionCluster,
     params: &CollectionParams,
+    recorded: &BTreeSet<ShardRef>,
     clocks: &mut Running<'_>,
 ) -> Collection {
     let mut shards: BTreeMap<ShardId, Shard> = BTreeMap::new();
@@ -295,9 +283,16 @@ fn collection(
         };
         shards.entry(shard).or_default().copies.insert(peer, copy);
     }
-    // Those without any replica; with custom shard keys their ids may be others, their number is not.
-    let mut missing = (0..).map(ShardId);
-    while shards.len() < cluster.shard_count {
+    // Qdrant says how many shards have no replica at all, and not which. Those whose loss is on record
+    // are some of them, but when somebody has deleted their key; the other ids are guessed.
+    let recorded = recorded.iter().filter(|lost| lost.collection == *name);
+    let recorded = recorded.map(|lost| lost.shard);
+    let unlisted = recorded.clone().filter(|id| !shards.contains_key(id));
+    let all = cluster
+        .shard_count
+        .unwrap_or(shards.len() + unlisted.count());
+    let mut missing = recorded.chain((0..).map(ShardId));
+    while shards.len() < all {
         let Some(id) = missing.next() else { break };
         shards.entry(id).or_default();
     }
@@ -325,6 +320,10 @@ mod tests {
     use super::*;
 
     fn surveyed(cluster: &str) -> Collection {
+        surveyed_beside(cluster, &[])
+    }
+
+    fn surveyed_beside(cluster: &str, losses: &[ShardRef]) -> Collection {
         let cluster: CollectionCluster = serde_json::from_str(cluster).unwrap();
         let params = CollectionParams {
             shard_number: 2,
@@ -333,7 +332,9 @@ mod tests {
         };
         let clocks = Clocks::default();
         let mut running = clocks.run(Duration::ZERO);
-        collection(&CollectionName::from("c"), &cluster, &params, &mut running)
+        let losses = losses.iter().cloned().collect();
+        let name = CollectionName::from("c");
+        collection(&name, &cluster, &params, &losses, &mut running)
     }
 
     fn lost(collection: &str, shard: u32) -> ShardRef {
@@ -446,17 +447,24 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_loss_is_a_shard_of_its_collection() {
-        let mut seen = view(Observed::Known(
-            [(
-                CollectionName::from("c"),
-                Observed::Known(surveyed(ONE_OF_TWO)),
-            )]
-            .into(),
-        ));
-        restore_lost(&mut seen, &[lost("c", 7), lost("deleted", 0)].into());
-        let shard = seen.shard(&lost("c", 7)).unwrap();
-        assert!(shard.copies.is_empty());
-        assert!(seen.collection(&CollectionName::from("deleted")).is_none());
+    fn a_recorded_loss_is_the_shard_without_a_copy() {
+        let losses = [lost("c", 7), lost("deleted", 0)];
+        let there = surveyed_beside(ONE_OF_TWO, &losses);
+        let ids: Vec<_> = there.shards.keys().copied().collect();
+        assert_eq!(ids, [ShardId(1), ShardId(7)], "and no other is made up");
+        assert!(there.shards[&ShardId(7)].copies.is_empty());
+        let uncounted = ONE_OF_TWO.replace(r#""shard_count":2,"#, "");
+        let there = surveyed_beside(&uncounted, &losses);
+        assert_eq!(there.shards.len(), 2);
+    }
+
+    #[test]
+    fn a_loss_is_over_when_its_shard_key_was_deleted() {
+        let deleted = ONE_OF_TWO.replace(r#""shard_count":2"#, r#""shard_count":1"#);
+        let there = surveyed_beside(&deleted, &[lost("c", 7)]);
+        assert_eq!(there.shards.len(), 1);
+        let known = [(CollectionName::from("c"), Observed::Known(there))];
+        let seen = view(Observed::Known(known.into()));
+        assert!(!still_lost(&seen, &lost("c", 7)));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use planner::heal::names::ShardId;
 use planner::heal::settings::Settings;
 use planner::heal::view::{Disk, Pause};
 use planner::heal::waiting::Waiting;
@@ -71,15 +72,15 @@ fn command(sim: &mut Sim, line: &str) -> Result<String, String> {
             let copies = number(options.get("copies").ok_or("copies=?")?)?;
             let copies = u32::try_from(copies).map_err(|e| e.to_string())?;
             if let Some(on) = options.get("on") {
-                let ids = |list: &str| list.split(',').map(|id| number(id).map(PeerId)).collect();
-                let shards: Result<Vec<Vec<PeerId>>, String> = on.split('/').map(ids).collect();
-                sim.collection(name, copies, &shards?);
+                sim.collection(name, copies, &holders(on)?);
             } else {
                 let shards = number(options.get("shards").ok_or("shards=?")?)?;
                 let first = options.get("first").map_or(Ok(0), |n| number(n))?;
                 sim.place(name, shards as usize, copies, first as usize);
             }
         }
+        ["key", name, on] if on.starts_with("on=") => sim.add_key(name, &holders(&on[3..])?),
+        ["key", name, "delete", shard] => sim.drop_key(name, ShardId(number(shard)? as u32)),
         ["dns", "lag", lag] => sim.dns_lag = duration(lag)?,
         ["dns", state] => sim.dns = up(state)?,
         ["store", state] => sim.store = up(state)?,
@@ -100,6 +101,12 @@ fn command(sim: &mut Sim, line: &str) -> Result<String, String> {
         _ => return Err("unknown command".to_owned()),
     }
     Ok(String::new())
+}
+
+/// The holders of each shard.
+fn holders(on: &str) -> Result<Vec<Vec<PeerId>>, String> {
+    let ids = |list: &str| list.split(',').map(|id| number(id).map(PeerId)).collect();
+    on.split('/').map(ids).collect()
 }
 
 fn peer(

@@ -329,6 +329,26 @@ impl Sim {
         );
     }
 
+    /// The shards of a new key of a collection with custom sharding: their ids go on after the highest
+    /// that is left, from 1.
+    pub fn add_key(&mut self, name: &str, shards: &[Vec<PeerId>]) {
+        let since = self.now;
+        let there = self.collections.get_mut(&name.into()).unwrap();
+        let last = there.shards.keys().map(|id| id.0).max().unwrap_or(0);
+        for (id, holders) in (last + 1..).zip(shards) {
+            let copy = |peer: &PeerId| (*peer, SimCopy::new("Active", since));
+            let copies = holders.iter().map(copy).collect();
+            there.shards.insert(ShardId(id), copies);
+        }
+    }
+
+    /// A key is deleted, with its only shard and what was on its way for it.
+    pub fn drop_key(&mut self, name: &str, shard: ShardId) {
+        let there = self.collections.get_mut(&name.into()).unwrap();
+        there.shards.remove(&shard).unwrap();
+        there.transfers.retain(|transfer| transfer.shard != shard);
+    }
+
     /// Places a collection as Qdrant does: the peers with the fewest copies of it first, no
     /// matter what zone, alive or dead (facts: T8, section 6). `first` turns the order.
     pub fn place(&mut self, name: &str, shards: usize, factor: u32, first: usize) {

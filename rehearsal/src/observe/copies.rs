@@ -45,6 +45,9 @@ pub struct Transfer {
 pub struct Collection {
     /// Copies by shard and peer.
     pub shards: BTreeMap<u32, BTreeMap<u64, Copy>>,
+    /// The user's key of each shard, with custom sharding.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<u32, String>,
     /// Copies on their way.
     pub transfers: BTreeSet<Transfer>,
 }
@@ -183,6 +186,9 @@ fn collection(result: &Value) -> Option<Collection> {
             let shard = number(row.get("shard_id")?)?;
             let copies = collection.shards.entry(shard).or_default();
             copies.insert(peer, copy);
+            if let Some(key) = row.get("shard_key").and_then(Value::as_str) {
+                collection.keys.insert(shard, key.to_owned());
+            }
         }
     }
     for row in result.get("shard_transfers")?.as_array()? {

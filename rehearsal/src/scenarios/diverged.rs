@@ -141,7 +141,7 @@ fn copy_of(task: &Task) -> std::path::PathBuf {
 
 async fn write(rest: &Rest, through: &Arc<Task>, ids: std::ops::Range<u64>) -> Result<(), Failure> {
     let points: Vec<Write> = ids.map(|id| Write { id, version: 1 }).collect();
-    rest.upsert(through, healing::COLLECTION, &points)
+    rest.upsert(through, &healing::COLLECTION.into(), &points)
         .await
         .context("write points")?;
     Ok(())

@@ -40,6 +40,7 @@ mod rollout_bad_image;
 mod rollout_without_protection;
 mod scale_6_9_6;
 mod scale_to_zero;
+mod shard_keys;
 mod slow_peer;
 mod stagger;
 mod steward_dies_mid_plan;
@@ -136,6 +137,7 @@ pub const ALL: &[&Scenario] = &[
     &scale_to_zero::SCENARIO,
     &thousand::SCENARIO,
     &collections_uneven::SCENARIO,
+    &shard_keys::SCENARIO,
     &records_swept::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,

@@ -36,6 +36,11 @@ impl ApiError {
         Self::new(404, "Not found", why)
     }
 
+    /// 408.
+    pub fn timeout(why: impl fmt::Display) -> Self {
+        Self::new(408, "Timeout", why)
+    }
+
     /// 409.
     pub fn conflict(why: impl fmt::Display) -> Self {
         Self::new(409, "Wrong input", why)

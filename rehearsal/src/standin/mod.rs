@@ -11,6 +11,7 @@ mod disk;
 mod error;
 mod health;
 mod join;
+mod keys;
 mod model;
 mod node;
 mod outbox;

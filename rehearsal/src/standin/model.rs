@@ -2,12 +2,13 @@
 //! it. Deterministic: no I/O, no clock, no randomness. What must happen on this peer because of an
 //! operation is returned as effects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::standin::error::ApiError;
+use crate::standin::keys::ShardKey;
 
 /// State of a replica, as Qdrant spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,8 @@ pub struct Transfer {
 pub enum Op {
     /// Set (or with null: remove) a metadata key.
     SetMetadata { key: String, value: Value },
+    /// A peer makes its version known.
+    PublishVersion { peer: u64 },
     /// Create a collection with a finished distribution.
     CreateCollection {
         name: String,
@@ -63,6 +66,16 @@ pub enum Op {
     UpdateCollection { name: String, params: Value },
     /// Delete a collection.
     DeleteCollection { name: String },
+    /// Create the shards of a key at these peers; without a state they begin as replicas of a new
+    /// collection do, or Active at once while the version of a peer is unknown.
+    CreateShardKey {
+        collection: String,
+        key: ShardKey,
+        placement: Vec<Vec<u64>>,
+        state: Option<ReplicaState>,
+    },
+    /// Delete a key with all of its shards.
+    DropShardKey { collection: String, key: ShardKey },
     /// Set the state of a replica; with `from` only if it has that state.
     SetReplica {
         collection: String,
@@ -130,6 +143,9 @@ pub struct Collection {
     pub params: Value,
     /// Replicas by shard and peer.
     pub shards: BTreeMap<u32, BTreeMap<u64, ReplicaState>>,
+    /// The key of each shard, with custom sharding.
+    #[serde(default)]
+    pub keys: BTreeMap<u32, ShardKey>,
     /// Transfers under way.
     pub transfers: Vec<Transfer>,
     /// Tells it from a former one of the same name.
@@ -143,6 +159,9 @@ pub struct Model {
     pub peers: BTreeMap<u64, String>,
     /// Cluster metadata.
     pub metadata: BTreeMap<String, Value>,
+    /// The peers whose version is known.
+    #[serde(default)]
+    pub versions: BTreeSet<u64>,
     /// Collections by name.
     pub collections: BTreeMap<String, Collection>,
 }
@@ -159,6 +178,14 @@ impl Model {
         self.collections
             .get_mut(name)
             .ok_or_else(|| no_collection(name))
+    }
+
+    /// What each peer has made known of itself.
+    pub fn known_versions(&self) -> BTreeMap<u64, Value> {
+        let known = self.versions.iter();
+        known
+            .map(|id| (*id, serde_json::json!({"version": super::VERSION})))
+            .collect()
     }
 
     /// Whether a peer is listed with any replica.
@@ -191,6 +218,7 @@ impl Model {
                 }
             }
         }
+        self.versions.remove(&peer);
         if peer == me {
             self.peers.retain(|id, _| *id == me);
         } else {
@@ -208,6 +236,10 @@ impl Model {
                 } else {
                     self.metadata.insert(key.clone(), value.clone());
                 }
+                Ok(Vec::new())
+            }
+            Op::PublishVersion { peer } => {
+                self.versions.insert(*peer);
                 Ok(Vec::new())
             }
             Op::CreateCollection {
@@ -243,6 +275,7 @@ impl Model {
                 let collection = Collection {
                     params: params.clone(),
                     shards,
+                    keys: BTreeMap::new(),
                     transfers,
                     uuid: *uuid,
                 };
@@ -268,6 +301,37 @@ impl Model {
                 };
                 Ok(own.map(drop).chain([folder]).collect())
             }
+            Op::CreateShardKey {
+                collection: name,
+                key,
+                placement,
+                state,
+            } => {
+                let unknown = |id: &&u64| !self.peers.contains_key(*id);
+                let unknown: Vec<u64> = placement
+                    .iter()
+                    .flatten()
+                    .filter(unknown)
+                    .copied()
+                    .collect();
+                // One that does not say its version may be too old for the state of new replicas
+                // (upstream toc/collection_meta_ops.rs, `create_shard_key`).
+                let usual = match self.peers.keys().all(|id| self.versions.contains(id)) {
+                    true => ReplicaState::Initializing,
+                    false => ReplicaState::Active,
+                };
+                let begin = (key, state.unwrap_or(usual));
+                let collection = self.collection_mut(name)?;
+                if !unknown.is_empty() {
+                    return Err(ApiError::bad_request(format!(
+                        "Shard Key {key} placement contains unknown peers: {unknown:?}"
+                    )));
+                }
+                collection.create_key(name, begin, placement, me)
+            }
+            Op::DropShardKey { collection, key } => self
+                .collection_mut(collection)?
+                .drop_key(collection, key, me),
             Op::SetReplica {
                 collection,
                 shard_id,

@@ -63,6 +63,8 @@ pub struct Inner {
     pub disabled: HashMap<(String, u32, u64), Instant>,
     /// When we last asked for something about our own replica (collection, shard).
     pub asked: HashMap<(String, u32), Instant>,
+    /// When we last asked for our version to be known.
+    pub published: Option<Instant>,
     /// Shards (collection, shard) for which a write of this process got past tick 0.
     pub clocks: HashSet<(String, u32)>,
     soft: (Role, u64),
@@ -127,6 +129,7 @@ impl Node {
             last_update: jiff::Timestamp::now(),
             disabled: HashMap::new(),
             asked: HashMap::new(),
+            published: None,
             clocks: HashSet::new(),
             disk,
             saved_log,
@@ -434,9 +437,9 @@ impl Inner {
             apply_progress_queue: serde_json::json!([self.raft.applied + 1, self.raft.commit]),
             first_voter: Some(self.first_voter),
             peer_address_by_id: self.model.peers.clone(),
+            peer_metadata_by_id: self.model.known_versions(),
             cluster_metadata: self.model.metadata.clone(),
             this_peer_id: id,
-            ..Persistent::default()
         })?;
         self.saved_state = hard_state;
         Ok(())

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::disk::{ConfState, Disk, HardState, Persistent};
+use super::keys::ShardKey;
 use super::log;
 use super::model::{Collection, Effect, Model, Op, ReplicaState};
 use super::node::Node;
@@ -109,10 +110,28 @@ pub async fn propose_held(node: Arc<Node>, held: BTreeMap<String, Collection>) {
             replicas.contains_key(&me).then_some(*id)
         };
         let own: Vec<u32> = collection.shards.iter().filter_map(own).collect();
+        // The shards of a key are proposed with all the replicas they had, and get new ids.
+        let mut keys: BTreeMap<&ShardKey, Vec<Vec<u64>>> = BTreeMap::new();
+        for (shard_id, key) in &collection.keys {
+            let replicas = collection.shards.get(shard_id).into_iter().flatten();
+            let replicas = replicas.map(|(peer, _)| *peer).collect();
+            keys.entry(key).or_default().push(replicas);
+        }
+        let keys = keys.into_iter().map(|(key, placement)| Op::CreateShardKey {
+            collection: name.clone(),
+            key: key.clone(),
+            placement,
+            state: None,
+        });
+        let listed = |id: &u32| !collection.keys.contains_key(id);
         let create = Op::CreateCollection {
             name: name.clone(),
-            params: collection.params,
-            shards: own.iter().map(|id| (*id, vec![me])).collect(),
+            params: collection.params.clone(),
+            shards: own
+                .iter()
+                .filter(|id| listed(id))
+                .map(|id| (*id, vec![me]))
+                .collect(),
             uuid: collection.uuid,
         };
         let states = own.into_iter().map(|shard_id| Op::SetReplica {
@@ -122,7 +141,7 @@ pub async fn propose_held(node: Arc<Node>, held: BTreeMap<String, Collection>) {
             state: ReplicaState::Active,
             from: None,
         });
-        for op in [create].into_iter().chain(states) {
+        for op in [create].into_iter().chain(keys).chain(states) {
             // Refused where the cluster has the collection: Qdrant does not look at the answer.
             if let Err(why) = node.propose_and_wait(Payload::Op(op), None).await {
                 log("WARN", &format!("Failed to propose what is here: {why}"));

@@ -158,6 +158,7 @@ async fn tick(node: Arc<Node>) {
                 inner.raft.tick();
             }
         });
+        data::publish_version(&node);
         data::sync_own_replicas(&node);
     }
 }

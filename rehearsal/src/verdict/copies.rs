@@ -223,6 +223,7 @@ mod tests {
         let collection = Collection {
             shards: [(0, copies.collect())].into(),
             transfers: transfers.iter().map(transfer).collect(),
+            ..Collection::default()
         };
         let holder = |task: usize| Holder {
             task,

@@ -28,7 +28,7 @@ fn look(zones: &str, layout: Layout<'_>) -> Look {
             .collect();
         let collection = Collection {
             shards,
-            transfers: Default::default(),
+            ..Collection::default()
         };
         Holder {
             task: at + 1,

@@ -98,6 +98,11 @@ impl Healing {
         lock(&self.wanted).clone()
     }
 
+    /// From now on a collection should be so at rest.
+    pub fn want(&self, name: &str, wanted: Wanted) {
+        lock(&self.wanted).insert(name.into(), wanted);
+    }
+
     /// Keeps the figures of a rollout.
     pub fn rollout(&self, rollout: Rollout) {
         lock(&self.figures).rollouts.push(rollout);
@@ -177,7 +182,7 @@ impl World {
                 Err(_) => tokio::time::sleep(timing::LOOK).await,
             }
         }
-        lock(&self.healing.wanted).insert(name.into(), wanted);
+        self.healing.want(name, wanted);
         let Wanted { shards, copies } = asked.unwrap_or(wanted);
         self.step(format!("{name} has {shards} shards in {copies} copies"));
         Ok(())

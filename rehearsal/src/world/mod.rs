@@ -2,6 +2,7 @@
 //! Owns: putting a world together, waiting on conditions. Must not: contain a scenario.
 
 pub mod heal;
+mod keys;
 pub mod load;
 pub mod points;
 pub mod qdrants;

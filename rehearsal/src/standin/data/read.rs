@@ -1,21 +1,29 @@
 //! Reads of clients: each shard from one readable replica, our own first.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::remote::{PointId, ReadReply, ReadRequest, Select};
 use super::{read_local, store, write};
 use crate::standin::client;
 use crate::standin::error::ApiError;
-use crate::standin::model::ReplicaState;
+use crate::standin::keys::{Selector, ShardKey};
+use crate::standin::model::{Collection, ReplicaState};
 use crate::standin::node::Node;
 
 const CALL: Duration = Duration::from_secs(3);
 
-/// Number of points in a collection.
-pub async fn count(node: &Arc<Node>, name: &str) -> Result<usize, ApiError> {
+/// Number of points in a collection, or in the shards of these keys.
+pub async fn count(
+    node: &Arc<Node>,
+    name: &str,
+    keys: Option<&Selector>,
+) -> Result<usize, ApiError> {
     let mut count = 0;
-    for shard_id in shards(node, name)? {
+    for shard_id in look(node, name)?.read_from(keys)? {
         count += read_shard(node, name, shard_id, Select::Count).await?.count;
     }
     Ok(count)
@@ -25,13 +33,16 @@ pub async fn count(node: &Arc<Node>, name: &str) -> Result<usize, ApiError> {
 pub async fn scroll(
     node: &Arc<Node>,
     name: &str,
+    keys: Option<&Selector>,
     offset: Option<PointId>,
     limit: usize,
-) -> Result<Vec<(PointId, serde_json::Value)>, ApiError> {
+) -> Result<Vec<(PointId, Value)>, ApiError> {
+    let collection = look(node, name)?;
     let mut found = Vec::new();
-    for shard_id in shards(node, name)? {
+    for shard_id in collection.read_from(keys)? {
         let select = Select::Range(offset.clone(), limit);
-        for point in read_shard(node, name, shard_id, select).await?.points {
+        for mut point in read_shard(node, name, shard_id, select).await?.points {
+            mark(&mut point, collection.keys.get(&shard_id));
             found.push((store::id_of(&point)?, point));
         }
     }
@@ -45,27 +56,41 @@ pub async fn retrieve(
     node: &Arc<Node>,
     name: &str,
     ids: Vec<PointId>,
-) -> Result<Vec<serde_json::Value>, ApiError> {
-    let collection = node.read(|inner| inner.model.collection(name).cloned())?;
+    keys: Option<&Selector>,
+) -> Result<Vec<Value>, ApiError> {
+    let collection = look(node, name)?;
+    let shards = collection.read_from(keys)?;
     let mut found = Vec::new();
-    for id in ids {
-        let shard_id = write::shard_of(&id, &collection);
-        let select = Select::Ids(vec![id]);
-        found.extend(read_shard(node, name, shard_id, select).await?.points);
+    if !collection.is_custom() {
+        for id in ids {
+            let shard_id = write::shard_of(&id, &shards);
+            let select = Select::Ids(vec![id]);
+            found.extend(read_shard(node, name, shard_id, select).await?.points);
+        }
+        return Ok(found);
     }
+    // Any key may have a point with this id, and more than one: each id is answered once.
+    let mut by_id: BTreeMap<PointId, Value> = BTreeMap::new();
+    for shard_id in shards {
+        let select = Select::Ids(ids.clone());
+        for mut point in read_shard(node, name, shard_id, select).await?.points {
+            mark(&mut point, collection.keys.get(&shard_id));
+            by_id.insert(store::id_of(&point)?, point);
+        }
+    }
+    found.extend(ids.iter().filter_map(|id| by_id.remove(id)));
     Ok(found)
 }
 
-fn shards(node: &Node, name: &str) -> Result<Vec<u32>, ApiError> {
-    node.read(|inner| {
-        Ok(inner
-            .model
-            .collection(name)?
-            .shards
-            .keys()
-            .copied()
-            .collect())
-    })
+/// Says with a point which key its shard has.
+pub fn mark(point: &mut Value, key: Option<&ShardKey>) {
+    if let (Some(key), Some(fields)) = (key, point.as_object_mut()) {
+        fields.insert("shard_key".into(), serde_json::json!(key));
+    }
+}
+
+fn look(node: &Node, name: &str) -> Result<Collection, ApiError> {
+    node.read(|inner| inner.model.collection(name).cloned())
 }
 
 async fn read_shard(

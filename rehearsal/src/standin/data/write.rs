@@ -13,8 +13,9 @@ use super::remote::{PointId, UpsertRequest};
 use super::{set_state, store};
 use crate::standin::client;
 use crate::standin::error::ApiError;
+use crate::standin::keys::Selector;
 use crate::standin::log;
-use crate::standin::model::{Collection, ReplicaState};
+use crate::standin::model::ReplicaState;
 use crate::standin::node::Node;
 use crate::standin::raft::message::Payload;
 
@@ -22,8 +23,8 @@ const CALL: Duration = Duration::from_secs(5);
 const DEACTIVATION: Duration = Duration::from_secs(30);
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// The shard that a point belongs to.
-pub fn shard_of(id: &PointId, collection: &Collection) -> u32 {
+/// The one of these shards that a point belongs to.
+pub fn shard_of(id: &PointId, shards: &[u32]) -> u32 {
     let text = match id {
         PointId::Number(n) => n.to_string(),
         PointId::Text(t) => t.clone(),
@@ -31,27 +32,35 @@ pub fn shard_of(id: &PointId, collection: &Collection) -> u32 {
     // FNV-1a: the same on every peer and in every build.
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, step);
-    let shards = collection.shards.len().max(1) as u64;
-    collection
-        .shards
-        .keys()
-        .nth((hash % shards) as usize)
-        .copied()
-        .unwrap_or(0)
+    let at = hash % shards.len().max(1) as u64;
+    shards.get(at as usize).copied().unwrap_or(0)
 }
 
-/// Write points to a collection.
+/// Write points to a collection, once for each key that is named.
 pub async fn upsert(
     node: &Arc<Node>,
     name: &str,
     points: Vec<Value>,
+    keys: Option<&Selector>,
     wait: bool,
 ) -> Result<(), ApiError> {
-    let collection = node.read(|inner| inner.model.collection(name).cloned())?;
+    let rings: Vec<Vec<u32>> = node.read(|inner| {
+        let collection = inner.model.collection(name)?;
+        match keys {
+            None => Ok(vec![collection.ring(None)?]),
+            Some(keys) => {
+                let rings = keys.keys().iter().map(|key| collection.ring(Some(key)));
+                rings.collect()
+            }
+        }
+    })?;
     let mut by_shard: BTreeMap<u32, Vec<Value>> = BTreeMap::new();
     for point in points {
-        let shard_id = shard_of(&store::id_of(&point)?, &collection);
-        by_shard.entry(shard_id).or_default().push(point);
+        let id = store::id_of(&point)?;
+        for ring in &rings {
+            let of = by_shard.entry(shard_of(&id, ring)).or_default();
+            of.push(point.clone());
+        }
     }
     let writes = by_shard
         .into_iter()

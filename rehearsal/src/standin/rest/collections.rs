@@ -36,7 +36,7 @@ pub(super) async fn info(State(api): State<Api>, Path(name): Path<String>) -> Re
                 .collection(&name)
                 .map(|collection| collection.params.clone())
         })?;
-        let count = data::read::count(&api.node, &name).await?;
+        let count = data::read::count(&api.node, &name, None).await?;
         Ok(json!({
             "status": "green",
             "optimizer_status": "ok",
@@ -73,20 +73,36 @@ pub(super) async fn create(
                 ApiError::bad_request(format!("Format error in JSON body: {key}: {value}"))
             }),
         };
+        let custom = match request.get("sharding_method").filter(|m| !m.is_null()) {
+            None => false,
+            Some(method) if method == "auto" => false,
+            Some(method) if method == "custom" => true,
+            Some(method) => {
+                let why = format!("Format error in JSON body: sharding_method: {method}");
+                return Err(ApiError::bad_request(why));
+            }
+        };
         let defaults = api.node.settings.collection;
-        let shards = defaults.shards.unwrap_or(peers.len() as u64);
+        // What a key gets that does not say how many shards it wants.
+        let usual = if custom { 1 } else { peers.len() as u64 };
+        let shards = defaults.shards.unwrap_or(usual);
         let shard_number = number("shard_number", shards)?;
         let factor = number("replication_factor", defaults.factor.unwrap_or(1))?;
         let consistency = defaults.consistency.unwrap_or(1);
         let consistency = number("write_consistency_factor", consistency)?;
-        let params = json!({
+        let mut params = json!({
             "vectors": request.get("vectors"),
             "shard_number": shard_number,
             "replication_factor": factor,
             "write_consistency_factor": consistency,
             "on_disk_payload": true,
         });
-        let shards = distribute(&peers, shard_number, factor);
+        let mut shards = BTreeMap::new();
+        match params.as_object_mut().filter(|_| custom) {
+            // There are none before there is a key.
+            Some(params) => drop(params.insert("sharding_method".into(), "custom".into())),
+            None => shards = distribute(&peers, shard_number, factor),
+        }
         let op = Op::CreateCollection {
             name: name.clone(),
             params,

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod collections;
+mod keys;
 mod points;
 mod shards;
 
@@ -80,6 +81,11 @@ pub fn router(node: Arc<Node>, health: Arc<Health>) -> Router {
             "/collections/{name}/cluster",
             get(shards::info).post(shards::change),
         )
+        .route(
+            "/collections/{name}/shards",
+            get(keys::list).put(keys::create),
+        )
+        .route("/collections/{name}/shards/delete", post(keys::delete))
         .route(
             "/collections/{name}/points",
             put(points::upsert).post(points::retrieve),

@@ -11,6 +11,7 @@ use crate::standin::data::remote::{PointId, ReadRequest, Select};
 use crate::standin::data::store::id_of;
 use crate::standin::data::{read, write};
 use crate::standin::error::ApiError;
+use crate::standin::keys::Selector;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Wait {
@@ -21,18 +22,26 @@ pub(super) struct Wait {
 #[derive(Debug, Deserialize)]
 pub(super) struct Points {
     points: Vec<Value>,
+    shard_key: Option<Selector>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Ids {
     ids: Vec<PointId>,
+    shard_key: Option<Selector>,
     with_payload: Option<bool>,
     #[serde(default)]
     with_vector: bool,
 }
 
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Count {
+    shard_key: Option<Selector>,
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Scroll {
+    shard_key: Option<Selector>,
     limit: Option<usize>,
     offset: Option<PointId>,
     with_payload: Option<bool>,
@@ -44,10 +53,10 @@ pub(super) async fn upsert(
     State(api): State<Api>,
     Path(name): Path<String>,
     Query(Wait { wait }): Query<Wait>,
-    Json(Points { points }): Json<Points>,
+    Json(Points { points, shard_key }): Json<Points>,
 ) -> Response {
     timed(async {
-        write::upsert(&api.node, &name, points, wait).await?;
+        write::upsert(&api.node, &name, points, shard_key.as_ref(), wait).await?;
         let status = if wait { "completed" } else { "acknowledged" };
         Ok(json!({"operation_id": 0, "status": status}))
     })
@@ -59,20 +68,30 @@ pub(super) async fn retrieve(
     Path(name): Path<String>,
     Json(Ids {
         ids,
+        shard_key,
         with_payload,
         with_vector,
     }): Json<Ids>,
 ) -> Response {
     timed(async {
-        let points = read::retrieve(&api.node, &name, ids).await?;
+        let points = read::retrieve(&api.node, &name, ids, shard_key.as_ref()).await?;
         let show = |point| shown(point, with_payload.unwrap_or(true), with_vector);
         Ok(points.into_iter().map(show).collect::<Vec<_>>())
     })
     .await
 }
 
-pub(super) async fn count(State(api): State<Api>, Path(name): Path<String>) -> Response {
-    timed(async { Ok(json!({"count": read::count(&api.node, &name).await?})) }).await
+pub(super) async fn count(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Option<Json<Count>>,
+) -> Response {
+    timed(async {
+        let Count { shard_key } = request.map(|Json(count)| count).unwrap_or_default();
+        let count = read::count(&api.node, &name, shard_key.as_ref()).await?;
+        Ok(json!({"count": count}))
+    })
+    .await
 }
 
 /// Of the copy that is here, whatever its state (upstream local_shard_api.rs:158).
@@ -97,6 +116,7 @@ pub(super) async fn scroll(
     State(api): State<Api>,
     Path(name): Path<String>,
     Json(Scroll {
+        shard_key,
         limit,
         offset,
         with_payload,
@@ -105,7 +125,7 @@ pub(super) async fn scroll(
 ) -> Response {
     timed(async {
         let limit = limit.unwrap_or(10);
-        let found = read::scroll(&api.node, &name, offset, limit + 1).await?;
+        let found = read::scroll(&api.node, &name, shard_key.as_ref(), offset, limit + 1).await?;
         Ok(page(found, limit, with_payload, with_vector))
     })
     .await
@@ -118,15 +138,20 @@ pub(super) async fn scroll_local(
     Json(scroll): Json<Scroll>,
 ) -> Response {
     timed(async {
-        api.node
-            .read(|inner| inner.model.collection(&collection).map(drop))?;
+        let key = api.node.read(|inner| {
+            let collection = inner.model.collection(&collection)?;
+            Ok(collection.keys.get(&shard_id).cloned())
+        })?;
         let limit = scroll.limit.unwrap_or(10);
         let request = ReadRequest {
             collection,
             shard_id,
             select: Select::Range(scroll.offset, limit + 1),
         };
-        let found = api.node.shards.read(&request)?.points;
+        let mut found = api.node.shards.read(&request)?.points;
+        found
+            .iter_mut()
+            .for_each(|point| read::mark(point, key.as_ref()));
         let found = found.into_iter().map(|point| Ok((id_of(&point)?, point)));
         let found = found.collect::<Result<Vec<_>, ApiError>>()?;
         Ok(page(found, limit, scroll.with_payload, scroll.with_vector))
@@ -153,6 +178,9 @@ fn page(
 fn shown(point: Value, with_payload: bool, with_vector: bool) -> Value {
     let mut shown = json!({"id": point.get("id")});
     if let Some(fields) = shown.as_object_mut() {
+        if let Some(key) = point.get("shard_key") {
+            fields.insert("shard_key".into(), key.clone());
+        }
         for (key, wanted) in [("payload", with_payload), ("vector", with_vector)] {
             if wanted {
                 fields.insert(key.into(), point.get(key).cloned().unwrap_or_default());

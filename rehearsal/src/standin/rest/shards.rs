@@ -39,12 +39,19 @@ pub(super) async fn info(State(api): State<Api>, Path(name): Path<String>) -> Re
         let mut remote = Vec::new();
         for (shard_id, replicas) in &collection.shards {
             for (peer, state) in replicas {
+                let mut row = serde_json::Map::new();
+                row.insert("shard_id".into(), json!(shard_id));
+                row.insert("state".into(), json!(state));
+                if let Some(key) = collection.keys.get(shard_id) {
+                    row.insert("shard_key".into(), json!(key));
+                }
                 if *peer == me {
                     let count = api.node.shards.count(&name, *shard_id);
-                    local
-                        .push(json!({"shard_id": shard_id, "points_count": count, "state": state}));
+                    row.insert("points_count".into(), json!(count));
+                    local.push(row);
                 } else {
-                    remote.push(json!({"shard_id": shard_id, "peer_id": peer, "state": state}));
+                    row.insert("peer_id".into(), json!(peer));
+                    remote.push(row);
                 }
             }
         }

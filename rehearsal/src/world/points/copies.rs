@@ -1,4 +1,4 @@
-//! Waits until every copy of every shard holds the same points.
+//! Waits until every copy of every shard holds the same points; with a shard key, of its shards.
 //! Owns: the questions to each copy. Must not: judge.
 
 use std::collections::BTreeMap;
@@ -33,18 +33,22 @@ pub(super) async fn equal(world: &World, shared: &Shared) -> Result<(), Failure>
 
 async fn compare(world: &World, shared: &Shared, look: &Look) -> Result<(), String> {
     let mut shards: BTreeMap<u32, BTreeMap<u64, Content>> = BTreeMap::new();
+    let (collection, key) = (&shared.target.collection, shared.target.key.as_ref());
     for task in world.ecs.running().iter().filter(|task| !task.paused()) {
         let name = task.name();
         let holder = look.holders.iter().find(|h| h.task == task.number);
         let (Some(peer), Some(there)) = (
             holder.and_then(|holder| holder.peer()),
-            holder.and_then(|holder| holder.collections.as_ref()?.get(&shared.collection)),
+            holder.and_then(|holder| holder.collections.as_ref()?.get(collection)),
         ) else {
             return Err(format!("{name} does not say what it holds"));
         };
-        for shard in there.shards.iter().filter(|(_, of)| of.contains_key(&peer)) {
-            let (shard, _) = shard;
-            let content = shared.rest.copy(task, &shared.collection, *shard).await;
+        let of_key = |shard: &u32| key.is_none() || there.keys.get(shard) == key;
+        for (shard, holders) in &there.shards {
+            if !holders.contains_key(&peer) || !of_key(shard) {
+                continue;
+            }
+            let content = shared.rest.copy(task, collection, *shard).await;
             let content =
                 content.map_err(|error| format!("{name}: {:#}", anyhow::Error::from(error)))?;
             shards.entry(*shard).or_default().insert(peer, content);
@@ -53,7 +57,7 @@ async fn compare(world: &World, shared: &Shared, look: &Look) -> Result<(), Stri
     if shards.is_empty() {
         return Err("no copy was seen".to_owned());
     }
-    let name = |shard| format!("{}/{shard}", shared.collection);
+    let name = |shard| format!("{collection}/{shard}");
     shards
         .iter()
         .try_for_each(|(shard, copies)| same(&name(shard), copies))

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::ledger::Write;
+use self::rest::Target;
 use self::workers::Shared;
 use super::World;
 use crate::ecs::task::Task;
@@ -91,8 +92,12 @@ impl Points {
     ///
     /// # Errors
     /// When the first points are refused for too long.
-    pub async fn start(world: &World, collection: &str, load: Load) -> Result<Self, Failure> {
-        let shared = Shared::new(world, collection).context("build a client")?;
+    pub async fn start(
+        world: &World,
+        target: impl Into<Target>,
+        load: Load,
+    ) -> Result<Self, Failure> {
+        let shared = Shared::new(world, target.into()).context("build a client")?;
         let shared = Arc::new(shared);
         let mut left = load.first;
         while left > 0 {
@@ -168,16 +173,18 @@ impl Points {
         }
         let tally = self.shared.tally();
         world.step(format!(
-            "{} points read through every task; {} writes repeated, {:.2} s the longest silence; \
+            "{} points of {} read through every task; {} writes repeated, {:.2} s the longest silence; \
              {} reads meanwhile, {} failed, {} stale",
             lock(&self.shared.ledger).len(),
+            self.shared.target,
             tally.repeated,
             tally.longest_silence_s,
             tally.reads,
             tally.failed_reads,
             tally.stale_reads,
         ));
-        world.healing.tally(&self.shared.collection, tally.clone());
+        let name = self.shared.target.to_string();
+        world.healing.tally(&name, tally.clone());
         Ok(tally)
     }
 

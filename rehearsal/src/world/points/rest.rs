@@ -31,6 +31,43 @@ pub enum RestError {
     Strange(String),
 }
 
+/// Where points are written and read: a collection, or one key of its shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The collection.
+    pub collection: String,
+    /// The shard key, with custom sharding.
+    pub key: Option<String>,
+}
+
+impl From<&str> for Target {
+    fn from(collection: &str) -> Self {
+        Self {
+            collection: collection.to_owned(),
+            key: None,
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.key {
+            None => f.write_str(&self.collection),
+            Some(key) => write!(f, "{}[{key}]", self.collection),
+        }
+    }
+}
+
+impl Target {
+    /// A request about these points.
+    fn body(&self, mut body: Value) -> Value {
+        if let (Some(key), Some(fields)) = (&self.key, body.as_object_mut()) {
+            fields.insert("shard_key".into(), json!(key));
+        }
+        body
+    }
+}
+
 /// A client.
 #[derive(Debug, Clone)]
 pub struct Rest {
@@ -73,11 +110,58 @@ impl Rest {
         self.send(task, request).await.map(drop)
     }
 
+    /// Creates a collection with custom sharding, which has no shards yet.
+    ///
+    /// # Errors
+    /// [`RestError`]; 409 when there is one already.
+    pub async fn create_custom(
+        &self,
+        task: &Task,
+        name: &str,
+        copies: usize,
+    ) -> Result<(), RestError> {
+        let body = json!({
+            "vectors": {"size": 4, "distance": "Dot"},
+            "sharding_method": "custom",
+            "replication_factor": copies,
+            "write_consistency_factor": copies.min(2),
+        });
+        let path = format!("/collections/{name}?timeout={CREATE_SECS}");
+        let request = self.client.put(url(task, &path)).json(&body);
+        self.send(task, request).await.map(drop)
+    }
+
+    /// Creates a shard key; without a number of copies it gets what its collection wants.
+    ///
+    /// # Errors
+    /// [`RestError`]; 408 when a copy of it is not Active in time, 400 when there is one already.
+    pub async fn create_key(
+        &self,
+        task: &Task,
+        target: &Target,
+        shards: usize,
+        copies: Option<usize>,
+    ) -> Result<(), RestError> {
+        let mut body = json!({"shard_key": target.key, "shards_number": shards});
+        if let (Some(copies), Some(fields)) = (copies, body.as_object_mut()) {
+            fields.insert("replication_factor".into(), json!(copies));
+        }
+        let name = &target.collection;
+        let path = format!("/collections/{name}/shards?timeout={CREATE_SECS}");
+        let request = self.client.put(url(task, &path)).json(&body);
+        self.send(task, request).await.map(drop)
+    }
+
     /// Writes points and waits until they are applied.
     ///
     /// # Errors
     /// [`RestError`]; the points may be there all the same.
-    pub async fn upsert(&self, task: &Task, name: &str, points: &[Write]) -> Result<(), RestError> {
+    pub async fn upsert(
+        &self,
+        task: &Task,
+        target: &Target,
+        points: &[Write],
+    ) -> Result<(), RestError> {
         let point = |write: &Write| {
             let part = (write.id % 97) as f32 / 97.0;
             json!({
@@ -87,11 +171,10 @@ impl Rest {
             })
         };
         let points: Vec<Value> = points.iter().map(point).collect();
-        let path = format!("/collections/{name}/points?wait=true");
+        let path = format!("/collections/{}/points?wait=true", target.collection);
         let request = self.client.put(url(task, &path));
-        let result = self
-            .send(task, request.json(&json!({"points": points})))
-            .await?;
+        let body = target.body(json!({"points": points}));
+        let result = self.send(task, request.json(&body)).await?;
         // With `wait` anything else means: not applied, or not everywhere.
         match result.get("status").and_then(Value::as_str) {
             Some("completed") => Ok(()),
@@ -106,11 +189,12 @@ impl Rest {
     pub async fn version(
         &self,
         task: &Task,
-        name: &str,
+        target: &Target,
         id: u64,
     ) -> Result<Option<u64>, RestError> {
-        let path = format!("/collections/{name}/points?consistency=1");
+        let path = format!("/collections/{}/points?consistency=1", target.collection);
         let body = json!({"ids": [id], "with_payload": true, "with_vector": false});
+        let body = target.body(body);
         let result = self
             .send(task, self.client.post(url(task, &path)).json(&body))
             .await?;
@@ -122,13 +206,13 @@ impl Rest {
             .transpose()
     }
 
-    /// Every point of a collection with its version, page by page.
+    /// Every point with its version, page by page.
     ///
     /// # Errors
     /// [`RestError`].
-    pub async fn all(&self, task: &Task, name: &str) -> Result<BTreeMap<u64, u64>, RestError> {
-        self.pages(task, &format!("/collections/{name}/points/scroll"))
-            .await
+    pub async fn all(&self, task: &Task, target: &Target) -> Result<BTreeMap<u64, u64>, RestError> {
+        let path = format!("/collections/{}/points/scroll", target.collection);
+        self.pages(task, &path, target).await
     }
 
     /// Every point of the copy of one shard that this task itself holds.
@@ -142,19 +226,23 @@ impl Rest {
         shard: u32,
     ) -> Result<BTreeMap<u64, u64>, RestError> {
         let path = format!("/collections/{name}/shards/{shard}/points/scroll");
-        self.pages(task, &path).await
+        self.pages(task, &path, &name.into()).await
     }
 
-    async fn pages(&self, task: &Task, path: &str) -> Result<BTreeMap<u64, u64>, RestError> {
+    async fn pages(
+        &self,
+        task: &Task,
+        path: &str,
+        target: &Target,
+    ) -> Result<BTreeMap<u64, u64>, RestError> {
         let mut found = BTreeMap::new();
         let mut offset = Value::Null;
         loop {
             let body = json!({
                 "limit": PAGE, "offset": offset, "with_payload": true, "with_vector": false,
             });
-            let result = self
-                .send(task, self.client.post(url(task, path)).json(&body))
-                .await?;
+            let request = self.client.post(url(task, path)).json(&target.body(body));
+            let result = self.send(task, request).await?;
             let points = result.get("points").and_then(Value::as_array);
             for point in points.ok_or_else(|| RestError::Strange(result.to_string()))? {
                 let (id, version) = id_and_version(point)?;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Write};
-use super::rest::{Rest, RestError};
+use super::rest::{Rest, RestError, Target};
 use super::{Load, Tally};
 use crate::ecs::Ecs;
 use crate::ecs::task::Task;
@@ -28,7 +28,7 @@ const KEPT: usize = 20;
 
 /// What writers and reader share.
 pub(super) struct Shared {
-    pub(super) collection: String,
+    pub(super) target: Target,
     pub(super) ledger: Mutex<Ledger>,
     pub(super) rest: Rest,
     ecs: Arc<Ecs>,
@@ -39,9 +39,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(world: &World, collection: &str) -> reqwest::Result<Self> {
+    pub(super) fn new(world: &World, target: Target) -> reqwest::Result<Self> {
         Ok(Self {
-            collection: collection.to_owned(),
+            target,
             ledger: Mutex::default(),
             rest: Rest::new()?,
             ecs: world.ecs.clone(),
@@ -65,7 +65,7 @@ impl Shared {
         &self,
         task: &Task,
     ) -> Result<std::collections::BTreeMap<u64, u64>, RestError> {
-        self.rest.all(task, &self.collection).await
+        self.rest.all(task, &self.target).await
     }
 
     /// The tasks in turn, as a load balancer would choose: those that call themselves ready and are
@@ -88,7 +88,7 @@ impl Shared {
         loop {
             let done = match self.next() {
                 Some(task) => {
-                    let done = self.rest.upsert(&task, &self.collection, writes).await;
+                    let done = self.rest.upsert(&task, &self.target, writes).await;
                     done.map_err(|error| (task.name(), error))
                 }
                 None => {
@@ -122,7 +122,7 @@ impl Shared {
     /// Whether a write through this task was acknowledged.
     pub(super) async fn takes(&self, task: &Task, write: Write) -> bool {
         let writes = [write];
-        let wrote = self.rest.upsert(task, &self.collection, &writes);
+        let wrote = self.rest.upsert(task, &self.target, &writes);
         wrote.await.is_ok()
     }
 
@@ -132,7 +132,7 @@ impl Shared {
         let Some((task, wanted)) = self.next().zip(lock(&self.ledger).pick(place)) else {
             return;
         };
-        let found = self.rest.version(&task, &self.collection, wanted.id).await;
+        let found = self.rest.version(&task, &self.target, wanted.id).await;
         if !usable(&task) {
             // It was killed or stopped meanwhile: that says nothing.
             return;
