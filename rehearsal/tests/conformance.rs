@@ -38,6 +38,8 @@ mod removal;
 mod replicas;
 #[path = "conformance/restart.rs"]
 mod restart;
+#[path = "conformance/snapshots.rs"]
+mod snapshots;
 #[path = "conformance/transfers.rs"]
 mod transfers;
 
