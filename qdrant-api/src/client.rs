@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, header, redirect};
+use reqwest::{Method, Response, header, redirect};
 use serde::de::DeserializeOwned;
 
 use crate::answer;
@@ -147,24 +147,54 @@ impl Client {
 
     /// Sends `request` and returns the body of a success.
     async fn send(&self, request: Request) -> Result<Answer, Error> {
-        let asked = Asked {
-            method: request.method_name(),
-            path: request.path_and_query(),
-            base: self.base.clone(),
-        };
+        let asked = self.asked(&request);
         match self.exchange(request).await {
             Ok((code, body)) => Ok(Answer { asked, code, body }),
             Err(kind) => Err(asked.failed(kind)),
         }
     }
 
-    async fn exchange(&self, request: Request) -> Result<(u16, Vec<u8>), ErrorKind> {
-        let request = request.checked()?;
+    /// Sends `request` and gives the answer of a success whose body is still to come. The timeout
+    /// bounds its head; the body may take as long as it takes.
+    pub(crate) async fn begin(&self, request: Request) -> Result<(Asked, Response), Error> {
+        let asked = self.asked(&request);
+        let begun = async {
+            let request = request.checked()?;
+            let answer = tokio::time::timeout(self.timeout, self.builder(request).send());
+            let response = match answer.await {
+                Ok(answer) => answer.map_err(unreachable)?,
+                Err(_) => {
+                    return Err(ErrorKind::Late {
+                        limit: self.timeout,
+                    });
+                }
+            };
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            let mut body = Vec::new();
+            // The status says enough: how its body ended does not change what it means.
+            let _ended = tokio::time::timeout(self.timeout, read_into(&mut body, response)).await;
+            Err(answer::refusal(status.as_u16(), &body))
+        };
+        match begun.await {
+            Ok(response) => Ok((asked, response)),
+            Err(kind) => Err(asked.failed(kind)),
+        }
+    }
+
+    fn asked(&self, request: &Request) -> Asked {
+        Asked {
+            method: request.method_name(),
+            path: request.path_and_query(),
+            base: self.base.clone(),
+        }
+    }
+
+    fn builder(&self, request: Request) -> reqwest::RequestBuilder {
         let url = self.base.url(&request.path, &request.query);
-        let mut builder = self
-            .http
-            .request(request.method, url)
-            .timeout(self.timeout.saturating_add(request.extra_time));
+        let mut builder = self.http.request(request.method, url);
         if let Some(key) = self.api_key.as_ref().filter(|_| !request.keyless) {
             builder = builder.header("api-key", key.header());
         }
@@ -173,12 +203,14 @@ impl Client {
                 .header(header::CONTENT_TYPE, "application/json")
                 .body(body);
         }
-        let response = builder
-            .send()
-            .await
-            .map_err(|source| ErrorKind::Unreachable {
-                source: source.without_url(),
-            })?;
+        builder
+    }
+
+    async fn exchange(&self, request: Request) -> Result<(u16, Vec<u8>), ErrorKind> {
+        let request = request.checked()?;
+        let longest = self.timeout.saturating_add(request.extra_time);
+        let answer = self.builder(request).timeout(longest).send();
+        let response = answer.await.map_err(unreachable)?;
         let status = response.status();
         let code = status.as_u16();
         let mut body = Vec::new();
@@ -199,15 +231,22 @@ struct Answer {
 }
 
 /// What an error has to say about its call.
-struct Asked {
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
     method: &'static str,
     path: String,
     base: BaseUrl,
 }
 
 impl Asked {
-    fn failed(self, kind: ErrorKind) -> Error {
+    pub(crate) fn failed(self, kind: ErrorKind) -> Error {
         Error::new(self.method, self.path, self.base, kind)
+    }
+}
+
+fn unreachable(source: reqwest::Error) -> ErrorKind {
+    ErrorKind::Unreachable {
+        source: source.without_url(),
     }
 }
 

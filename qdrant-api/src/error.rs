@@ -25,6 +25,12 @@ pub enum ErrorKind {
         #[source]
         source: reqwest::Error,
     },
+    /// The answer did not begin in time.
+    #[error("no answer within {} ms", limit.as_millis())]
+    Late {
+        /// For how long it was waited.
+        limit: std::time::Duration,
+    },
     /// HTTP 401: the key is missing or wrong. Somebody is alive there.
     #[error("unauthorized (401): {message}")]
     Unauthorized {
@@ -140,6 +146,7 @@ impl Error {
             | ErrorKind::TooLarge { code, .. }
             | ErrorKind::Interrupted { code, .. } => Some(code),
             ErrorKind::Unreachable { .. }
+            | ErrorKind::Late { .. }
             | ErrorKind::BadName { .. }
             | ErrorKind::Encode { .. } => None,
         }
@@ -173,6 +180,7 @@ impl Error {
             ErrorKind::Unreachable { source } | ErrorKind::Interrupted { source, .. } => {
                 source.is_timeout()
             }
+            ErrorKind::Late { .. } => true,
             _ => false,
         }
     }

@@ -19,6 +19,7 @@ mod metadata;
 mod points;
 mod request;
 mod shards;
+mod snapshots;
 mod url;
 
 #[cfg(test)]
@@ -37,4 +38,5 @@ pub use points::{
     WriteOrdering,
 };
 pub use shards::Route;
+pub use snapshots::{Recovery, ShardStream};
 pub use url::{BaseUrl, InvalidBaseUrl};

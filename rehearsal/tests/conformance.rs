@@ -40,6 +40,8 @@ mod replicas;
 mod restart;
 #[path = "conformance/shard_keys.rs"]
 mod shard_keys;
+#[path = "conformance/snapshots.rs"]
+mod snapshots;
 #[path = "conformance/transfers.rs"]
 mod transfers;
 

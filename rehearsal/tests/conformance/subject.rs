@@ -392,6 +392,14 @@ impl Node {
         Ok(Answer { status, body })
     }
 
+    /// GET of what is no JSON: status and body.
+    pub async fn bytes(&self, path: &str) -> (u16, Vec<u8>) {
+        let url = format!("http://{}:6333{path}", self.spec.ip);
+        let answer = self.client.get(url).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.bytes().await.unwrap().to_vec())
+    }
+
     /// GET.
     pub async fn get(&self, path: &str) -> Answer {
         self.call("GET", path, None)

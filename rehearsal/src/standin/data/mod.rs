@@ -2,6 +2,7 @@
 
 pub mod read;
 pub mod remote;
+pub mod snapshot;
 pub mod store;
 mod transfer;
 pub mod write;

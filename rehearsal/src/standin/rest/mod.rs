@@ -5,6 +5,7 @@ mod collections;
 mod keys;
 mod points;
 mod shards;
+mod snapshots;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -100,6 +101,14 @@ pub fn router(node: Arc<Node>, health: Arc<Health>) -> Router {
             post(points::scroll_local),
         )
         .route("/collections/{name}/points/scroll", post(points::scroll))
+        .route(
+            "/collections/{name}/shards/{shard}/snapshot",
+            get(snapshots::stream),
+        )
+        .route(
+            "/collections/{name}/shards/{shard}/snapshots/recover",
+            put(snapshots::recover),
+        )
         .layer(middleware::from_fn_with_state(api.clone(), check_key))
         .layer(DefaultBodyLimit::max(32 << 20))
         .with_state(api)
