@@ -122,19 +122,18 @@ pub fn plan(
             missing,
         });
     }
-    let chosen = share_out(order, view, open);
-    for collection in &mut collections {
-        let own = chosen
-            .iter()
-            .filter(|(of, _)| of.collection == collection.name);
-        for (of, holder) in own {
-            match holder {
-                Some(holder) => drop(collection.shards.insert(of.shard, holder.clone())),
-                None => collection.missing.push(Missing {
-                    shard: Some(of.shard),
-                    why: Lack::NoSource,
-                }),
-            }
+    let mut by_name: BTreeMap<_, _> = collections
+        .iter_mut()
+        .map(|there| (there.name.clone(), there))
+        .collect();
+    for (of, holder) in share_out(order, view, open) {
+        match (by_name.get_mut(&of.collection), holder) {
+            (Some(there), Some(holder)) => drop(there.shards.insert(of.shard, holder)),
+            (Some(there), None) => there.missing.push(Missing {
+                shard: Some(of.shard),
+                why: Lack::NoSource,
+            }),
+            (None, _) => {}
         }
     }
     if collections.iter().all(|there| !there.missing.is_empty()) {
