@@ -12,6 +12,8 @@
 mod choosing;
 #[path = "keep/clocks.rs"]
 mod clocks;
+#[path = "keep/folders.rs"]
+mod folders;
 #[path = "keep/laws.rs"]
 mod laws;
 #[path = "keep/making.rs"]

@@ -7,6 +7,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use crate::keep::ids::SetId;
 use crate::keep::time::{DAY, Utc};
@@ -107,13 +108,22 @@ pub struct Sight {
     pub now: Utc,
     /// What is known of the wall clock.
     pub synchronised: Synchronised,
-    /// The newest set in the store that was not made by hand, finished or only planned, without a
-    /// tombstone.
-    pub newest: Observed<Option<SetId>>,
+    /// The sets in the store.
+    pub taken: Observed<Taken>,
     /// A set that is being made.
     pub under_way: Option<SetId>,
     /// Why no set is wanted at all.
     pub hold: Option<Hold>,
+}
+
+/// The sets in the store that were not made by hand, finished or only planned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The newest one without a tombstone: a set whose date is wrong does not count any more when a
+    /// person deletes it.
+    pub newest: Option<SetId>,
+    /// Those with a tombstone. Their names are taken.
+    pub given_up: BTreeSet<SetId>,
 }
 
 /// Why no set is wanted. Slots that pass meanwhile are not missed.
@@ -158,6 +168,8 @@ pub enum Verdict {
 pub enum NotYet {
     /// This slot has its set, or the plan for it.
     Taken,
+    /// The set of this slot was given up or deleted.
+    GivenUp,
     /// This slot has none, and began too long ago.
     TooLate {
         /// When it began.
@@ -197,6 +209,12 @@ pub enum Wrong {
     },
 }
 
+impl Sight {
+    fn newest(&self) -> Option<SetId> {
+        self.taken.known()?.newest
+    }
+}
+
 /// One steward's watch over the clock: which slots it has settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clock {
@@ -222,7 +240,7 @@ impl Clock {
 
     /// Looks once.
     pub fn tick(&mut self, sight: &Sight) -> Tick {
-        let newest = sight.newest.known().copied().flatten();
+        let newest = sight.newest();
         Tick {
             verdict: self.verdict(sight),
             missed: self.settle(sight),
@@ -232,7 +250,7 @@ impl Clock {
 
     fn verdict(&self, sight: &Sight) -> Verdict {
         let slot = self.interval.slot(sight.now);
-        let newest = sight.newest.known().copied().flatten();
+        let newest = sight.newest();
         let after = newest.map_or(sight.now, |newest| newest.time().max(sight.now));
         let not_yet = |why| Verdict::NotYet {
             until: self.interval.next(after),
@@ -244,9 +262,10 @@ impl Clock {
         if sight.synchronised == Synchronised::No {
             return not_yet(NotYet::Unsynchronised);
         }
-        if let Observed::Unknown(why) = &sight.newest {
-            return not_yet(NotYet::Unread(why.clone()));
-        }
+        let taken = match &sight.taken {
+            Observed::Known(taken) => taken,
+            Observed::Unknown(why) => return not_yet(NotYet::Unread(why.clone())),
+        };
         if let Some(newest) = newest {
             if newest.time() >= slot.plus(self.interval.length()) {
                 return not_yet(NotYet::Backwards { newest });
@@ -254,6 +273,9 @@ impl Clock {
             if newest.time() >= slot {
                 return not_yet(NotYet::Taken);
             }
+        }
+        if taken.given_up.contains(&SetId::at(slot)) {
+            return not_yet(NotYet::GivenUp);
         }
         if self.is_over(slot, sight.now) {
             return not_yet(NotYet::TooLate { slot });
@@ -267,11 +289,11 @@ impl Clock {
     /// Counts what was missed. While the sets cannot be read nothing is settled: another steward may
     /// have taken those slots.
     fn settle(&mut self, sight: &Sight) -> u64 {
-        let Observed::Known(newest) = &sight.newest else {
+        let Observed::Known(known) = &sight.taken else {
             return 0;
         };
         let slot = self.interval.slot(sight.now);
-        let taken = newest.map(|newest| self.interval.slot(newest.time()));
+        let taken = known.newest.map(|newest| self.interval.slot(newest.time()));
         let last = match self.is_over(slot, sight.now) || taken.is_some_and(|t| t >= slot) {
             true => slot,
             false => slot.minus(self.interval.length()),
@@ -314,6 +336,7 @@ impl fmt::Display for NotYet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Taken => f.write_str("this slot has its set"),
+            Self::GivenUp => f.write_str("the set of this slot was given up"),
             Self::TooLate { slot } => write!(f, "nobody took the slot {slot} when it began"),
             Self::Backwards { newest } => {
                 write!(f, "the newest set, {newest}, is later than this slot")

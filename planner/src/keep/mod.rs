@@ -15,13 +15,14 @@
 //! | [`mod@plan`] | which copy of each shard is taken |
 //! | [`mod@assemble`] | from plan and parts to the manifest |
 //! | [`mod@resume`] | what becomes of a set that another steward began |
-//! | [`seen`] | what is known of each set in the store |
+//! | [`folder`], [`seen`] | what is known of each set in the store |
 //! | [`mod@retention`], [`reasons`] | which sets are kept, and why |
 //! | [`mod@choose`] | which set a restore takes |
 
 pub mod assemble;
 pub mod choose;
 pub mod clock;
+pub mod folder;
 pub mod ids;
 pub mod layout;
 pub mod missing;

@@ -360,6 +360,8 @@ pub struct Tombstone {
     pub format: u32,
     /// The set.
     pub set: SetId,
+    /// Whose set it is: at the end of a deletion nothing else is left that says so.
+    pub cluster: StoreId,
     /// When.
     pub at: Utc,
     /// Who.

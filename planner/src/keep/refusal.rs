@@ -102,8 +102,17 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (folder, path) = (self.folder.escape_debug(), self.path.escape_debug());
-        write!(f, "sets/{folder}/{path}: {}: {}", self.fault, self.advice())
+        let Self {
+            folder,
+            path,
+            fault,
+        } = self;
+        let line = format!("sets/{folder}/{path}: {fault}: {}", self.advice());
+        // Whatever stands in the record, it is one line and moves no cursor.
+        line.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_default()),
+            false => write!(f, "{c}"),
+        })
     }
 }
 
@@ -127,19 +136,12 @@ impl fmt::Display for Fault {
             Self::Scope => f.write_str("it is of one collection and lists others"),
             Self::SameIndex(index) => write!(f, "two collections are in the folder {index}"),
             Self::SameName(name) => write!(f, "collection {name} is there twice"),
-            Self::SameAlias(alias) => {
-                let alias = alias.escape_debug();
-                write!(f, "two collections have the alias {alias}")
-            }
+            Self::SameAlias(alias) => write!(f, "two collections have the alias {alias}"),
             Self::Deleted(name) => write!(f, "collection {name} is there and deleted"),
             Self::Path { found, wanted } => {
-                let found = found.escape_debug();
                 write!(f, "it names the file `{found}`, which can only be {wanted}")
             }
-            Self::Twice(path) => {
-                let path = path.escape_debug();
-                write!(f, "it names the file `{path}` twice")
-            }
+            Self::Twice(path) => write!(f, "it names the file `{path}` twice"),
             Self::NoBytes(path) => write!(f, "the file {path} is empty"),
             Self::Collection(name, fault) => write!(f, "collection {name}: {fault}"),
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::heal::names::CollectionName;
 use crate::ids::GenerationId;
+use crate::keep::clock::Taken;
 use crate::keep::ids::SetId;
 use crate::keep::records::{
     CollectionEntry, Level, Manifest, Origin, PlanRecord, ProofRecord, Scope,
@@ -17,9 +18,9 @@ pub struct Seen {
     pub id: SetId,
     /// How it is.
     pub state: State,
-    /// It has a pin, or one that cannot be read.
+    /// It has a pin.
     pub pinned: bool,
-    /// It has a tombstone, or one that cannot be read.
+    /// It has a tombstone of ours.
     pub tombstoned: bool,
     /// A restore is reading it.
     pub restoring: bool,
@@ -30,7 +31,7 @@ pub struct Seen {
 pub enum State {
     /// It has a manifest.
     Made(Contents),
-    /// It has a plan of ours and no manifest.
+    /// It has a plan of ours, or what is left of a deletion, and no manifest.
     Unfinished {
         /// It is being made.
         under_way: bool,
@@ -184,11 +185,18 @@ pub fn deleted(
     deleted
 }
 
-/// The newest plan or set that the clock goes by: not by hand, and without a tombstone.
-pub fn newest_for_clock<'a>(
-    plans: impl IntoIterator<Item = (&'a PlanRecord, bool)>,
-) -> Option<SetId> {
-    let plans = plans.into_iter();
-    let counts = plans.filter(|(plan, tombstoned)| plan.origin != Origin::Hand && !tombstoned);
-    counts.map(|(plan, _)| plan.set).max()
+/// The plans that the clock goes by, each with whether the set has a tombstone: the newest that has
+/// none, and those that have one.
+pub fn taken<'a>(plans: impl IntoIterator<Item = (&'a PlanRecord, bool)>) -> Taken {
+    let mut taken = Taken::default();
+    for (plan, tombstoned) in plans {
+        if plan.origin == Origin::Hand {
+            continue;
+        }
+        match tombstoned {
+            true => drop(taken.given_up.insert(plan.set)),
+            false => taken.newest = taken.newest.max(Some(plan.set)),
+        }
+    }
+    taken
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use planner::keep::clock::{
-    Clock, Hold, Interval, NotYet, Sight, Synchronised, Tick, Verdict, Wrong,
+    Clock, Hold, Interval, NotYet, Sight, Synchronised, Taken, Tick, Verdict, Wrong,
 };
 use planner::keep::ids::SetId;
 use planner::keep::time::Utc;
@@ -18,10 +18,17 @@ fn sight(now: &str, newest: Option<&str>) -> Sight {
     Sight {
         now: at(now),
         synchronised: Synchronised::Yes,
-        newest: Observed::Known(newest.map(set)),
+        taken: known(newest.map(set)),
         under_way: None,
         hold: None,
     }
+}
+
+fn known(newest: Option<SetId>) -> Observed<Taken> {
+    Observed::Known(Taken {
+        newest,
+        ..Taken::default()
+    })
 }
 
 fn clock(began: &str) -> Clock {
@@ -146,7 +153,7 @@ fn a_slot_that_passes_under_a_set_is_missed() {
 fn what_is_not_known_makes_no_set_and_settles_nothing() {
     let mut clock = clock("2026-02-28T09:00:00Z");
     let mut unread = sight("2026-02-28T09:15:00Z", None);
-    unread.newest = Observed::Unknown("no answer".to_owned());
+    unread.taken = Observed::Unknown("no answer".to_owned());
     assert_eq!(
         why(&clock.tick(&unread)),
         NotYet::Unread("no answer".to_owned())
@@ -251,6 +258,21 @@ fn a_year_ahead_is_an_alarm_on_both_sides() {
 }
 
 #[test]
+fn a_slot_whose_set_was_given_up_is_not_taken_again() {
+    let mut clock = clock("2026-02-28T09:00:00Z");
+    let mut given_up = sight("2026-02-28T09:15:10Z", Some("20260228T090000Z"));
+    given_up.taken = Observed::Known(Taken {
+        newest: Some(set("20260228T090000Z")),
+        given_up: [set("20260228T091500Z"), set("20990101T000000Z")].into(),
+    });
+    assert_eq!(why(&clock.tick(&given_up)), NotYet::GivenUp);
+    given_up.now = at("2026-02-28T09:17:00Z");
+    assert_eq!(clock.tick(&given_up).missed, 1);
+    given_up.now = at("2026-02-28T09:30:00Z");
+    assert_eq!(due(&clock.tick(&given_up)), Some(set("20260228T093000Z")));
+}
+
+#[test]
 fn a_set_by_hand_leaves_the_name_of_the_slot() {
     let interval = Interval::default();
     let by_hand = |text| interval.by_hand(at(text));
@@ -278,7 +300,7 @@ proptest! {
             let sight = Sight {
                 now: moment,
                 synchronised: Synchronised::Unknown,
-                newest: Observed::Known(newest),
+                taken: known(newest),
                 under_way: None,
                 hold: None,
             };
@@ -312,7 +334,7 @@ proptest! {
             let sight = Sight {
                 now: moment,
                 synchronised: Synchronised::Yes,
-                newest: Observed::Known(newest),
+                taken: known(newest),
                 under_way: None,
                 hold: None,
             };
@@ -329,7 +351,7 @@ proptest! {
         let sight = Sight {
             now: settled,
             synchronised: Synchronised::Yes,
-            newest: Observed::Known(newest),
+            taken: known(newest),
             under_way: None,
             hold: None,
         };

@@ -55,10 +55,8 @@ impl Check {
                     .as_str()
                     .is_some_and(|text| matches(rule.as_str().unwrap(), text)),
                 "items" => {
-                    let items = value.as_array().into_iter().flatten();
-                    items
-                        .map(|item| self.valid(rule, item))
-                        .collect::<Result<(), _>>()?;
+                    let mut items = value.as_array().into_iter().flatten();
+                    items.try_for_each(|item| self.valid(rule, item))?;
                     true
                 }
                 "required" => {

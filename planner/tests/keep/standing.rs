@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use planner::heal::names::ShardId;
 use planner::keep::ids::CollectionIndex;
 use planner::keep::records::{Checked, Level, Origin, ProofRecord};
-use planner::keep::seen::{Contents, Seen, deleted, newest_for_clock};
+use planner::keep::seen::{Contents, Seen, deleted, taken};
 
 use crate::sample::{
     SLOT, at, contents, generation, manifest, name, names, planned, seen, set, standing,
@@ -137,12 +137,11 @@ fn the_clock_goes_by_plans_that_are_not_by_hand() {
     by_hand.origin = Origin::Hand;
     by_hand.set = set("20260228T093300Z");
     let slot = planned();
-    assert_eq!(
-        newest_for_clock([(&by_hand, false), (&slot, false)]),
-        Some(set(SLOT))
-    );
-    assert_eq!(newest_for_clock([(&by_hand, false), (&slot, true)]), None);
-    assert_eq!(newest_for_clock(Vec::new()), None);
+    let known = taken([(&by_hand, false), (&slot, false)]);
+    assert_eq!((known.newest, known.given_up.len()), (Some(set(SLOT)), 0));
+    let known = taken([(&by_hand, true), (&slot, true)]);
+    assert_eq!((known.newest, known.given_up), (None, [set(SLOT)].into()));
+    assert_eq!(taken(Vec::new()).newest, None);
 }
 
 #[test]
