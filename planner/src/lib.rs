@@ -12,6 +12,7 @@ pub mod forgetting;
 pub mod handover;
 pub mod heal;
 pub mod ids;
+pub mod keep;
 pub mod memory;
 pub mod observed;
 pub mod protection;
