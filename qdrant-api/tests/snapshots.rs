@@ -31,6 +31,7 @@ async fn a_stream_gives_the_body_longer_than_any_other_answer_may_be() {
     let stream = client.stream_shard("a b", 3).await.unwrap();
     assert_eq!(all(stream).await.unwrap(), body);
     assert_eq!(call(&seen), "GET /collections/a%20b/shards/3/snapshot");
+    assert_eq!(seen.lock().unwrap().api_key.as_deref(), Some("s3cret"));
 }
 
 #[tokio::test]
@@ -53,7 +54,8 @@ async fn a_stream_that_breaks_off_is_an_error_and_one_that_does_not_begin_is_lat
         for connection in 0.. {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 4096];
-            stream.read(&mut request).await.unwrap();
+            let length = stream.read(&mut request).await.unwrap();
+            assert_ne!(length, 0);
             if connection == 0 {
                 let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nten bytes.";
                 stream.write_all(head.as_bytes()).await.unwrap();
