@@ -2,7 +2,7 @@
 //! it. Deterministic: no I/O, no clock, no randomness. What must happen on this peer because of an
 //! operation is returned as effects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -53,8 +53,6 @@ pub struct Transfer {
 pub enum Op {
     /// Set (or with null: remove) a metadata key.
     SetMetadata { key: String, value: Value },
-    /// A peer makes its version known.
-    PublishVersion { peer: u64 },
     /// Create a collection with a finished distribution.
     CreateCollection {
         name: String,
@@ -67,7 +65,7 @@ pub enum Op {
     /// Delete a collection.
     DeleteCollection { name: String },
     /// Create the shards of a key at these peers; without a state they begin as replicas of a new
-    /// collection do, or Active at once while the version of a peer is unknown.
+    /// collection do.
     CreateShardKey {
         collection: String,
         key: ShardKey,
@@ -159,9 +157,6 @@ pub struct Model {
     pub peers: BTreeMap<u64, String>,
     /// Cluster metadata.
     pub metadata: BTreeMap<String, Value>,
-    /// The peers whose version is known.
-    #[serde(default)]
-    pub versions: BTreeSet<u64>,
     /// Collections by name.
     pub collections: BTreeMap<String, Collection>,
 }
@@ -180,9 +175,9 @@ impl Model {
             .ok_or_else(|| no_collection(name))
     }
 
-    /// What each peer has made known of itself.
+    /// What each peer has made known of itself: here as soon as it is listed.
     pub fn known_versions(&self) -> BTreeMap<u64, Value> {
-        let known = self.versions.iter();
+        let known = self.peers.keys();
         known
             .map(|id| (*id, serde_json::json!({"version": super::VERSION})))
             .collect()
@@ -218,7 +213,6 @@ impl Model {
                 }
             }
         }
-        self.versions.remove(&peer);
         if peer == me {
             self.peers.retain(|id, _| *id == me);
         } else {
@@ -236,10 +230,6 @@ impl Model {
                 } else {
                     self.metadata.insert(key.clone(), value.clone());
                 }
-                Ok(Vec::new())
-            }
-            Op::PublishVersion { peer } => {
-                self.versions.insert(*peer);
                 Ok(Vec::new())
             }
             Op::CreateCollection {
@@ -314,13 +304,7 @@ impl Model {
                     .filter(unknown)
                     .copied()
                     .collect();
-                // One that does not say its version may be too old for the state of new replicas
-                // (upstream toc/collection_meta_ops.rs, `create_shard_key`).
-                let usual = match self.peers.keys().all(|id| self.versions.contains(id)) {
-                    true => ReplicaState::Initializing,
-                    false => ReplicaState::Active,
-                };
-                let begin = (key, state.unwrap_or(usual));
+                let begin = (key, state.unwrap_or(ReplicaState::Initializing));
                 let collection = self.collection_mut(name)?;
                 if !unknown.is_empty() {
                     return Err(ApiError::bad_request(format!(

@@ -63,8 +63,6 @@ pub struct Inner {
     pub disabled: HashMap<(String, u32, u64), Instant>,
     /// When we last asked for something about our own replica (collection, shard).
     pub asked: HashMap<(String, u32), Instant>,
-    /// When we last asked for our version to be known.
-    pub published: Option<Instant>,
     /// Shards (collection, shard) for which a write of this process got past tick 0.
     pub clocks: HashSet<(String, u32)>,
     soft: (Role, u64),
@@ -129,7 +127,6 @@ impl Node {
             last_update: jiff::Timestamp::now(),
             disabled: HashMap::new(),
             asked: HashMap::new(),
-            published: None,
             clocks: HashSet::new(),
             disk,
             saved_log,

@@ -158,7 +158,6 @@ async fn tick(node: Arc<Node>) {
                 inner.raft.tick();
             }
         });
-        data::publish_version(&node);
         data::sync_own_replicas(&node);
     }
 }

@@ -29,9 +29,6 @@ const THERE: Duration = Duration::from_secs(1);
 /// Pause before we ask consensus for the same thing about our own replica again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Pause before we make our version known again.
-const PUBLISH_AGAIN: Duration = Duration::from_secs(60);
-
 /// Open every replica that the replicated state gives us, and make the directory of every collection.
 pub fn open_own(shards: &Shards, model: &Model, me: u64) -> io::Result<()> {
     for (name, collection) in &model.collections {
@@ -105,25 +102,6 @@ pub fn abort_own_transfers(node: &Arc<Node>) {
             if let Err(why) = node.propose_and_wait(Payload::Op(op), None).await {
                 log("ERROR", &format!("Can't cancel related transfers: {why}"));
             }
-        });
-    }
-}
-
-/// Makes our version known when we are idle. What is lost on the way is tried again only after a
-/// minute (upstream consensus_manager.rs, `try_update_peer_metadata`).
-pub fn publish_version(node: &Arc<Node>) {
-    let due = node.read(|inner| {
-        let idle = inner.raft.leader != 0 && inner.raft.applied == inner.raft.last_index();
-        let again = inner
-            .published
-            .is_none_or(|at| at.elapsed() >= PUBLISH_AGAIN);
-        idle && again && !inner.model.versions.contains(&node.id)
-    });
-    if due {
-        node.change(|inner| {
-            inner.published = Some(Instant::now());
-            let op = Op::PublishVersion { peer: node.id };
-            inner.raft.propose(Payload::Op(op));
         });
     }
 }
