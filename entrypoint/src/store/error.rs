@@ -24,6 +24,10 @@ pub enum Op {
     List,
     /// [`super::Store::remove`]
     Remove,
+    /// Beginning or going on to write a blob, see [`super::BlobWriter`].
+    Write,
+    /// [`super::BlobWriter::finish`]
+    Publish,
 }
 
 impl fmt::Display for Op {
@@ -35,6 +39,8 @@ impl fmt::Display for Op {
             Self::Put => "put",
             Self::List => "list",
             Self::Remove => "remove",
+            Self::Write => "write",
+            Self::Publish => "publish",
         })
     }
 }
@@ -129,6 +135,22 @@ pub enum StoreError {
     Vanished {
         /// The record.
         path: String,
+    },
+    /// A blob was to be published under a key that somebody else has filled.
+    #[error("store: {path} is there already and is never replaced; nothing was written")]
+    AlreadyThere {
+        /// The blob.
+        path: String,
+    },
+    /// A blob does not have the size that it should.
+    #[error("store: {path} should have {size} bytes and has {found}; did somebody change it?")]
+    Incomplete {
+        /// The blob.
+        path: String,
+        /// Its size as it was written or as it was when opened.
+        size: u64,
+        /// What there is; when it is longer, what was read so far.
+        found: u64,
     },
     /// A write was sent and what became of it could not be established.
     #[error(

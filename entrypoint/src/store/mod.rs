@@ -6,6 +6,7 @@
 //! may be called from the async runtime except [`StoreHandle`], because a call on a hard NFS mount
 //! can hang for ever.
 
+mod blob;
 mod directory;
 mod error;
 mod key;
@@ -13,6 +14,10 @@ mod key;
 pub(crate) mod testing;
 mod worker;
 
+pub use blob::{
+    BadChecksum, BlobReader, BlobStore, BlobWriter, Checksum, Leftover, Listed, Stored,
+    read_through,
+};
 pub use directory::DirectoryStore;
 pub use error::{Op, StoreError};
 pub use key::{BadKey, Key, Prefix};
