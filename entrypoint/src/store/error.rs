@@ -130,6 +130,46 @@ pub enum StoreError {
         /// As the operating system put it.
         source: io::Error,
     },
+    /// A URL that names no store.
+    #[error("store: {url:?} {why}; give file:///directory or s3://bucket/prefix")]
+    BadUrl {
+        /// The URL, cut to a length that fits a log line.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// What the variables of the environment say about a remote store makes no sense.
+    #[error("store: {place} cannot be set up; check the AWS_ variables of this task")]
+    Settings {
+        /// The store.
+        place: String,
+        /// As its client put it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such bucket.
+    #[error("store: the bucket of {path} does not exist; make it, or correct the URL")]
+    NoBucket {
+        /// Where something was to be done.
+        path: String,
+    },
+    /// A remote store refused, or could not be reached.
+    #[error("store: cannot {op} {path}; is it reachable from this task?")]
+    Remote {
+        /// What was being done.
+        op: Op,
+        /// Where.
+        path: String,
+        /// As its client put it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A blob above what the place takes.
+    #[error("store: {path} has more than {limit} bytes, which this kind of store does not take")]
+    BlobTooLarge {
+        /// The blob.
+        path: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// A record that was created without an error cannot be found.
     #[error("store: {path} was created but cannot be seen; was the store emptied?")]
     Vanished {
@@ -276,7 +316,9 @@ impl StoreError {
     /// with a name are final, everything else (time-outs, stale handles, I/O errors) is not.
     pub(super) fn after_sending(self, op: Op) -> Self {
         match self {
-            Self::Io { ref path, .. } | Self::Vanished { ref path } => Self::Unclear {
+            Self::Io { ref path, .. }
+            | Self::Remote { ref path, .. }
+            | Self::Vanished { ref path } => Self::Unclear {
                 op,
                 path: path.clone(),
                 source: Box::new(self),

@@ -10,6 +10,8 @@ mod blob;
 mod directory;
 mod error;
 mod key;
+mod open;
+mod s3;
 #[cfg(test)]
 pub(crate) mod testing;
 mod worker;
@@ -21,6 +23,8 @@ pub use blob::{
 pub use directory::DirectoryStore;
 pub use error::{Op, StoreError};
 pub use key::{BadKey, Key, Prefix};
+pub use open::open;
+pub use s3::S3Store;
 pub use worker::{PendingWrite, StoreHandle, Stuck, Write};
 
 /// Largest value in bytes, for writing and for reading. Records are small JSON; anything bigger is

@@ -218,7 +218,7 @@ fn what_is_there_decides_and_not_what_was_returned() {
     let file = |name: &str| {
         let path = dir.path().join(name);
         fs::write(&path, name).unwrap();
-        fstat(&fs::File::open(path).unwrap()).unwrap()
+        fstat(fs::File::open(path).unwrap()).unwrap()
     };
     let (ours, theirs) = (file("ours"), file("theirs"));
     let failed = |errno| Err(link_error(Op::Publish, "/p", errno));
