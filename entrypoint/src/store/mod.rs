@@ -1,5 +1,6 @@
-//! The small durable place that all tasks of one service share: write-once records, one lease and
-//! one beat per member. A directory (EFS) now; an S3 prefix can implement the same [`Store`].
+//! The durable place that all tasks of one service share: small records ([`Store`]: written once,
+//! one lease, one beat per member) and big files ([`BlobStore`]: the parts of snapshot sets). A
+//! directory (EFS) or a prefix of an S3 bucket; [`open`] tells by the URL.
 //!
 //! It moves bytes under validated names and says exactly what is known about each call. It must
 //! not know what a record means, decide anything, or retry: that is the planner's. Nothing here

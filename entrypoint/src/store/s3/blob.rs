@@ -73,7 +73,7 @@ impl BlobStore for S3Store {
             read: 0,
             rest: Bytes::new(),
             pieces: found.into_stream(),
-            runtime,
+            runtime: Some(runtime),
         })))
     }
 
@@ -280,10 +280,17 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(id) = &self.id {
-            // What cannot be aborted now is ended by the bucket's lifecycle rule.
-            let _ = wait(self.store.s3.abort_multipart(&self.path, id));
-        }
+        let Some(id) = &self.id else { return };
+        // On a thread of its own, because a writer may be dropped anywhere, and in the async runtime
+        // a second one must not be waited for. What cannot be aborted now is ended by the bucket's
+        // lifecycle rule.
+        std::thread::scope(|scope| {
+            let abort = || wait(self.store.s3.abort_multipart(&self.path, id));
+            let _ = std::thread::Builder::new()
+                .name("store-abort".to_owned())
+                .spawn_scoped(scope, abort)
+                .map(std::thread::ScopedJoinHandle::join);
+        });
     }
 }
 
@@ -294,7 +301,17 @@ struct Download {
     read: u64,
     rest: Bytes,
     pieces: BoxStream<'static, object_store::Result<Bytes>>,
-    runtime: Runtime,
+    /// Gone only when this is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        // It may be dropped anywhere; in the async runtime a plain drop of another one panics.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl BlobReader for Download {
@@ -305,7 +322,10 @@ impl BlobReader for Download {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError> {
         let fail = |e| translate(Op::Read, self.place.clone(), e);
         while self.rest.is_empty() {
-            match self.runtime.block_on(self.pieces.next()) {
+            let Some(runtime) = &self.runtime else {
+                return Err(self.incomplete());
+            };
+            match runtime.block_on(self.pieces.next()) {
                 Some(piece) => self.rest = piece.map_err(fail)?,
                 None if self.read == self.size => return Ok(0),
                 None => return Err(self.incomplete()),

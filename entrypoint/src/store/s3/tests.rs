@@ -147,3 +147,27 @@ fn a_large_blob_comes_back() {
     assert_eq!(read, stored);
     assert_eq!(read.size, 40_000_000);
 }
+
+/// A task of the async runtime may end while it holds them.
+#[tokio::test]
+async fn writers_and_readers_may_be_dropped_anywhere() {
+    let Some(moto) = moto() else { return };
+    let store = store(&moto, &moto.bucket(), "a");
+    let (writer, reader) = std::thread::scope(|scope| {
+        let make = || {
+            write_all(&store, "whole", 1);
+            let reader = store.blob(&key("whole")).unwrap().unwrap();
+            let mut writer = store.begin(&key("half")).unwrap();
+            writer.write(&vec![1; 9_000_000]).unwrap();
+            (writer, reader)
+        };
+        scope.spawn(make).join().unwrap()
+    });
+    drop((writer, reader));
+}
+
+fn write_all(store: &S3Store, name: &str, size: usize) {
+    let mut writer = store.begin(&key(name)).unwrap();
+    writer.write(&vec![7; size]).unwrap();
+    writer.finish().unwrap();
+}
