@@ -4,6 +4,7 @@
 //! holds them together; everything else is a sense or a hand of its own.
 
 pub mod act;
+pub mod archive;
 pub mod child;
 pub mod cli;
 pub mod config;

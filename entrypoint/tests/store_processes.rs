@@ -12,7 +12,7 @@ mod tests {
     use std::time::Duration;
 
     use entrypoint::store::{
-        Created, DirectoryStore, Key, Op, Prefix, Store, StoreError, StoreHandle,
+        BlobStore as _, Created, DirectoryStore, Key, Op, Prefix, Store, StoreError, StoreHandle,
     };
 
     const PLACE: &str = "STORE_TEST_PLACE";
@@ -302,6 +302,14 @@ mod tests {
             theirs
         );
 
+        let mut writer = store.begin(&key("sets/1/a")).unwrap();
+        let error = (0..100)
+            .find_map(|_| writer.write(&[1; 60_000]).err())
+            .unwrap();
+        assert!(error.is_full() && !error.is_unclear(), "{error:?}");
+        assert!(!writer.finish().unwrap_err().is_unclear());
+        assert_eq!(store.leftovers(&Prefix::root()).unwrap(), []);
+
         mount(&["-o", "remount,ro"]);
         for error in [
             store
@@ -314,6 +322,7 @@ mod tests {
                 .unwrap_err(),
             store.put(&key("members/0"), b"1").unwrap_err(),
             store.remove(&key("members/0")).map(drop).unwrap_err(),
+            store.begin(&key("sets/1/a")).map(drop).unwrap_err(),
             DirectoryStore::new(place.join("other"))
                 .put(&key("a"), b"1")
                 .unwrap_err(),

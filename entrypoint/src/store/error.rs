@@ -24,6 +24,10 @@ pub enum Op {
     List,
     /// [`super::Store::remove`]
     Remove,
+    /// Beginning or going on to write a blob, see [`super::BlobWriter`].
+    Write,
+    /// [`super::BlobWriter::finish`]
+    Publish,
 }
 
 impl fmt::Display for Op {
@@ -35,6 +39,8 @@ impl fmt::Display for Op {
             Self::Put => "put",
             Self::List => "list",
             Self::Remove => "remove",
+            Self::Write => "write",
+            Self::Publish => "publish",
         })
     }
 }
@@ -124,11 +130,67 @@ pub enum StoreError {
         /// As the operating system put it.
         source: io::Error,
     },
+    /// A URL that names no store.
+    #[error("store: {url:?} {why}; give file:///directory or s3://bucket/prefix")]
+    BadUrl {
+        /// The URL, cut to a length that fits a log line.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// What the variables of the environment say about a remote store makes no sense.
+    #[error("store: {place} cannot be set up; check the AWS_ variables of this task")]
+    Settings {
+        /// The store.
+        place: String,
+        /// As its client put it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such bucket.
+    #[error("store: the bucket of {path} does not exist; make it, or correct the URL")]
+    NoBucket {
+        /// Where something was to be done.
+        path: String,
+    },
+    /// A remote store refused, or could not be reached.
+    #[error("store: cannot {op} {path}; is it reachable from this task?")]
+    Remote {
+        /// What was being done.
+        op: Op,
+        /// Where.
+        path: String,
+        /// As its client put it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A blob above what the place takes.
+    #[error("store: {path} has more than {limit} bytes, which this kind of store does not take")]
+    BlobTooLarge {
+        /// The blob.
+        path: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// A record that was created without an error cannot be found.
     #[error("store: {path} was created but cannot be seen; was the store emptied?")]
     Vanished {
         /// The record.
         path: String,
+    },
+    /// A blob was to be published under a key that somebody else has filled.
+    #[error("store: {path} is there already and is never replaced; nothing was written")]
+    AlreadyThere {
+        /// The blob.
+        path: String,
+    },
+    /// A blob does not have the size that it should.
+    #[error("store: {path} should have {size} bytes and has {found}; did somebody change it?")]
+    Incomplete {
+        /// The blob.
+        path: String,
+        /// Its size as it was written or as it was when opened.
+        size: u64,
+        /// What there is; when it is longer, what was read so far.
+        found: u64,
     },
     /// A write was sent and what became of it could not be established.
     #[error(
@@ -254,7 +316,9 @@ impl StoreError {
     /// with a name are final, everything else (time-outs, stale handles, I/O errors) is not.
     pub(super) fn after_sending(self, op: Op) -> Self {
         match self {
-            Self::Io { ref path, .. } | Self::Vanished { ref path } => Self::Unclear {
+            Self::Io { ref path, .. }
+            | Self::Remote { ref path, .. }
+            | Self::Vanished { ref path } => Self::Unclear {
                 op,
                 path: path.clone(),
                 source: Box::new(self),

@@ -1,21 +1,31 @@
-//! The small durable place that all tasks of one service share: write-once records, one lease and
-//! one beat per member. A directory (EFS) now; an S3 prefix can implement the same [`Store`].
+//! The durable place that all tasks of one service share: small records ([`Store`]: written once,
+//! one lease, one beat per member) and big files ([`BlobStore`]: the parts of snapshot sets). A
+//! directory (EFS) or a prefix of an S3 bucket; [`open`] tells by the URL.
 //!
 //! It moves bytes under validated names and says exactly what is known about each call. It must
 //! not know what a record means, decide anything, or retry: that is the planner's. Nothing here
 //! may be called from the async runtime except [`StoreHandle`], because a call on a hard NFS mount
 //! can hang for ever.
 
+mod blob;
 mod directory;
 mod error;
 mod key;
+mod open;
+mod s3;
 #[cfg(test)]
 pub(crate) mod testing;
 mod worker;
 
+pub use blob::{
+    BadChecksum, BlobReader, BlobStore, BlobWriter, Checksum, Leftover, Listed, Stored,
+    read_through,
+};
 pub use directory::DirectoryStore;
 pub use error::{Op, StoreError};
 pub use key::{BadKey, Key, Prefix};
+pub use open::open;
+pub use s3::S3Store;
 pub use worker::{PendingWrite, StoreHandle, Stuck, Write};
 
 /// Largest value in bytes, for writing and for reading. Records are small JSON; anything bigger is

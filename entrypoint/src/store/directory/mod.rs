@@ -5,13 +5,14 @@
 //! (open(2), link(2) and rename(2), sections BUGS and NOTES: over NFS an error may hide a success).
 //! File locks are used nowhere: an NFS lease that is lost drops them silently.
 
+mod blob;
 mod temporary;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -121,7 +122,7 @@ impl Store for DirectoryStore {
         }
         let (dir, temporary) = self.prepare(OP, key, value)?;
         let linked = linkat(&dir, temporary.name(), &dir, key.name(), AtFlags::empty())
-            .map_err(|errno| link_error(&place, errno));
+            .map_err(|errno| link_error(OP, &place, errno));
         drop(temporary);
         verdict(
             &place,
@@ -178,6 +179,31 @@ impl Store for DirectoryStore {
 
 /// Reads one record of an open directory; everything but a plain file of bounded size is refused.
 fn load_from(dir: &File, name: &str, op: Op, place: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some((file, about)) = open_file(dir, name, op, place)? else {
+        return Ok(None);
+    };
+    let limit = MAX_VALUE as u64;
+    if about.len() > limit {
+        return Err(StoreError::TooLarge {
+            path: place.into(),
+            size: about.len(),
+        });
+    }
+    let mut value = Vec::new();
+    file.take(limit + 1)
+        .read_to_end(&mut value)
+        .map_err(|e| StoreError::of(op, place, e))?;
+    fits(place, &value)?;
+    Ok(Some(value))
+}
+
+/// Opens a file of an open directory for reading; everything but a plain file is refused.
+fn open_file(
+    dir: &File,
+    name: &str,
+    op: Op,
+    place: &str,
+) -> Result<Option<(File, Metadata)>, StoreError> {
     // NONBLOCK: a FIFO lying there must not hold us; it has no effect on plain files.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = match openat(dir, name, flags, Mode::empty()) {
@@ -192,19 +218,7 @@ fn load_from(dir: &File, name: &str, op: Op, place: &str) -> Result<Option<Vec<u
     if !about.is_file() {
         return Err(StoreError::NotAFile { path: place.into() });
     }
-    let limit = MAX_VALUE as u64;
-    if about.len() > limit {
-        return Err(StoreError::TooLarge {
-            path: place.into(),
-            size: about.len(),
-        });
-    }
-    let mut value = Vec::new();
-    file.take(limit + 1)
-        .read_to_end(&mut value)
-        .map_err(|e| StoreError::of(op, place, e))?;
-    fits(place, &value)?;
-    Ok(Some(value))
+    Ok(Some((file, about)))
 }
 
 /// What an attempt to create came to. The bytes that are there decide; the return code of the link
@@ -234,7 +248,7 @@ fn verdict(
     }
 }
 
-fn link_error(place: &str, errno: Errno) -> StoreError {
+fn link_error(op: Op, place: &str, errno: Errno) -> StoreError {
     match errno {
         // EPERM is how link(2) reports a file system without hard links. (It is also the answer
         // of fs.protected_hardlinks for files that one may not read and write, which cannot be
@@ -244,7 +258,7 @@ fn link_error(place: &str, errno: Errno) -> StoreError {
             path: place.into(),
             source: errno.into(),
         },
-        _ => StoreError::of(Op::Create, place, errno),
+        _ => StoreError::of(op, place, errno),
     }
 }
 

@@ -11,17 +11,40 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use uuid::Uuid;
 
+use crate::store::key::is_segment;
+
 /// The leading dot keeps them out of the space of keys.
 const BEFORE: &str = ".entrypoint-";
 const AFTER: &str = ".tmp";
 /// For the owner writing, for the group reading.
-const FILE_MODE: u32 = 0o640;
+pub(super) const FILE_MODE: u32 = 0o640;
 /// One that has lain this long has no writer any more; a writer that slept longer finds its file
 /// gone, gets an error and begins again.
 const STALE: Duration = Duration::from_secs(60 * 60);
 /// Most entries looked at and most files removed by one sweep, so that it stays short on EFS.
 const SWEEP_LOOKS: usize = 1024;
 const SWEEP_REMOVALS: usize = 32;
+
+/// Names of blobs that are being written: `.NAME.ID.partial` beside `NAME`.
+pub(super) struct Partial;
+
+impl Partial {
+    const AFTER: &str = ".partial";
+
+    /// A new one, hidden from the space of keys by its leading dot.
+    pub(super) fn name_for(target: &str) -> String {
+        format!(".{target}.{}{}", Uuid::new_v4().simple(), Self::AFTER)
+    }
+
+    /// The name that such a file is meant for; `None` when it is not one of ours.
+    pub(super) fn target(name: &str) -> Option<&str> {
+        let (target, id) = name
+            .strip_prefix('.')?
+            .strip_suffix(Self::AFTER)?
+            .rsplit_once('.')?;
+        (is_segment(target) && id.len() == 32 && Uuid::try_parse(id).is_ok()).then_some(target)
+    }
+}
 
 /// A written and synced temporary file, removed when dropped.
 pub(super) struct Temporary {

@@ -259,7 +259,7 @@ fn leftovers_of_a_killed_writer_are_ignored_and_swept_when_stale() {
 
 #[test]
 fn the_verdict_is_what_is_there_and_not_what_was_returned() {
-    let failed = |errno: Errno| link_error("/p", errno);
+    let failed = |errno: Errno| link_error(Op::Create, "/p", errno);
     let judge = |linked, seen: Result<Option<&[u8]>, StoreError>| {
         verdict(
             "/p",

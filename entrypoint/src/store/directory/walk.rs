@@ -9,13 +9,14 @@
 
 use std::fs::{DirBuilder, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open as open_path, openat};
-use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
 
 use crate::store::key::{MAX_DEPTH, is_segment};
 use crate::store::{Key, MAX_LISTED, Op, Prefix, StoreError};
@@ -142,6 +143,99 @@ pub(super) fn list(root: &Path, prefix: &Prefix) -> Result<Vec<Key>, StoreError>
     Ok(keys)
 }
 
+/// One file that [`visit`] met.
+pub(super) struct Found {
+    /// The directory that it lies in.
+    pub(super) parent: Prefix,
+    /// Its name there.
+    pub(super) name: String,
+    /// What the system says about it.
+    pub(super) about: FileStat,
+}
+
+impl Found {
+    /// Its path below the root.
+    pub(super) fn path(&self) -> String {
+        match self.parent.as_str() {
+            "" => self.name.clone(),
+            parent => format!("{parent}/{}", self.name),
+        }
+    }
+}
+
+/// Shows `each` every plain file below `prefix` whose name could be a segment of a key, or is
+/// `hidden`, until it breaks off. Holds one directory at a time in memory, and the names of those
+/// ahead.
+pub(super) fn visit(
+    root: &Path,
+    prefix: &Prefix,
+    hidden: fn(&str) -> bool,
+    each: &mut dyn FnMut(Found) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let mut ahead = vec![prefix.clone()];
+    while let Some(parent) = ahead.pop() {
+        let Some(dir) = open(root, &parent, Op::List)? else {
+            continue;
+        };
+        let path = root.join(parent.as_str());
+        let look_in = dir
+            .try_clone()
+            .map_err(|e| StoreError::of(Op::List, shown(&path), e))?;
+        let wanted = |name: &str| is_segment(name) || hidden(name);
+        for (name, kind) in entries_where(dir, &path, Op::List, wanted)? {
+            match kind {
+                Kind::Directory => match parent.join(&name) {
+                    Ok(key) if parent.segments().count() + 1 < MAX_DEPTH => {
+                        ahead.push(Prefix::new(key.as_str())?);
+                    }
+                    _ => {}
+                },
+                // Ignoring it could hide a file of ours, so it is said instead.
+                Kind::Other => {
+                    return Err(StoreError::NotAFile {
+                        path: shown(&path.join(name)),
+                    });
+                }
+                Kind::File => {
+                    let place = shown(&path.join(&name));
+                    // One that vanished since it was seen is none.
+                    if let Some(about) = look(&look_in, &name, Op::List, &place)? {
+                        let parent = parent.clone();
+                        if each(Found {
+                            parent,
+                            name,
+                            about,
+                        })
+                        .is_break()
+                        {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+        if ahead.len() > MAX_LISTED {
+            return Err(StoreError::TooMany { path: shown(&path) });
+        }
+    }
+    Ok(())
+}
+
+/// What the system says about a name in an open directory, links not followed; `None` when there
+/// is nothing.
+pub(super) fn look(
+    dir: &File,
+    name: &str,
+    op: Op,
+    place: &str,
+) -> Result<Option<FileStat>, StoreError> {
+    match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(about) => Ok(Some(about)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(StoreError::of(op, place, errno)),
+    }
+}
+
 /// What lies under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -152,6 +246,15 @@ pub(super) enum Kind {
 
 /// The entries of a directory whose names could be segments of a key; all others are not ours.
 pub(super) fn entries(dir: File, path: &Path, op: Op) -> Result<Vec<(String, Kind)>, StoreError> {
+    entries_where(dir, path, op, is_segment)
+}
+
+fn entries_where(
+    dir: File,
+    path: &Path,
+    op: Op,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, Kind)>, StoreError> {
     let fail = |errno: Errno| StoreError::of(op, shown(path), errno);
     let look = dir
         .try_clone()
@@ -166,7 +269,7 @@ pub(super) fn entries(dir: File, path: &Path, op: Op) -> Result<Vec<(String, Kin
         let Ok(name) = entry.file_name().to_str() else {
             continue;
         };
-        if !is_segment(name) {
+        if !wanted(name) {
             continue;
         }
         let kind = match entry.file_type() {

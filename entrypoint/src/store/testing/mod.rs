@@ -3,6 +3,7 @@
 
 pub(crate) mod conformance;
 mod faulty;
+pub(crate) mod moto;
 
 pub(crate) use faulty::{Fault, FaultyStore, Gate};
 

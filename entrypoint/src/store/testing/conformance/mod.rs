@@ -1,5 +1,7 @@
-//! The conformance suite: what every [`Store`] must do, whatever it stands on. A new kind of store
-//! calls [`suite`] with a function that opens the same place again and again.
+//! The conformance suite: what every [`Store`] and [`BlobStore`] must do, whatever it stands on. A
+//! new kind of store calls [`suite`] with a function that opens the same place again and again.
+
+mod blobs;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,10 +9,10 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use super::{Fault, FaultyStore, Gate, key};
-use crate::store::{Created, MAX_VALUE, Op, Prefix, Store, StoreError};
+use crate::store::{BlobStore, Created, MAX_VALUE, Op, Prefix, Store, StoreError};
 
 /// Opens another handle to one and the same place, which was empty at first.
-pub(crate) type Opener = dyn Fn() -> Arc<dyn Store> + Send + Sync;
+pub(crate) type Opener = dyn Fn() -> Arc<dyn BlobStore> + Send + Sync;
 
 type Case = fn(&Opener);
 
@@ -47,7 +49,7 @@ pub(crate) fn suite(fresh: impl Fn() -> Box<Opener>) {
         ),
         ("a read-only store still reads", read_only_reads),
     ];
-    for (name, case) in cases {
+    for (name, case) in cases.iter().chain(blobs::CASES) {
         println!("case: {name}");
         case(&*fresh());
     }
