@@ -12,6 +12,9 @@ use crate::verdict::healed::Wanted;
 
 /// Longer than an election; a write that takes longer is repeated elsewhere.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long an unused connection is kept: Qdrant closes one after five seconds
+/// (`service.http_keep_alive_timeout_sec`), also while a request is on its way to it.
+const KEEP_IDLE: Duration = Duration::from_secs(3);
 /// Points of one page when everything is read.
 const PAGE: usize = 1000;
 /// Seconds that Qdrant may wait for all peers when it creates a collection.
@@ -81,7 +84,7 @@ impl Rest {
     /// When the HTTP client cannot be built.
     pub fn new() -> reqwest::Result<Self> {
         let client = reqwest::Client::builder().timeout(LIMIT).no_proxy();
-        let client = client.build()?;
+        let client = client.pool_idle_timeout(KEEP_IDLE).build()?;
         Ok(Self { client })
     }
 

@@ -137,14 +137,6 @@ impl Shared {
             // It was killed or stopped meanwhile: that says nothing.
             return;
         }
-        // What is not answered when its draining ends is cut off by the load balancer, too. Ours is a
-        // hundredth of a real one, so a machine that stalls for a moment is enough for that.
-        let drained = task
-            .stopping()
-            .is_some_and(|at| at.elapsed() >= timing::DRAIN);
-        if drained && found.is_err() {
-            return;
-        }
         let said = match found {
             // What came to be acknowledged while we read may be there.
             Ok(Some(version)) if version >= wanted.version => None,
