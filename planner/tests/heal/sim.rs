@@ -329,16 +329,16 @@ impl Sim {
         );
     }
 
-    /// The shards of a new key of a collection with custom sharding: their ids go on after the highest
-    /// that is left, from 1.
+    /// The shards of a new shard key: their ids go on after the highest that is left, from 1.
     pub fn add_key(&mut self, name: &str, shards: &[Vec<PeerId>]) {
         let since = self.now;
         let there = self.collections.get_mut(&name.into()).unwrap();
-        let last = there.shards.keys().map(|id| id.0).max().unwrap_or(0);
+        let last = there.shards.keys().last().map_or(0, |id| id.0);
         for (id, holders) in (last + 1..).zip(shards) {
             let copy = |peer: &PeerId| (*peer, SimCopy::new("Active", since));
-            let copies = holders.iter().map(copy).collect();
-            there.shards.insert(ShardId(id), copies);
+            there
+                .shards
+                .insert(ShardId(id), holders.iter().map(copy).collect());
         }
     }
 
