@@ -33,6 +33,12 @@ pub enum InvalidBaseUrl {
 }
 
 impl BaseUrl {
+    /// Its port; `None` only for a URL without one that is known for its scheme.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.0.port_or_known_default()
+    }
+
     /// The URL of one path and query on this node. Both are already percent-encoded; an empty
     /// query is none.
     pub(crate) fn url(&self, path: &str, query: &str) -> Url {

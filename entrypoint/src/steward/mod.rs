@@ -12,6 +12,7 @@ mod hands;
 mod page;
 pub mod pause;
 pub mod service;
+mod sources;
 pub mod survey;
 mod sweep;
 pub mod watch;
@@ -80,6 +81,8 @@ pub struct Steward {
     concerns: Concerns,
     clocks: Clocks,
     last: Option<Instant>,
+    /// The last round, when it could not look.
+    blind: Option<Instant>,
     gone: Vec<PeerId>,
     said: String,
 }
@@ -101,6 +104,7 @@ impl Steward {
             concerns: Concerns::default(),
             clocks: Clocks::default(),
             last: None,
+            blind: None,
             gone: Vec::new(),
             said: String::new(),
         }
@@ -133,6 +137,7 @@ impl Steward {
         if self.last.take().is_some() {
             self.memory = Memory::default();
             self.concerns = Concerns::default();
+            self.blind = None;
             self.clocks = Clocks::default();
             self.gone.clear();
             self.said.clear();
@@ -158,10 +163,13 @@ impl Steward {
             Ok((view, clocks)) => {
                 self.clocks = clocks;
                 self.last = Some(now);
+                self.blind = None;
                 view
             }
             Err(error) => {
                 self.last.get_or_insert(now);
+                let before = self.blind.replace(now).unwrap_or(now);
+                self.concerns.blind(now - before);
                 self.show(page::blind(&chain(&error)), false);
                 return None;
             }
@@ -174,11 +182,15 @@ impl Steward {
             view.commits = self.probe().await;
             plan = heal::plan(&self.settings, &self.memory, &view);
         }
-        self.concerns.observe(&self.settings, step, &view, &plan);
+        let orders = match self.mode {
+            Heal::DryRun => Some(self.orders(&mut view).await),
+            Heal::Act => None,
+        };
+        let plans: Vec<&Plan> = [&plan].into_iter().chain(&orders).collect();
+        self.concerns
+            .observe(&self.settings, step, &view, &self.memory, &plans);
         self.say(&plan, &view);
-        if self.mode == Heal::DryRun {
-            plan = self.orders(&mut view).await;
-        }
+        let plan = orders.unwrap_or(plan);
         let Some(planned) = plan.actions.first() else {
             // A transfer is looked at with each post; only what cannot be seen yet is hurried after.
             return self.memory.unseen().is_some().then_some(BUSY);

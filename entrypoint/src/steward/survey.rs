@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::Post;
 use super::clocks::{Clocks, Running};
 use super::pause;
+use super::sources::Sources;
 use crate::qdrant::{read_orders, read_proof};
 
 /// Where the losses are on record, in Qdrant's key map.
@@ -88,7 +89,11 @@ pub async fn survey(
     let peers = info.peers.iter().map(unseen).collect();
     let recorded = losses(client).await?;
     let collections = match client.collections().await {
-        Ok(names) => Observed::Known(collections(client, names, &recorded, &mut clocks).await),
+        Ok(names) => {
+            let sources = Some(Sources::of(client, &info, post));
+            let all = collections(client, names, sources, &recorded, &mut clocks);
+            Observed::Known(all.await)
+        }
         Err(error) => Observed::Unknown(crate::log::chain(&error)),
     };
     let proof = read_proof(client).await.map_err(SurveyError::Proof)?;
@@ -151,7 +156,7 @@ pub async fn copies(client: &Client) -> Observed<BTreeMap<CollectionName, Observ
         Ok(names) => {
             let mut running = clocks.run(Duration::ZERO);
             let none = BTreeSet::new();
-            Observed::Known(collections(client, names, &none, &mut running).await)
+            Observed::Known(collections(client, names, None, &none, &mut running).await)
         }
         Err(error) => Observed::Unknown(crate::log::chain(&error)),
     }
@@ -180,8 +185,15 @@ fn still_lost(view: &ClusterView, lost: &ShardRef) -> bool {
         Some(Observed::Unknown(_)) => true,
         Some(Observed::Known(collection)) => {
             collection.shards.get(&lost.shard).is_some_and(|there| {
+                // A record is left standing until the next loss, and its shard may have come back
+                // under the same number: a holder that is silent for a moment is no loss.
+                let stays = |peer| {
+                    view.peers
+                        .get(peer)
+                        .is_some_and(|there| !there.life.is_gone())
+                };
                 let mut copies = there.copies.iter();
-                !copies.any(|(peer, copy)| copy.is_active() && view.alive(*peer))
+                !copies.any(|(peer, copy)| copy.is_active() && stays(peer))
             })
         }
     }
@@ -223,6 +235,7 @@ pub async fn losses(client: &Client) -> Result<BTreeSet<ShardRef>, SurveyError> 
 async fn collections(
     client: &Client,
     names: Vec<String>,
+    sources: Option<Sources<'_>>,
     recorded: &BTreeSet<ShardRef>,
     clocks: &mut Running<'_>,
 ) -> BTreeMap<CollectionName, Observed<Collection>> {
@@ -238,7 +251,10 @@ async fn collections(
         .collect()
         .await;
     let mut all = BTreeMap::new();
-    for (name, (cluster, info)) in answers {
+    for (name, (mut cluster, info)) in answers {
+        if let (Some(sources), Ok(cluster)) = (&sources, &mut cluster) {
+            sources.ask(&name, cluster).await;
+        }
         let name = CollectionName(name);
         let gone = |error: &qdrant_api::Error| error.is_not_found();
         let params = match info {

@@ -9,6 +9,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::heal::action::Action;
+use crate::heal::memory::Memory;
 use crate::heal::names::{CollectionName, ShardRef};
 use crate::heal::plan::Plan;
 use crate::heal::settings::Settings;
@@ -36,11 +37,22 @@ pub enum Subject {
     Readiness,
     /// Permissions.
     Orders,
+    /// A transfer.
+    Transfer {
+        /// The shard.
+        shard: ShardRef,
+        /// The source.
+        from: PeerId,
+        /// The target.
+        to: PeerId,
+    },
 }
 
 /// What a person must look at. Equal ones have equal texts, so that each is said once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Concern {
+    /// The steward cannot look at the cluster, so nothing at all is done.
+    Blind,
     /// The shard's loss is on record: its data comes back by a restore only.
     Lost(ShardRef),
     /// No living peer has an Active copy of the shard.
@@ -55,7 +67,7 @@ pub enum Concern {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Concerns {
     all: BTreeMap<Concern, Lasting>,
-    peers: BTreeSet<PeerId>,
+    ready: BTreeSet<PeerId>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,39 +77,75 @@ struct Lasting {
 }
 
 impl Concerns {
-    /// Takes in what one round saw and planned, `step` after the one before it.
+    /// Takes in what one round saw and planned, `step` after the one before it. `plans` are the one
+    /// that was made and, where only permissions are given, the one of these.
     pub fn observe(
         &mut self,
         settings: &Settings,
         step: Duration,
         view: &ClusterView,
-        plan: &Plan,
+        memory: &Memory,
+        plans: &[&Plan],
     ) {
-        let changed = !self.peers.iter().eq(view.peers.keys());
-        if changed {
-            self.peers = view.peers.keys().copied().collect();
-            // A deployment goes on as long as peers come and go.
+        let ready = view.peers.iter().filter(|(_, peer)| peer.said.ready);
+        let ready: BTreeSet<PeerId> = ready.map(|(peer, _)| *peer).collect();
+        if !ready.is_subset(&self.ready) {
+            // A deployment comes on as long as tasks become ready.
             self.all.retain(|concern, _| !is_of_deployments(concern));
         }
-        for lasting in self.all.values_mut() {
-            lasting.age = lasting.age.saturating_add(step);
+        self.ready = ready;
+        let mut now = BTreeSet::new();
+        for plan in plans {
+            now.extend(concerns(plan));
+        }
+        now.extend(
+            memory
+                .failing(FAILURES)
+                .map(|action| Concern::Fails(purpose(action))),
+        );
+        now.extend(transfers(view));
+        // Somebody wants it so; or a transfer is under way that moves, or whose progress nobody says,
+        // and what waits for it waits its turn. Its own age counts on.
+        let held = view.paused.is_some();
+        let turn = |concern: &Concern| {
+            let transfers = || view.known().flat_map(|(_, there)| &there.transfers);
+            let busy = transfers().any(|transfer| transfer.stalled < settings.patience);
+            busy && matches!(concern, Concern::Stuck(s) if !matches!(s, Subject::Transfer { .. }))
+        };
+        for (concern, lasting) in &mut self.all {
+            if !(held && matches!(concern, Concern::Stuck(_)) || turn(concern)) {
+                lasting.age = lasting.age.saturating_add(step);
+            }
             lasting.unseen = lasting.unseen.saturating_add(step);
         }
-        for concern in concerns(plan) {
+        for concern in now {
+            if let Concern::Lost(shard) = &concern {
+                self.all.remove(&Concern::Dark(shard.clone()));
+            }
             self.all.entry(concern).or_default().unseen = Duration::ZERO;
         }
-        self.all.retain(|concern, lasting| match concern {
-            Concern::Lost(_) | Concern::Dark(_) | Concern::Fails(_) => lasting.unseen.is_zero(),
-            // In the round that tries it, it is not waited for.
-            Concern::Stuck(_) => lasting.unseen < settings.sight_timeout,
-        });
+        // In the round that tries something it is not waited for, and an answer may be late once.
+        self.all
+            .retain(|_, lasting| lasting.unseen < settings.sight_timeout);
+    }
+
+    /// Takes in a round in which the steward could not look, `step` after the one before it. What it
+    /// saw last holds.
+    pub fn blind(&mut self, step: Duration) {
+        let lasting = self.all.entry(Concern::Blind).or_default();
+        lasting.age = lasting.age.saturating_add(step);
+        lasting.unseen = Duration::ZERO;
     }
 
     /// Those that a person must hear of.
     pub fn alarms(&self, settings: &Settings) -> Vec<Concern> {
         let heard = |(concern, lasting): &(&Concern, &Lasting)| match concern {
             Concern::Lost(_) | Concern::Fails(_) => true,
-            Concern::Dark(_) => lasting.age >= settings.patience,
+            Concern::Dark(_) | Concern::Blind => lasting.age >= settings.patience,
+            // Nobody says how far a transfer is, but for one kind of it.
+            Concern::Stuck(Subject::Transfer { .. }) => {
+                lasting.age >= settings.lost_copy_timeout.saturating_mul(4)
+            }
             // What is bounded by the time that a last copy is waited for has come to its end by then.
             Concern::Stuck(_) => lasting.age >= settings.lost_copy_timeout.saturating_mul(2),
         };
@@ -106,24 +154,33 @@ impl Concerns {
     }
 }
 
-fn concerns(plan: &Plan) -> Vec<Concern> {
+fn concerns(plan: &Plan) -> impl Iterator<Item = Concern> {
     let report = &plan.report;
     let lost = report.broken.iter().cloned().map(Concern::Lost);
     let dark = report.dark.iter().filter(|s| !report.broken.contains(s));
     let dark = dark.cloned().map(Concern::Dark);
     let stuck = plan.waiting_on.iter().filter_map(subject);
-    let fails = plan.waiting_on.iter().filter_map(|why| match why {
-        Waiting::Resting {
-            action, failures, ..
-        } if *failures >= FAILURES => Some(Concern::Fails(purpose(action))),
-        _ => None,
-    });
-    let waits = stuck.map(Concern::Stuck).chain(fails);
-    lost.chain(dark).chain(waits).collect()
+    lost.chain(dark).chain(stuck.map(Concern::Stuck))
+}
+
+/// Every transfer that is under way, whoever waits for it.
+fn transfers(view: &ClusterView) -> impl Iterator<Item = Concern> {
+    view.known().flat_map(|(name, there)| {
+        there.transfers.iter().map(|transfer| {
+            Concern::Stuck(Subject::Transfer {
+                shard: ShardRef {
+                    collection: name.clone(),
+                    shard: transfer.shard,
+                },
+                from: transfer.from,
+                to: transfer.to,
+            })
+        })
+    })
 }
 
 fn is_of_deployments(concern: &Concern) -> bool {
-    let (Concern::Stuck(subject) | Concern::Fails(subject)) = concern else {
+    let Concern::Stuck(subject) = concern else {
         return false;
     };
     matches!(subject, Subject::Deployment | Subject::Readiness)
@@ -169,7 +226,9 @@ fn purpose(action: &Action) -> Subject {
         | Action::ForgetUnlisted { peer }
         | Action::RemoveGhost { peer }
         | Action::Release { peer } => Subject::Peer(*peer),
-        Action::Grant(_) | Action::Withdraw(_) => Subject::Orders,
+        // Whose turn it is not yet is refused the permission in every round.
+        Action::Grant(_) => Subject::Readiness,
+        Action::Withdraw(_) => Subject::Orders,
         Action::Evacuate(_) | Action::LetGo(_) | Action::CallBack(_) | Action::EndEvacuation(_) => {
             Subject::Deployment
         }
@@ -180,6 +239,9 @@ fn purpose(action: &Action) -> Subject {
 impl fmt::Display for Concern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Blind => f.write_str(
+                "the steward cannot look at the cluster, so nothing is healed and nobody joins: `entrypoint plan` says why"
+            ),
             Self::Lost(shard) => write!(
                 f,
                 "every copy of {shard} is lost: restore its collection, or delete it"
@@ -210,6 +272,9 @@ impl fmt::Display for Subject {
             Self::Deployment => f.write_str("a task that is to go"),
             Self::Readiness => f.write_str("tasks that are to be ready"),
             Self::Orders => f.write_str("permissions"),
+            Self::Transfer { shard, from, to } => {
+                write!(f, "the transfer of {shard} from peer {from} to {to}")
+            }
         }
     }
 }

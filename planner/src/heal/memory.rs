@@ -73,8 +73,10 @@ impl Memory {
         let more = view.limit().is_some_and(|limit| alive > limit);
         self.surplus = more.then(|| lasted(self.surplus, step));
         self.observe_orders(step, view);
-        for failures in self.failures.values_mut() {
-            if failures.left.is_zero() {
+        let tried = self.tried();
+        for (action, failures) in &mut self.failures {
+            // What is being tried is not idle, however long it takes to fail.
+            if failures.left.is_zero() && !tried.contains(action) {
                 failures.idle = failures.idle.saturating_add(step);
             }
             failures.left = failures.left.saturating_sub(step);
@@ -85,6 +87,18 @@ impl Memory {
         if let Some(current) = self.current.take() {
             self.current = self.follow(settings, step, view, current);
         }
+    }
+
+    /// What is under way: a transfer, and a task that is being emptied or waits for its end.
+    fn tried(&self) -> Vec<Action> {
+        let current = self.current.as_ref().map(|current| current.action.clone());
+        let leaving = self.leaving.as_ref().map(|(leaving, ..)| {
+            Action::Evacuate(Leaving {
+                released: false,
+                ..leaving.clone()
+            })
+        });
+        current.into_iter().chain(leaving).collect()
     }
 
     fn observe_orders(&mut self, step: Duration, view: &ClusterView) {
@@ -203,6 +217,13 @@ impl Memory {
             .backoff_first
             .saturating_mul(1 << doublings)
             .min(settings.backoff_longest);
+    }
+
+    /// The actions that failed so often in a row, or more often.
+    pub fn failing(&self, often: u32) -> impl Iterator<Item = &Action> {
+        let all = self.failures.iter();
+        all.filter(move |(_, failures)| failures.count >= often)
+            .map(|(action, _)| action)
     }
 
     /// What was asked for and cannot be seen in the view yet. Until then nothing else is begun.

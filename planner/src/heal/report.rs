@@ -101,7 +101,8 @@ pub(crate) fn report(settings: &Settings, view: &ClusterView, facts: &Facts<'_>)
             let fewest = zones.iter().map(|zone| of(zone)).min();
             let most = zones.iter().map(|zone| of(zone)).max();
             report.crowded += usize::from(most > fewest.map(|fewest| fewest + 1));
-            if living == 0 {
+            // A shard that resharding fills has no Active copy before its end.
+            if living == 0 && !collection.resharding {
                 let name = ShardRef {
                     collection: name.clone(),
                     shard: *id,

@@ -79,7 +79,14 @@ fn spread(
             })
         })
         .collect();
-    if moves.is_empty() {
+    let most = shard.copies.keys().map(|peer| of(zone(*peer))).max();
+    let could_take = round.facts.seats.iter().any(|(peer, seat)| {
+        let emptier = seat
+            .zone
+            .is_some_and(|zone| Some(of(Some(zone)) + 2) <= most);
+        emptier && !shard.copies.contains_key(peer)
+    });
+    if moves.is_empty() && could_take {
         round.wait(Waiting::NoPlace(name.clone()));
     }
     moves.into_iter().any(|(from, to, purpose)| {
