@@ -112,6 +112,15 @@ pub fn entrypoint(asked: Option<&Path>, release: bool) -> Result<PathBuf> {
         if release {
             build.arg("--release");
         }
+        // What `cargo run` says of this crate is not what a shell would say: build scripts that watch
+        // it (ring's does) would run again, and all above them be built anew, at every turn.
+        let of_this_crate =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(of_this_crate) {
+                build.env_remove(name);
+            }
+        }
         let status = build
             .status()
             .context("run cargo build --package entrypoint")?;
