@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::stream;
 use serde::Deserialize;
@@ -52,7 +52,12 @@ pub(super) async fn stream(
 ) -> Response {
     let archive = match archive(&api, &name, shard_id) {
         Ok(archive) => archive,
-        Err(why) => return timed(async { Err::<(), _>(why) }).await,
+        // Plain text, unlike every other refusal.
+        Err(why) => {
+            let status = StatusCode::from_u16(why.status);
+            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            return (status, why.message).into_response();
+        }
     };
     let size = archive.len().div_ceil(PIECES).max(1);
     let pieces: Vec<Bytes> = archive.chunks(size).map(Bytes::copy_from_slice).collect();
