@@ -191,7 +191,6 @@ impl Task {
         let (posts, posted) = watch::channel(None);
         let comparer = Comparer::new(
             qdrant.client().clone(),
-            config.qdrant.http_port,
             config.divergence_interval,
             board.clone(),
         );

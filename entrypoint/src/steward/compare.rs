@@ -5,7 +5,6 @@
 //! a second, and none while anything is being healed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use planner::heal::divergence::{Change, Divergence, Seen, Shown, Verdict};
@@ -17,9 +16,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch as channel;
 
 use super::Post;
+use super::elsewhere::qdrant_of;
 use crate::events;
 use crate::log::chain;
-use crate::observe::host_of;
 use crate::status::Board;
 
 /// Between two questions.
@@ -34,7 +33,6 @@ type Counts = BTreeMap<PeerId, Observed<u64>>;
 /// What compares; idle while another task's Qdrant leads.
 pub struct Comparer {
     client: Client,
-    http_port: u16,
     interval: Duration,
     pause: Duration,
     board: channel::Sender<Board>,
@@ -42,17 +40,10 @@ pub struct Comparer {
 }
 
 impl Comparer {
-    /// One that has compared nothing yet. `client` asks our own Qdrant; the others listen on the same
-    /// port.
-    pub fn new(
-        client: Client,
-        http_port: u16,
-        interval: Duration,
-        board: channel::Sender<Board>,
-    ) -> Self {
+    /// One that has compared nothing yet. `client` asks our own Qdrant.
+    pub fn new(client: Client, interval: Duration, board: channel::Sender<Board>) -> Self {
         Self {
             client,
-            http_port,
             interval,
             pause: PAUSE,
             board,
@@ -173,7 +164,7 @@ impl Comparer {
         peer: PeerId,
     ) -> Result<BTreeMap<ShardId, u64>, String> {
         tokio::time::sleep(self.pause).await;
-        let client = self.at(info, peer)?;
+        let client = qdrant_of(&self.client, info, peer)?;
         let cluster = client.collection_cluster(name).await;
         local(&cluster.map_err(|error| chain(&error))?, peer)
     }
@@ -182,7 +173,7 @@ impl Comparer {
         let mut exact = Counts::new();
         for peer in counts.keys() {
             tokio::time::sleep(self.pause).await;
-            let counted = match self.at(info, *peer) {
+            let counted = match qdrant_of(&self.client, info, *peer) {
                 Ok(client) => client
                     .count_local(&shard.collection.0, shard.shard.0)
                     .await
@@ -193,18 +184,6 @@ impl Comparer {
             exact.insert(*peer, counted);
         }
         exact
-    }
-
-    /// The Qdrant of this peer.
-    fn at(&self, info: &ClusterInfo, peer: PeerId) -> Result<Client, String> {
-        if peer.0 == info.peer_id {
-            return Ok(self.client.clone());
-        }
-        let uri = info.peers.get(&peer.0).and_then(|uri| uri.address());
-        let host = uri.and_then(host_of).ok_or("its address is not known")?;
-        let base = SocketAddr::new(host, self.http_port).try_into();
-        let base = base.map_err(|error| chain(&error))?;
-        Ok(self.client.at(base))
     }
 
     fn show(&self) {

@@ -1,6 +1,6 @@
 //! The comparison against three Qdrants that say what they are told to.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -146,7 +146,7 @@ impl Bench {
         let (board, reader) = channel::channel(crate::control::tests::board());
         board.send_modify(|board| board.status.whole = true);
         let (post, posts) = channel::channel(Some(post_of_a_steward()));
-        let mut comparer = Comparer::new(client, 6333, Duration::from_secs(1), board);
+        let mut comparer = Comparer::new(client, Duration::from_secs(1), board);
         comparer.pause = Duration::ZERO;
         Self {
             told,

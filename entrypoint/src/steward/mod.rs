@@ -8,6 +8,7 @@
 
 mod clocks;
 mod compare;
+mod elsewhere;
 mod hands;
 mod page;
 pub mod pause;

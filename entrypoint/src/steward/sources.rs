@@ -3,14 +3,13 @@
 //! to be one. Asked is only while there is such a transfer, and only a source that answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 use planner::heal::life::Life;
 use planner::ids::PeerId;
 use qdrant_api::{Client, ClusterInfo, CollectionCluster};
 
 use super::Post;
-use crate::observe::host_of;
+use super::elsewhere::qdrant_of;
 
 /// Whom to ask.
 pub struct Sources<'a> {
@@ -40,7 +39,8 @@ impl<'a> Sources<'a> {
         let from: BTreeSet<u64> = silent.map(|transfer| transfer.from).collect();
         let mut told = BTreeMap::new();
         for peer in from {
-            if let Some(client) = self.at(PeerId(peer))
+            if self.alive.contains(&PeerId(peer))
+                && let Ok(client) = qdrant_of(self.client, self.info, PeerId(peer))
                 && let Ok(answer) = client.collection_cluster(name).await
                 && answer.peer_id == peer
             {
@@ -48,13 +48,6 @@ impl<'a> Sources<'a> {
             }
         }
         fill(seen, &told);
-    }
-
-    fn at(&self, peer: PeerId) -> Option<Client> {
-        self.alive.get(&peer)?;
-        let uri = self.info.peers.get(&peer.0)?.address()?;
-        let base = SocketAddr::new(host_of(uri)?, self.client.base().port()?);
-        Some(self.client.at(base.try_into().ok()?))
     }
 }
 

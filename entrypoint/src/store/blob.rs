@@ -5,13 +5,12 @@
 //! know what is inside. ("Payload" would be the other word, but that is Qdrant's for what is stored
 //! with a point.)
 
-use std::fmt;
 use std::ops::ControlFlow;
-use std::str::FromStr;
 use std::time::Duration;
 
+use planner::keep::ids::Sha256;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sha2::Digest as _;
 
 use super::{Key, Prefix, Store, StoreError};
 
@@ -111,7 +110,7 @@ pub struct Stored {
     /// Size in bytes.
     pub size: u64,
     /// Checksum of all bytes.
-    pub sha256: Checksum,
+    pub sha256: Sha256,
 }
 
 /// One blob in a list.
@@ -136,20 +135,10 @@ pub struct Leftover {
     pub age: Duration,
 }
 
-/// A SHA-256 sum (FIPS 180-4), as text 64 lower-case hexadecimal digits: what `sha256sum` prints.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Checksum([u8; 32]);
-
-/// A text that is no [`Checksum`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a SHA-256 sum is 64 lower-case hexadecimal digits, which {0:?} is not")]
-pub struct BadChecksum(String);
-
 /// Sums up what passes by.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sum {
-    hash: Sha256,
+    hash: sha2::Sha256,
     size: u64,
 }
 
@@ -166,7 +155,7 @@ impl Sum {
     pub(super) fn done(self) -> Stored {
         Stored {
             size: self.size,
-            sha256: Checksum(self.hash.finalize().into()),
+            sha256: Sha256(self.hash.finalize().into()),
         }
     }
 }
@@ -192,60 +181,10 @@ pub fn read_through<E: From<StoreError>>(
     }
 }
 
-impl Checksum {
-    /// The sum of `bytes`.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-}
-
-impl fmt::Display for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Checksum({self})")
-    }
-}
-
-impl FromStr for Checksum {
-    type Err = BadChecksum;
-
-    fn from_str(text: &str) -> Result<Self, BadChecksum> {
-        let bad = || BadChecksum(text.chars().take(80).collect());
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        };
-        let digits: Vec<u8> = text.bytes().map_while(digit).collect();
-        if digits.len() != text.len() || digits.len() != 64 {
-            return Err(bad());
-        }
-        let bytes: Vec<u8> = digits
-            .chunks_exact(2)
-            .map(|pair| pair.iter().fold(0, |value, digit| value * 16 + digit))
-            .collect();
-        bytes.try_into().map(Self).map_err(|_| bad())
-    }
-}
-
-impl TryFrom<String> for Checksum {
-    type Error = BadChecksum;
-
-    fn try_from(text: String) -> Result<Self, BadChecksum> {
-        text.parse()
-    }
-}
-
-impl From<Checksum> for String {
-    fn from(sum: Checksum) -> Self {
-        sum.to_string()
-    }
+/// The SHA-256 sum of `bytes` (FIPS 180-4).
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(bytes).into())
 }
 
 #[cfg(test)]
@@ -257,12 +196,12 @@ mod tests {
 
     #[test]
     fn checksums_are_what_sha256sum_prints() {
-        let sum = Checksum::of(b"abc");
+        let sum = sha256(b"abc");
         assert_eq!(sum.to_string(), ABC);
-        assert_eq!(ABC.parse::<Checksum>().unwrap(), sum);
+        assert_eq!(ABC.parse::<Sha256>().unwrap(), sum);
         let json = serde_json::to_string(&sum).unwrap();
         assert_eq!(json, format!("\"{ABC}\""));
-        assert_eq!(serde_json::from_str::<Checksum>(&json).unwrap(), sum);
+        assert_eq!(serde_json::from_str::<Sha256>(&json).unwrap(), sum);
         for bad in [
             "",
             "ab",
@@ -270,8 +209,8 @@ mod tests {
             &format!("{ABC}0"),
             &"ä".repeat(32),
         ] {
-            assert!(bad.parse::<Checksum>().is_err(), "{bad}");
-            assert!(serde_json::from_str::<Checksum>(&format!("\"{bad}\"")).is_err());
+            assert!(bad.parse::<Sha256>().is_err(), "{bad}");
+            assert!(serde_json::from_str::<Sha256>(&format!("\"{bad}\"")).is_err());
         }
     }
 
@@ -283,6 +222,6 @@ mod tests {
         }
         assert_eq!(sum.size(), 3);
         let stored = sum.done();
-        assert_eq!((stored.size, stored.sha256), (3, Checksum::of(b"abc")));
+        assert_eq!((stored.size, stored.sha256), (3, sha256(b"abc")));
     }
 }

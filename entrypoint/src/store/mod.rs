@@ -17,10 +17,7 @@ mod s3;
 pub(crate) mod testing;
 mod worker;
 
-pub use blob::{
-    BadChecksum, BlobReader, BlobStore, BlobWriter, Checksum, Leftover, Listed, Stored,
-    read_through,
-};
+pub use blob::{BlobReader, BlobStore, BlobWriter, Leftover, Listed, Stored, read_through, sha256};
 pub use directory::DirectoryStore;
 pub use error::{Op, StoreError};
 pub use key::{BadKey, Key, Prefix};

@@ -107,13 +107,15 @@ impl Concerns {
         // Somebody wants it so; or a transfer is under way that moves, or whose progress nobody says,
         // and what waits for it waits its turn. Its own age counts on.
         let held = view.paused.is_some();
-        let turn = |concern: &Concern| {
-            let transfers = || view.known().flat_map(|(_, there)| &there.transfers);
-            let busy = transfers().any(|transfer| transfer.stalled < settings.patience);
-            busy && matches!(concern, Concern::Stuck(s) if !matches!(s, Subject::Transfer { .. }))
+        let mut transfers = view.known().flat_map(|(_, there)| &there.transfers);
+        let busy = transfers.any(|transfer| transfer.stalled < settings.patience);
+        let stands = |concern: &Concern| match concern {
+            Concern::Stuck(Subject::Transfer { .. }) => held,
+            Concern::Stuck(_) => held || busy,
+            _ => false,
         };
         for (concern, lasting) in &mut self.all {
-            if !(held && matches!(concern, Concern::Stuck(_)) || turn(concern)) {
+            if !stands(concern) {
                 lasting.age = lasting.age.saturating_add(step);
             }
             lasting.unseen = lasting.unseen.saturating_add(step);

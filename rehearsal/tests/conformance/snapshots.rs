@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use entrypoint::store::sha256;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tar::Archive;
 
 use crate::subject::{Lab, Node, s, until};
@@ -15,11 +15,6 @@ async fn streamed(node: &Node, shard: u64) -> Vec<u8> {
     let (status, bytes) = node.bytes(&path).await;
     assert_eq!(status, 200, "{}", node.tail());
     bytes
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One file on a loopback address, until the test ends.

@@ -9,11 +9,10 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use rand::seq::SliceRandom;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Api, Timeout, timed};
+use super::{Api, Timeout, body, timed};
 use crate::standin::data;
 use crate::standin::error::ApiError;
 use crate::standin::keys::ShardKey;
@@ -34,11 +33,6 @@ struct Create {
 #[derive(Debug, Deserialize)]
 struct Delete {
     shard_key: ShardKey,
-}
-
-fn body<T: DeserializeOwned>(request: Value) -> Result<T, ApiError> {
-    serde_json::from_value(request)
-        .map_err(|why| ApiError::bad_request(format!("Format error in JSON body: {why}")))
 }
 
 /// Null where the collection has no custom sharding.

@@ -16,6 +16,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -146,6 +147,12 @@ async fn readyz(State(api): State<Api>) -> Response {
         return "all shards are ready".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, "some shards are not ready").into_response()
+}
+
+/// What a body asks for, or the refusal of one of another shape.
+fn body<T: DeserializeOwned>(request: Value) -> Result<T, ApiError> {
+    serde_json::from_value(request)
+        .map_err(|why| ApiError::bad_request(format!("Format error in JSON body: {why}")))
 }
 
 /// Put a result into the envelope.

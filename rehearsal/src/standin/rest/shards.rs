@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Timeout, timed};
+use super::{Api, Timeout, body, timed};
 use crate::standin::error::ApiError;
 use crate::standin::model::{Model, Op, Transfer, no_transfer};
 use crate::standin::raft::message::Payload;
@@ -74,8 +74,7 @@ pub(super) async fn change(
 ) -> Response {
     timed(async {
         let timeout = timeout.get()?;
-        let change: Change = serde_json::from_value(request)
-            .map_err(|why| ApiError::bad_request(format!("Format error in JSON body: {why}")))?;
+        let change: Change = body(request)?;
         let op = api.node.read(|inner| plan(&inner.model, name, change))?;
         api.node.propose_and_wait(Payload::Op(op), timeout).await?;
         Ok(true)

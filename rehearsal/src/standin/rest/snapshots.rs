@@ -11,11 +11,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use entrypoint::store::sha256;
 use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, timed};
+use super::{Api, body, timed};
 use crate::standin::data::remote::{ReadRequest, Select};
 use crate::standin::data::snapshot;
 use crate::standin::error::ApiError;
@@ -103,8 +104,7 @@ pub(super) async fn recover(
     Json(request): Json<Value>,
 ) -> Response {
     timed(async {
-        let request: Recover = serde_json::from_value(request)
-            .map_err(|why| ApiError::bad_request(format!("Format error in JSON body: {why}")))?;
+        let request: Recover = body(request)?;
         api.node.read(|inner| {
             let collection = inner.model.collection(&name)?;
             let exists = collection.shards.contains_key(&shard_id);
@@ -153,7 +153,7 @@ async fn fetch(api: &Api, request: &Recover) -> Result<Bytes, ApiError> {
     }
     let bytes = answer.bytes().await.map_err(failed)?;
     if let Some(wanted) = checksum {
-        let got = sha256(&bytes);
+        let got = sha256(&bytes).to_string();
         if !got.eq_ignore_ascii_case(wanted) {
             return Err(ApiError::bad_input(format!(
                 "Snapshot checksum mismatch: expected {wanted}, got {got}"
@@ -199,12 +199,4 @@ fn announce(api: &Api, name: &str, shard_id: u32, priority: Priority) {
 
 fn no_shard(shard_id: u32) -> ApiError {
     ApiError::not_found(format!("Shard {shard_id} not found"))
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest as _, Sha256};
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

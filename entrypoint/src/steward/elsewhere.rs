@@ -1,0 +1,25 @@
+//! Asking the Qdrant of another peer: it listens on the same port as ours.
+
+use std::net::SocketAddr;
+
+use planner::ids::PeerId;
+use qdrant_api::{Client, ClusterInfo};
+
+use crate::log::chain;
+use crate::observe::host_of;
+
+/// A client for the Qdrant of `peer`, as the address book has it; `client` asks our own.
+///
+/// # Errors
+/// Why its address is not known; for people.
+pub fn qdrant_of(client: &Client, info: &ClusterInfo, peer: PeerId) -> Result<Client, String> {
+    if peer.0 == info.peer_id {
+        return Ok(client.clone());
+    }
+    let uri = info.peers.get(&peer.0).and_then(|uri| uri.address());
+    let host = uri.and_then(host_of).zip(client.base().port());
+    let (host, port) = host.ok_or("its address is not known")?;
+    let base = SocketAddr::new(host, port).try_into();
+    let base = base.map_err(|error| chain(&error))?;
+    Ok(client.at(base))
+}
