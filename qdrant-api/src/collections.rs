@@ -3,6 +3,8 @@
 //! Upstream: lib/collection/src/operations/types.rs:215-433, lib/collection/src/config.rs:93-150,
 //! lib/collection/src/shards/replica_set/replica_set_state.rs:100-133.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -281,6 +283,24 @@ impl Client {
             .await
     }
 
+    /// What the collections were created with, as the node itself knows it: unlike
+    /// [`Client::collection_info`] it asks no holder of any shard, so dead ones cost nothing
+    /// (lib/collection/src/collection/telemetry.rs: shards are looked at from level 3 on). A collection
+    /// whose parameters cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`Error`]. It waits while another question of the same kind, such as for metrics, is answered.
+    pub async fn collection_params(&self) -> Result<BTreeMap<String, CollectionParams>, Error> {
+        let request = Request::new(Method::GET, &["telemetry"]).query("details_level", 2);
+        let telemetry: Telemetry = self.ask(request).await?;
+        let params = |described: Described| match RawConfig::deserialize(described.config?) {
+            Ok(config) => Some((described.id, config.params)),
+            Err(_) => None,
+        };
+        let collections = telemetry.collections.collections;
+        Ok(collections.into_iter().filter_map(params).collect())
+    }
+
     /// Creates `collection`. Qdrant waits up to 10 s for every replica to become active and then
     /// reports success all the same (lib/storage/src/dispatcher.rs:161-247).
     ///
@@ -313,6 +333,23 @@ pub(crate) struct Listing {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+}
+
+#[derive(Deserialize)]
+struct Telemetry {
+    collections: Descriptions,
+}
+
+#[derive(Deserialize)]
+struct Descriptions {
+    collections: Vec<Described>,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    id: String,
+    #[serde(default)]
+    config: Option<Value>,
 }
 
 #[derive(Deserialize)]

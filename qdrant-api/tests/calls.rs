@@ -190,6 +190,33 @@ async fn collections_and_their_shards() {
 }
 
 #[tokio::test]
+async fn what_collections_were_created_with_is_asked_of_the_node_alone() {
+    let params = json!({
+        "shard_number": 2, "replication_factor": 3, "write_consistency_factor": 1,
+        "vectors": { "size": 4, "distance": "Dot" },
+    });
+    let (client, seen) = fake_result(json!({
+        "id": "x",
+        "collections": { "number_of_collections": 3, "collections": [
+            { "id": "a", "config": { "params": params, "uuid": null } },
+            { "id": "of a later version", "config": { "params": {} } },
+            { "id": "without", "init_time_ms": 1 },
+        ] },
+    }))
+    .await;
+    let all = client.collection_params().await.unwrap();
+    assert_eq!(call(&seen), "GET /telemetry?details_level=2");
+    let factors: Vec<_> = all
+        .iter()
+        .map(|(name, p)| (name.as_str(), p.replication_factor))
+        .collect();
+    assert_eq!(factors, [("a", 3)]);
+
+    let (client, _) = fake_result(json!({ "id": "x", "collections": {} })).await;
+    client.collection_params().await.unwrap_err();
+}
+
+#[tokio::test]
 async fn collections_are_created_and_deleted() {
     let (client, seen) = fake_result(json!(true)).await;
     let with = CreateCollection {

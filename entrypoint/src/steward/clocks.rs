@@ -75,8 +75,8 @@ impl Running<'_> {
     }
 
     /// The parameters of a collection, as they are now or, where Qdrant does not say, as they were
-    /// when it last did. It asks the holders of every shard for what it says beside them, and a dead
-    /// one that is still listed keeps it from any answer (facts: T9), also while that is healed.
+    /// when it last did. It answers one question of this kind at a time, and one for metrics can take
+    /// long while segments are being optimized.
     pub fn params<E>(
         &mut self,
         name: &CollectionName,

@@ -1,6 +1,6 @@
 //! What the steward sees: its own Qdrant's word on peers, collections, copies and transfers. One
-//! question for the peers, one for the list, two for each collection; none grows with the number
-//! of nodes.
+//! question for the peers, two for all collections, one for each; none grows with the number of nodes,
+//! and none waits for a node that is dead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -239,43 +239,41 @@ async fn collections(
     recorded: &BTreeSet<ShardRef>,
     clocks: &mut Running<'_>,
 ) -> BTreeMap<CollectionName, Observed<Collection>> {
-    let answers: Vec<_> = futures::stream::iter(names)
+    let clusters = futures::stream::iter(names)
         .map(|name| async move {
-            let asked = tokio::join!(
-                client.collection_cluster(&name),
-                client.collection_info(&name)
-            );
-            (name, asked)
+            let cluster = client.collection_cluster(&name).await;
+            (name, cluster)
         })
         .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
+        .collect::<Vec<_>>();
+    let (clusters, params) = tokio::join!(clusters, client.collection_params());
     let mut all = BTreeMap::new();
-    for (name, (mut cluster, info)) in answers {
+    for (name, mut cluster) in clusters {
         if let (Some(sources), Ok(cluster)) = (&sources, &mut cluster) {
             sources.ask(&name, cluster).await;
         }
         let name = CollectionName(name);
-        let gone = |error: &qdrant_api::Error| error.is_not_found();
-        let params = match info {
-            Err(error) if gone(&error) => Err(error),
-            info => clocks.params(&name, info.map(|info| info.params)),
+        let told = match &params {
+            Ok(params) => params.get(&name.0).copied().ok_or_else(untold),
+            Err(error) => Err(crate::log::chain(error)),
         };
+        let params = clocks.params(&name, told);
         let collection = match (cluster, params) {
+            // Deleted since the list was made: it is no more.
+            (Err(error), _) if error.is_not_found() => continue,
+            (Err(error), _) => Observed::Unknown(crate::log::chain(&error)),
+            (_, Err(why)) => Observed::Unknown(why),
             (Ok(cluster), Ok(params)) => {
                 Observed::Known(collection(&name, &cluster, &params, recorded, clocks))
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                // Deleted between the two questions: it is no more.
-                if gone(&error) {
-                    continue;
-                }
-                Observed::Unknown(crate::log::chain(&error))
             }
         };
         all.insert(name, collection);
     }
     all
+}
+
+fn untold() -> String {
+    "Qdrant does not say what it was created with".to_owned()
 }
 
 fn collection(

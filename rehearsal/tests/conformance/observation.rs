@@ -1,5 +1,7 @@
 //! What can be seen from outside, and what it does not prove (traps T11, T14, T15).
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use crate::subject::{Lab, s, until};
@@ -111,8 +113,34 @@ async fn failures_outlive_the_peer(lab: Lab) {
     assert!(failure["latest_error"].is_string(), "{view:?}");
 }
 
+/// What collections were created with is said at once while most holders of a shard hang and the
+/// description of the collection waits for them (T9).
+async fn parameters_are_told_beside_holders_that_hang(lab: Lab) {
+    let nodes = lab.cluster(3).await;
+    nodes[0].create(2, 2, 10).await;
+    nodes[0].write(0..10).await;
+    for node in &nodes[1..] {
+        node.pause();
+    }
+    let began = Instant::now();
+    let told = nodes[0].get("/telemetry?details_level=2").await.result();
+    let took = began.elapsed();
+    assert!(took < s(1), "{took:?}");
+    let all = &told["collections"]["collections"];
+    assert_eq!(all.as_array().map(Vec::len), Some(1), "{told}");
+    assert_eq!(all[0]["id"], "c", "{told}");
+    let params = &all[0]["config"]["params"];
+    assert_eq!(params["shard_number"], 2, "{told}");
+    assert_eq!(params["replication_factor"], 2, "{told}");
+    assert_eq!(params["write_consistency_factor"], 1, "{told}");
+    for node in &nodes[1..] {
+        node.resume();
+    }
+}
+
 crate::behaviours!(
     leader_is_null_then_zero,
+    parameters_are_told_beside_holders_that_hang,
     metadata_keys,
     readyz_is_a_latch,
     failures_outlive_the_peer,

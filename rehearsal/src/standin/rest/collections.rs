@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, Timeout, timed};
@@ -44,6 +45,33 @@ pub(super) async fn info(State(api): State<Api>, Path(name): Path<String>) -> Re
             "config": {"params": params},
             "payload_schema": {},
         }))
+    })
+    .await
+}
+
+/// `?details_level=`; what there is to say of collections begins at 2.
+#[derive(Deserialize)]
+pub(super) struct Details {
+    #[serde(default)]
+    details_level: u8,
+}
+
+/// What the node itself knows, without asking any holder.
+pub(super) async fn telemetry(State(api): State<Api>, Query(asked): Query<Details>) -> Response {
+    timed(async {
+        let described = api.node.read(|inner| {
+            let all = inner.model.collections.iter();
+            all.map(|(name, there)| json!({"id": name, "config": {"params": there.params}}))
+                .collect::<Vec<_>>()
+        });
+        let mut collections = json!({"number_of_collections": described.len()});
+        if let Some(fields) = collections
+            .as_object_mut()
+            .filter(|_| asked.details_level >= 2)
+        {
+            fields.insert("collections".into(), described.into());
+        }
+        Ok(json!({"id": api.node.id.to_string(), "collections": collections}))
     })
     .await
 }

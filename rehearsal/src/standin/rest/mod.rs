@@ -62,6 +62,7 @@ pub fn router(node: Arc<Node>, health: Arc<Health>) -> Router {
         .route("/healthz", get(|| async { "healthz check passed" }))
         .route("/livez", get(|| async { "healthz check passed" }))
         .route("/readyz", get(readyz))
+        .route("/telemetry", get(collections::telemetry))
         .route("/cluster", get(cluster::status))
         .route("/cluster/peer/{id}", delete(cluster::remove_peer))
         .route("/cluster/metadata/keys", get(cluster::keys))
