@@ -102,7 +102,9 @@ async fn aliases_are_listed_and_changed_at_once() {
     };
     let listed = json!({ "aliases": [{ "alias_name": "now", "collection_name": "a" }] });
     let (client, seen) = fake_result(listed).await;
-    assert_eq!(client.aliases().await.unwrap(), [alias.clone()]);
+    let listed = client.aliases().await.unwrap();
+    assert_eq!(listed, std::slice::from_ref(&alias));
+    assert_eq!(seen.lock().unwrap().api_key.as_deref(), Some("s3cret"));
     assert_eq!(call(&seen), "GET /aliases");
     let (client, _) = fake_result(Value::Null).await;
     client.aliases().await.unwrap_err();
