@@ -8,15 +8,18 @@
 //! strict where a missing field would read as "nothing there": a list of replicas that is absent
 //! is an error, not an empty list.
 
+mod aliases;
 mod answer;
 mod client;
 mod cluster;
 mod collections;
+mod describe;
 mod error;
 mod key;
 mod lenient;
 mod metadata;
 mod points;
+mod recreate;
 mod request;
 mod shards;
 mod snapshots;
@@ -25,18 +28,21 @@ mod url;
 #[cfg(test)]
 mod parser_properties;
 
+pub use aliases::{Alias, AliasChange};
 pub use client::{BuildError, Client, Readiness};
 pub use cluster::{Cluster, ClusterInfo, ConsensusThread, PeerUri, RaftInfo, Role, SendFailures};
 pub use collections::{
     CollectionCluster, CollectionInfo, CollectionParams, CollectionStatus, CreateCollection,
     Distance, LocalShard, RemoteShard, Replica, ReplicaState, ShardTransfer, VectorParams,
 };
+pub use describe::{Description, PayloadIndex, ShardKey};
 pub use error::{Error, ErrorKind};
 pub use key::{ApiKey, InvalidApiKey};
 pub use points::{
     Page, Payload, Point, PointId, ReadConsistency, Record, UpdateResult, UpdateStatus,
     WriteOrdering,
 };
+pub use recreate::{CannotRecreate, Recreation};
 pub use shards::Route;
 pub use snapshots::{Recovery, ShardStream};
 pub use url::{BaseUrl, InvalidBaseUrl};

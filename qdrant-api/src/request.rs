@@ -93,6 +93,7 @@ impl Request {
             reqwest::Method::GET => "GET",
             reqwest::Method::PUT => "PUT",
             reqwest::Method::POST => "POST",
+            reqwest::Method::PATCH => "PATCH",
             reqwest::Method::DELETE => "DELETE",
             _ => "request",
         }

@@ -121,7 +121,8 @@ impl Client {
     }
 }
 
-fn waiting(request: Request, timeout_secs: u64) -> Request {
+/// Has Qdrant wait so long, and us with it.
+pub(crate) fn waiting(request: Request, timeout_secs: u64) -> Request {
     let timeout_secs = timeout_secs.max(1);
     request
         .query("timeout", timeout_secs)

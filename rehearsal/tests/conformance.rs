@@ -22,6 +22,8 @@ mod cluster;
 mod auth;
 #[path = "conformance/consensus.rs"]
 mod consensus;
+#[path = "conformance/describing.rs"]
+mod describing;
 #[path = "conformance/founding.rs"]
 mod founding;
 #[path = "conformance/joining.rs"]

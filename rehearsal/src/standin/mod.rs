@@ -4,12 +4,15 @@
 //! It must not be gentler than Qdrant: what Qdrant refuses, loses or takes long over, so does it.
 //! One conformance suite (`tests/conformance.rs`) holds it and the real binary to the same facts.
 
+mod aliases;
 mod client;
 mod collection;
+mod config;
 mod data;
 mod disk;
 mod error;
 mod health;
+mod indexes;
 mod join;
 mod keys;
 mod model;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::standin::aliases::AliasChange;
 use crate::standin::error::ApiError;
 use crate::standin::keys::ShardKey;
 
@@ -57,6 +58,8 @@ pub enum Op {
     CreateCollection {
         name: String,
         params: Value,
+        #[serde(default)]
+        settings: Value,
         shards: BTreeMap<u32, Vec<u64>>,
         uuid: u64,
     },
@@ -64,6 +67,16 @@ pub enum Op {
     UpdateCollection { name: String, params: Value },
     /// Delete a collection.
     DeleteCollection { name: String },
+    /// Change other names of collections, step by step.
+    ChangeAliases { changes: Vec<AliasChange> },
+    /// Make an index, or make it anew.
+    CreateIndex {
+        collection: String,
+        field: String,
+        schema: Value,
+    },
+    /// Delete an index.
+    DropIndex { collection: String, field: String },
     /// Create the shards of a key at these peers; without a state they begin as replicas of a new
     /// collection do.
     CreateShardKey {
@@ -139,6 +152,12 @@ pub enum Effect {
 pub struct Collection {
     /// `config.params` as shown by the API.
     pub params: Value,
+    /// The rest of `config`.
+    #[serde(default)]
+    pub settings: Value,
+    /// Payload indexes by field.
+    #[serde(default)]
+    pub indexes: BTreeMap<String, Value>,
     /// Replicas by shard and peer.
     pub shards: BTreeMap<u32, BTreeMap<u64, ReplicaState>>,
     /// The key of each shard, with custom sharding.
@@ -159,6 +178,9 @@ pub struct Model {
     pub metadata: BTreeMap<String, Value>,
     /// Collections by name.
     pub collections: BTreeMap<String, Collection>,
+    /// Collections by their other names.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, String>,
 }
 
 impl Model {
@@ -235,12 +257,19 @@ impl Model {
             Op::CreateCollection {
                 name,
                 params,
+                settings,
                 shards,
                 uuid,
             } => {
                 if self.collections.contains_key(name) {
                     let why = format!("Collection `{name}` already exists!");
                     return Err(ApiError::conflict(why));
+                }
+                if self.aliases.contains_key(name) {
+                    return Err(ApiError::bad_input(format!(
+                        "Can't create collection with name {name}. Alias with the same name \
+                         already exists"
+                    )));
                 }
                 let initial = |peers: &Vec<u64>| {
                     peers
@@ -264,6 +293,8 @@ impl Model {
                 let transfers = Vec::new();
                 let collection = Collection {
                     params: params.clone(),
+                    settings: settings.clone(),
+                    indexes: BTreeMap::new(),
                     shards,
                     keys: BTreeMap::new(),
                     transfers,
@@ -276,7 +307,25 @@ impl Model {
                 self.collection_mut(name)?.set_params(params);
                 Ok(Vec::new())
             }
+            Op::ChangeAliases { changes } => {
+                self.change_aliases(changes)?;
+                Ok(Vec::new())
+            }
+            Op::CreateIndex {
+                collection,
+                field,
+                schema,
+            } => {
+                let indexes = &mut self.collection_mut(collection)?.indexes;
+                indexes.insert(field.clone(), schema.clone());
+                Ok(Vec::new())
+            }
+            Op::DropIndex { collection, field } => {
+                self.collection_mut(collection)?.indexes.remove(field);
+                Ok(Vec::new())
+            }
             Op::DeleteCollection { name } => {
+                self.aliases.retain(|_, collection| collection != name);
                 let gone = self
                     .collections
                     .remove(name)

@@ -127,6 +127,7 @@ pub async fn propose_held(node: Arc<Node>, held: BTreeMap<String, Collection>) {
         let create = Op::CreateCollection {
             name: name.clone(),
             params: collection.params.clone(),
+            settings: collection.settings.clone(),
             shards: own
                 .iter()
                 .filter(|id| listed(id))

@@ -68,6 +68,23 @@ pub async fn upsert(
     join_all(writes).await.into_iter().collect()
 }
 
+/// Send every replica of a collection something that changes no point, as a change of its indexes
+/// is sent. False when there is no shard that could take it.
+pub async fn everywhere(node: &Arc<Node>, name: &str, wait: bool) -> Result<bool, ApiError> {
+    let shards: Vec<u32> = node.read(|inner| {
+        let collection = inner.model.collection(name)?;
+        Ok(collection.shards.keys().copied().collect())
+    })?;
+    let writes = shards
+        .iter()
+        .map(|id| write_shard(node, name, *id, Vec::new(), wait));
+    join_all(writes)
+        .await
+        .into_iter()
+        .collect::<Result<(), _>>()?;
+    Ok(!shards.is_empty())
+}
+
 /// The first write that this process coordinates for a shard carries tick 0, which every replica
 /// refuses so that the clock catches up; then it is repeated (upstream replica_set/update.rs).
 /// A replica that cannot be reached shows in the first round already: if it cannot be marked Dead,

@@ -10,7 +10,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Timeout, timed};
+use super::{Api, Timeout, indexes, timed};
+use crate::standin::config;
 use crate::standin::data;
 use crate::standin::error::ApiError;
 use crate::standin::log;
@@ -30,20 +31,18 @@ pub(super) async fn list(State(api): State<Api>) -> Response {
 }
 
 pub(super) async fn info(State(api): State<Api>, Path(name): Path<String>) -> Response {
+    let name = api.real(name);
     timed(async {
-        let params = api.node.read(|inner| {
-            inner
-                .model
-                .collection(&name)
-                .map(|collection| collection.params.clone())
-        })?;
+        let collection = api
+            .node
+            .read(|inner| inner.model.collection(&name).cloned())?;
         let count = data::read::count(&api.node, &name, None).await?;
         Ok(json!({
             "status": "green",
             "optimizer_status": "ok",
             "points_count": count,
-            "config": {"params": params},
-            "payload_schema": {},
+            "config": collection.config(),
+            "payload_schema": indexes::shown(&api.node, &name, &collection).await?,
         }))
     })
     .await
@@ -119,21 +118,22 @@ pub(super) async fn create(
         let consistency = defaults.consistency.unwrap_or(1);
         let consistency = number("write_consistency_factor", consistency)?;
         let mut params = json!({
-            "vectors": request.get("vectors"),
             "shard_number": shard_number,
             "replication_factor": factor,
             "write_consistency_factor": consistency,
-            "on_disk_payload": true,
         });
-        let mut shards = BTreeMap::new();
-        match params.as_object_mut().filter(|_| custom) {
-            // There are none before there is a key.
-            Some(params) => drop(params.insert("sharding_method".into(), "custom".into())),
-            None => shards = distribute(&peers, shard_number, factor),
+        if let Some(params) = params.as_object_mut() {
+            config::as_given(&request, params)?;
         }
+        let shards = match custom {
+            // There are none before there is a key.
+            true => BTreeMap::new(),
+            false => distribute(&peers, shard_number, factor),
+        };
         let op = Op::CreateCollection {
             name: name.clone(),
             params,
+            settings: config::settings(&request)?,
             shards,
             uuid: rand::random(),
         };
@@ -189,6 +189,7 @@ pub(super) async fn update(
     Query(timeout): Query<Timeout>,
     Json(request): Json<Value>,
 ) -> Response {
+    let name = api.real(name);
     timed(async {
         let timeout = timeout.get()?;
         api.node

@@ -37,6 +37,7 @@ struct Delete {
 
 /// Null where the collection has no custom sharding.
 pub(super) async fn list(State(api): State<Api>, Path(name): Path<String>) -> Response {
+    let name = api.real(name);
     timed(async {
         api.node.read(|inner| {
             let collection = inner.model.collection(&name)?;
@@ -57,6 +58,7 @@ pub(super) async fn create(
     Query(timeout): Query<Timeout>,
     Json(request): Json<Value>,
 ) -> Response {
+    let name = api.real(name);
     timed(async {
         let timeout = timeout.get()?;
         let request: Create = body(request)?;
@@ -154,6 +156,7 @@ pub(super) async fn delete(
     Query(timeout): Query<Timeout>,
     Json(request): Json<Value>,
 ) -> Response {
+    let name = api.real(name);
     timed(async {
         let timeout = timeout.get()?;
         let Delete { shard_key: key } = body(request)?;

@@ -1,7 +1,9 @@
 //! The REST API: the routes that an entrypoint relies on, in Qdrant's envelope.
 
+mod aliases;
 mod cluster;
 mod collections;
+mod indexes;
 mod keys;
 mod points;
 mod shards;
@@ -32,6 +34,14 @@ const OPEN: [&str; 4] = ["/", "/healthz", "/livez", "/readyz"];
 struct Api {
     node: Arc<Node>,
     health: Arc<Health>,
+}
+
+impl Api {
+    /// The name of the collection that a request means: an alias stands for it everywhere but where
+    /// collections are created and deleted.
+    fn real(&self, name: String) -> String {
+        self.node.read(|inner| inner.model.real(&name).to_owned())
+    }
 }
 
 /// `?timeout=`, in seconds.
@@ -72,7 +82,9 @@ pub fn router(node: Arc<Node>, health: Arc<Health>) -> Router {
                 .put(cluster::set_key)
                 .delete(cluster::delete_key),
         )
+        .route("/aliases", get(aliases::list))
         .route("/collections", get(collections::list))
+        .route("/collections/aliases", post(aliases::change))
         .route(
             "/collections/{name}",
             get(collections::info)
@@ -89,6 +101,9 @@ pub fn router(node: Arc<Node>, health: Arc<Health>) -> Router {
             get(keys::list).put(keys::create),
         )
         .route("/collections/{name}/shards/delete", post(keys::delete))
+        .route("/collections/{name}/aliases", get(aliases::of))
+        .route("/collections/{name}/index", put(indexes::create))
+        .route("/collections/{name}/index/{field}", delete(indexes::delete))
         .route(
             "/collections/{name}/points",
             put(points::upsert).post(points::retrieve),

@@ -55,6 +55,7 @@ pub(super) async fn upsert(
     Query(Wait { wait }): Query<Wait>,
     Json(Points { points, shard_key }): Json<Points>,
 ) -> Response {
+    let name = api.real(name);
     timed(async {
         write::upsert(&api.node, &name, points, shard_key.as_ref(), wait).await?;
         let status = if wait { "completed" } else { "acknowledged" };
@@ -73,6 +74,7 @@ pub(super) async fn retrieve(
         with_vector,
     }): Json<Ids>,
 ) -> Response {
+    let name = api.real(name);
     timed(async {
         let points = read::retrieve(&api.node, &name, ids, shard_key.as_ref()).await?;
         let show = |point| shown(point, with_payload.unwrap_or(true), with_vector);
@@ -86,6 +88,7 @@ pub(super) async fn count(
     Path(name): Path<String>,
     request: Option<Json<Count>>,
 ) -> Response {
+    let name = api.real(name);
     timed(async {
         let Count { shard_key } = request.map(|Json(count)| count).unwrap_or_default();
         let count = read::count(&api.node, &name, shard_key.as_ref()).await?;
@@ -99,6 +102,7 @@ pub(super) async fn count_local(
     State(api): State<Api>,
     Path((collection, shard_id)): Path<(String, u32)>,
 ) -> Response {
+    let collection = api.real(collection);
     timed(async {
         api.node
             .read(|inner| inner.model.collection(&collection).map(drop))?;
@@ -123,6 +127,7 @@ pub(super) async fn scroll(
         with_vector,
     }): Json<Scroll>,
 ) -> Response {
+    let name = api.real(name);
     timed(async {
         let limit = limit.unwrap_or(10);
         let found = read::scroll(&api.node, &name, shard_key.as_ref(), offset, limit + 1).await?;
@@ -137,6 +142,7 @@ pub(super) async fn scroll_local(
     Path((collection, shard_id)): Path<(String, u32)>,
     Json(scroll): Json<Scroll>,
 ) -> Response {
+    let collection = api.real(collection);
     timed(async {
         let key = api.node.read(|inner| {
             let collection = inner.model.collection(&collection)?;

@@ -30,6 +30,7 @@ pub(super) struct Route {
 }
 
 pub(super) async fn info(State(api): State<Api>, Path(name): Path<String>) -> Response {
+    let name = api.real(name);
     timed(async {
         let me = api.node.id;
         let collection = api
@@ -72,6 +73,7 @@ pub(super) async fn change(
     Query(timeout): Query<Timeout>,
     Json(request): Json<Value>,
 ) -> Response {
+    let name = api.real(name);
     timed(async {
         let timeout = timeout.get()?;
         let change: Change = body(request)?;

@@ -51,6 +51,7 @@ pub(super) async fn stream(
     State(api): State<Api>,
     Path((name, shard_id)): Path<(String, u32)>,
 ) -> Response {
+    let name = api.real(name);
     let archive = match archive(&api, &name, shard_id) {
         Ok(archive) => archive,
         // Plain text, unlike every other refusal.
@@ -103,6 +104,7 @@ pub(super) async fn recover(
     Path((name, shard_id)): Path<(String, u32)>,
     Json(request): Json<Value>,
 ) -> Response {
+    let name = api.real(name);
     timed(async {
         let request: Recover = body(request)?;
         api.node.read(|inner| {
