@@ -11,6 +11,7 @@ mod blob;
 mod directory;
 mod error;
 mod key;
+pub(crate) mod lane;
 mod open;
 mod s3;
 #[cfg(test)]
@@ -21,9 +22,10 @@ pub use blob::{BlobReader, BlobStore, BlobWriter, Leftover, Listed, Stored, read
 pub use directory::DirectoryStore;
 pub use error::{Op, StoreError};
 pub use key::{BadKey, Key, Prefix};
+pub use lane::Stuck;
 pub use open::open;
 pub use s3::S3Store;
-pub use worker::{PendingWrite, StoreHandle, Stuck, Write};
+pub use worker::{PendingWrite, StoreHandle, Write};
 
 /// Largest value in bytes, for writing and for reading. Records are small JSON; anything bigger is
 /// not ours or is damaged, and must not be read into the memory of PID 1.
