@@ -95,7 +95,10 @@ impl StoreHandle {
     pub async fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
         let call = self.call(Op::Read, key.as_str());
         let key = key.clone();
-        self.shared.reader.read(call, move |store| store.read(&key)).await
+        self.shared
+            .reader
+            .read(call, move |store| store.read(&key))
+            .await
     }
 
     /// [`Store::list`].
@@ -105,7 +108,10 @@ impl StoreHandle {
     pub async fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, StoreError> {
         let call = self.call(Op::List, &prefix.to_string());
         let prefix = prefix.clone();
-        self.shared.reader.read(call, move |store| store.list(&prefix)).await
+        self.shared
+            .reader
+            .read(call, move |store| store.list(&prefix))
+            .await
     }
 
     /// [`Store::create`].
@@ -147,7 +153,7 @@ impl StoreHandle {
     async fn send<T: Send + 'static>(
         &self,
         call: Call,
-        work: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&(dyn Store + 'static)) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Write<T>, StoreError> {
         match self.shared.writer.begin(&call, work).await {
             Ok(answer) => {
