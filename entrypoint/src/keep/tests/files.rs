@@ -36,7 +36,7 @@ async fn push_all(file: &mut FileWriter, bytes: &[u8], length: usize) -> Result<
 
 pub(super) async fn write(shelf: &Shelf, shard: u32, bytes: &[u8]) -> Result<Stored, FileError> {
     let mut file = begin(shelf, shard).await?;
-    push_all(&mut file, bytes, 70_001).await?;
+    push_all(&mut file, bytes, 4096).await?;
     file.finish().await
 }
 
