@@ -4,8 +4,8 @@
 //!
 //! It moves bytes under validated names and says exactly what is known about each call. It must
 //! not know what a record means, decide anything, or retry: that is the planner's. Nothing here
-//! may be called from the async runtime except [`StoreHandle`], because a call on a hard NFS mount
-//! can hang for ever.
+//! may be called from the async runtime except [`StoreHandle`] (and [`crate::keep::Shelf`] for big
+//! files), because a call on a hard NFS mount can hang for ever.
 
 mod blob;
 mod directory;
