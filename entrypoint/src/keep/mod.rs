@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`shelf`] | [`Shelf`]: the sets, their records, what is in each; one thread |
 //! | [`folder`] | what retention, restore and the end of a set read of one set |
-//! | [`file`] | [`FileWriter`]: one shard on its way into a set; one thread |
+//! | [`mod@file`] | [`FileWriter`]: one shard on its way into a set; one thread |
 //! | [`error`] | what can go wrong, as one line each |
 
 pub mod error;

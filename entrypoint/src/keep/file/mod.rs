@@ -1,6 +1,6 @@
 //! One shard on its way into a set: pieces come in, and a file comes out that is durable and was
-//! read back, or none. Owns what the async side does; [`work`] is the thread, [`desk`] sees to it
-//! that there is only one, [`progress`] tells whether it moves.
+//! read back, or none. Owns what the async side does; `work` is the thread, `desk` sees to it
+//! that there is only one, `progress` tells whether it moves.
 //!
 //! What comes is looked at on its way ([`crate::archive`]), so that a stream that broke off never
 //! becomes visible. Then all of it is read back, and must be the same bytes. A file that is not is
