@@ -136,6 +136,7 @@ fn whole() -> Vec<u8> {
 }
 
 /// A small one, for tests of others; with so many bytes in a file that only a later Qdrant knows.
+/// It holds the time at which it was made, so two are not the same.
 pub(crate) fn small(more: usize) -> Vec<u8> {
     Parts::new()
         .segment(ID)

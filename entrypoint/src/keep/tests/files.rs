@@ -172,11 +172,12 @@ async fn a_file_that_is_there_is_left_alone() {
     // Somebody is quicker.
     let mut late = begin(&bench.shelf, 1).await.unwrap();
     push_all(&mut late, &bytes, 4096).await.unwrap();
-    write(&bench.other(), 1, &small(1)).await.unwrap();
+    let theirs = small(1);
+    write(&bench.other(), 1, &theirs).await.unwrap();
     let error = late.finish().await.unwrap_err();
     assert!(matches!(error, FileError::AlreadyThere { .. }), "{error:?}");
     let there = fs::read(bench.dir.path().join(name(1))).unwrap();
-    assert!(there == small(1), "other bytes");
+    assert!(there == theirs, "other bytes");
     assert_eq!(bench.files(), [name(0), name(1)]);
 }
 
@@ -251,11 +252,15 @@ async fn an_unclear_end_is_an_error_though_the_file_may_be_there() {
 }
 
 /// Something happens to the file before it is read back.
-async fn read_back_after(bench: &Bench, change: impl FnOnce()) -> Result<Stored, FileError> {
+async fn read_back_after(
+    bench: &Bench,
+    bytes: &[u8],
+    change: impl FnOnce(),
+) -> Result<Stored, FileError> {
     let gate = Gate::default();
     bench.store.inject(Op::Read, Fault::Hang(gate.clone()));
-    let shelf = bench.shelf.clone();
-    let writing = tokio::spawn(async move { write(&shelf, 0, &small(5000)).await });
+    let (shelf, bytes) = (bench.shelf.clone(), bytes.to_vec());
+    let writing = tokio::spawn(async move { write(&shelf, 0, &bytes).await });
     arrival(&gate).await;
     change();
     gate.open();
@@ -271,7 +276,7 @@ async fn a_store_that_gives_other_bytes_is_found_out() {
     let mut other = bytes.clone();
     let blank = bytes.windows(900).position(|part| part == [b' '; 900]);
     other[blank.unwrap() + 450] ^= 1;
-    let changed = read_back_after(&bench, || fs::write(&path, &other).unwrap());
+    let changed = read_back_after(&bench, &bytes, || fs::write(&path, &other).unwrap());
     let error = changed.await.unwrap_err();
     let FileError::Differs { written, read, .. } = &error else {
         panic!("{error:?}");
@@ -281,11 +286,11 @@ async fn a_store_that_gives_other_bytes_is_found_out() {
     assert_eq!(bench.files(), [name(0)]);
 
     fs::remove_file(&path).unwrap();
-    let cut = read_back_after(&bench, || fs::write(&path, &bytes[..9000]).unwrap());
+    let cut = read_back_after(&bench, &bytes, || fs::write(&path, &bytes[..9000]).unwrap());
     let error = cut.await.unwrap_err();
     assert!(matches!(error, FileError::Differs { .. }), "{error:?}");
     fs::remove_file(&path).unwrap();
-    let gone = read_back_after(&bench, || fs::remove_file(&path).unwrap());
+    let gone = read_back_after(&bench, &bytes, || fs::remove_file(&path).unwrap());
     let error = gone.await.unwrap_err();
     assert!(
         matches!(error, FileError::Store(StoreError::Vanished { .. })),
