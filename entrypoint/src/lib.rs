@@ -14,6 +14,7 @@ pub mod disk;
 pub mod ecs;
 pub mod events;
 pub mod identity;
+pub mod keep;
 pub mod knocks;
 pub mod ledger;
 pub mod log;

@@ -15,7 +15,7 @@ mod refusal;
 mod shard;
 mod tar;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io::{self, Read};
 

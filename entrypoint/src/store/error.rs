@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{BadKey, MAX_LISTED, MAX_VALUE};
+use super::{BadKey, MAX_LISTED};
 
 /// What was being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,15 +92,17 @@ pub enum StoreError {
         /// As the operating system put it.
         source: io::Error,
     },
-    /// A value above [`MAX_VALUE`].
+    /// A value above [`super::MAX_VALUE`], or another limit.
     #[error(
-        "store: {path} has {size} bytes, above the limit of {MAX_VALUE}; it is no record of ours: look at it and move it away"
+        "store: {path} has {size} bytes, above the limit of {limit}; it is no record of ours: look at it and move it away"
     )]
     TooLarge {
         /// The record.
         path: String,
         /// Its size in bytes; when it grew while being read, what was read so far.
         size: u64,
+        /// How many it may have.
+        limit: u64,
     },
     /// More names than [`MAX_LISTED`] (or than the walk allows for foreign ones).
     #[error("store: more than {MAX_LISTED} names below {path}; move away what is not ours")]
@@ -205,7 +207,7 @@ pub enum StoreError {
         source: Box<StoreError>,
     },
     /// No answer within the deadline. A write that ended so never began; one that began gives
-    /// [`super::Write::Pending`].
+    /// [`super::Write::Pending`] or [`StoreError::Unclear`].
     #[error("store: no answer to {op} of {path} after {after:?}; is the volume reachable?")]
     NoAnswer {
         /// What was being done.
@@ -215,7 +217,7 @@ pub enum StoreError {
         /// How long it was waited for.
         after: Duration,
     },
-    /// Not tried, since an earlier reading call still hangs.
+    /// Not tried, since an earlier call still hangs.
     #[error(
         "store: {op} of {path} not tried: {hung} has hung for {since:?}; is the volume reachable?"
     )]

@@ -4,13 +4,14 @@
 //!
 //! It moves bytes under validated names and says exactly what is known about each call. It must
 //! not know what a record means, decide anything, or retry: that is the planner's. Nothing here
-//! may be called from the async runtime except [`StoreHandle`], because a call on a hard NFS mount
-//! can hang for ever.
+//! may be called from the async runtime except [`StoreHandle`] (and [`crate::keep::Shelf`] for big
+//! files), because a call on a hard NFS mount can hang for ever.
 
 mod blob;
 mod directory;
 mod error;
 mod key;
+pub(crate) mod lane;
 mod open;
 mod s3;
 #[cfg(test)]
@@ -21,9 +22,10 @@ pub use blob::{BlobReader, BlobStore, BlobWriter, Leftover, Listed, Stored, read
 pub use directory::DirectoryStore;
 pub use error::{Op, StoreError};
 pub use key::{BadKey, Key, Prefix};
+pub use lane::Stuck;
 pub use open::open;
 pub use s3::S3Store;
-pub use worker::{PendingWrite, StoreHandle, Stuck, Write};
+pub use worker::{PendingWrite, StoreHandle, Write};
 
 /// Largest value in bytes, for writing and for reading. Records are small JSON; anything bigger is
 /// not ours or is damaged, and must not be read into the memory of PID 1.

@@ -25,6 +25,8 @@ pub enum Fault {
     Folder,
     /// Nothing of this set is at this path.
     Place,
+    /// It has so many bytes, more than any record of ours.
+    TooLarge(u64),
     /// It ends before its end.
     Truncated,
     /// It is no JSON.
@@ -123,6 +125,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Folder => f.write_str("the folder is not named like a set (20260228T091500Z)"),
             Self::Place => f.write_str("a set has no such record"),
+            Self::TooLarge(bytes) => write!(f, "it has {bytes} bytes, more than any record"),
             Self::Truncated => f.write_str("it is cut off"),
             Self::NotJson(why) => write!(f, "it is no JSON: {why}"),
             Self::NoFormat => f.write_str("it says no format"),

@@ -135,6 +135,19 @@ fn whole() -> Vec<u8> {
         .bytes()
 }
 
+/// A small one, for tests of others; with so many bytes in a file that only a later Qdrant knows.
+/// It holds the time at which it was made, so two are not the same.
+pub(crate) fn small(more: usize) -> Vec<u8> {
+    Parts::new()
+        .segment(ID)
+        .clocks()
+        .wal()
+        .state()
+        .config()
+        .json("later", &" ".repeat(more))
+        .bytes()
+}
+
 fn fault(bytes: &[u8]) -> Fault {
     match verify(bytes) {
         Err(VerifyError::Refused(refusal)) => {

@@ -20,8 +20,8 @@ use super::temporary::{FILE_MODE, Partial, Temporary};
 use super::{DirectoryStore, link_error, sync, unclear, walk};
 use crate::store::blob::Sum;
 use crate::store::{
-    BlobReader, BlobStore, BlobWriter, Key, Leftover, Listed, Op, Prefix, Store as _, StoreError,
-    Stored,
+    BlobReader, BlobStore, BlobWriter, Key, Leftover, Listed, MAX_LISTED, Op, Prefix, Store as _,
+    StoreError, Stored,
 };
 
 /// After so many bytes the kernel is told to write them out and then to forget them. That keeps the
@@ -93,8 +93,40 @@ impl BlobStore for DirectoryStore {
         })
     }
 
+    fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
+        const OP: Op = Op::List;
+        let Some(dir) = walk::open(&self.root, prefix, OP)? else {
+            return Ok(Vec::new());
+        };
+        let path = self.root.join(prefix.as_str());
+        let mut names = Vec::new();
+        for (name, kind) in walk::entries(dir, &path, OP)? {
+            if kind == walk::Kind::Directory {
+                names.push(name);
+            }
+        }
+        if names.len() > MAX_LISTED {
+            return Err(StoreError::TooMany {
+                path: path.display().to_string(),
+            });
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn settle(&self, key: &Key) -> Result<(), StoreError> {
+        const OP: Op = Op::Publish;
+        // The bytes were durable before they had this name; only the name may not be.
+        match walk::open(&self.root, &key.parent(), OP)? {
+            Some(dir) => sync(&dir, OP, &self.place(key)),
+            None => Ok(()),
+        }
+    }
+
     fn remove_blob(&self, key: &Key) -> Result<bool, StoreError> {
-        self.remove(key)
+        let removed = self.remove(key)?;
+        walk::prune(&self.root, &key.parent());
+        Ok(removed)
     }
 
     fn leftovers(&self, prefix: &Prefix) -> Result<Vec<Leftover>, StoreError> {
@@ -150,10 +182,12 @@ impl BlobStore for DirectoryStore {
             _ => return Ok(false),
         }
         match unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) => Ok(true),
-            Err(Errno::ENOENT) => Ok(false),
-            Err(errno) => Err(fail(errno)),
+            Ok(()) => {}
+            Err(Errno::ENOENT) => return Ok(false),
+            Err(errno) => return Err(fail(errno)),
         }
+        walk::prune(&self.root, &parent);
+        Ok(true)
     }
 }
 

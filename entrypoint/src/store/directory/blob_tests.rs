@@ -160,6 +160,42 @@ fn links_are_never_followed() {
 }
 
 #[test]
+fn folders_are_real_directories_of_names_that_could_be_ours() {
+    let (outside, store) = place();
+    write(&store, "sets/1/a", b"1").unwrap();
+    let sets = store.path().join("sets");
+    for name in [".hidden", "with space", "2"] {
+        fs::create_dir(sets.join(name)).unwrap();
+    }
+    symlink(outside.path(), sets.join("link")).unwrap();
+    fs::write(sets.join("file"), "1").unwrap();
+    let prefix = Prefix::new("sets").unwrap();
+    assert_eq!(store.folders(&prefix).unwrap(), ["1", "2"]);
+    for n in 0..MAX_LISTED {
+        fs::create_dir(sets.join(format!("more-{n}"))).unwrap();
+    }
+    let error = store.folders(&prefix).unwrap_err();
+    assert!(matches!(error, StoreError::TooMany { .. }), "{error:?}");
+    // What lies in the way of a folder is said, and not taken for none.
+    let error = store.folders(&Prefix::new("sets/file").unwrap());
+    assert!(matches!(error, Err(StoreError::NotADirectory { .. })));
+}
+
+#[test]
+fn a_folder_with_anything_in_it_stays() {
+    let (_dir, store) = place();
+    write(&store, "sets/1/a", b"1").unwrap();
+    let theirs = store.path().join("sets/1/.theirs");
+    fs::write(&theirs, "1").unwrap();
+    assert!(store.remove_blob(&key("sets/1/a")).unwrap());
+    assert_eq!(names(&store.path().join("sets/1")), [".theirs"]);
+    fs::remove_file(theirs).unwrap();
+    // Asked again, as one does whose answer was lost.
+    assert!(!store.remove_blob(&key("sets/1/a")).unwrap());
+    assert_eq!(names(store.path()), [""; 0]);
+}
+
+#[test]
 fn a_link_that_appears_before_the_end_is_not_written_through() {
     let (outside, store) = place();
     let mut writer = store.begin(&key("sets/1/a")).unwrap();

@@ -187,6 +187,7 @@ fn load_from(dir: &File, name: &str, op: Op, place: &str) -> Result<Option<Vec<u
         return Err(StoreError::TooLarge {
             path: place.into(),
             size: about.len(),
+            limit,
         });
     }
     let mut value = Vec::new();
@@ -279,6 +280,7 @@ fn fits(place: &str, value: &[u8]) -> Result<(), StoreError> {
         return Err(StoreError::TooLarge {
             path: place.into(),
             size: value.len() as u64,
+            limit: MAX_VALUE as u64,
         });
     }
     Ok(())

@@ -17,6 +17,7 @@ use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open as open_path, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::store::key::{MAX_DEPTH, is_segment};
 use crate::store::{Key, MAX_LISTED, Op, Prefix, StoreError};
@@ -101,6 +102,25 @@ fn make_root(path: &Path) -> io::Result<()> {
     match made {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
         _ => File::open(above)?.sync_all(),
+    }
+}
+
+/// Removes the directory of `prefix` if it is empty, and then the one above it, but never the root.
+/// One that cannot be removed stays: what lies in it is not ours to judge, and an empty one does no
+/// harm. Whoever is about to make a file in it is told that it is gone, and has written nothing.
+pub(super) fn prune(root: &Path, prefix: &Prefix) {
+    // The root is no key.
+    let mut folder = Key::new(prefix.as_str());
+    while let Ok(key) = folder {
+        let above = key.parent();
+        let removed = match open(root, &above, Op::Remove) {
+            Ok(Some(dir)) => unlinkat(&dir, key.name(), UnlinkatFlags::RemoveDir).is_ok(),
+            Ok(None) | Err(_) => false,
+        };
+        if !removed {
+            return;
+        }
+        folder = Key::new(above.as_str());
     }
 }
 

@@ -278,6 +278,7 @@ fn fits(place: impl FnOnce() -> String, size: u64) -> Result<(), StoreError> {
         return Err(StoreError::TooLarge {
             path: place(),
             size,
+            limit: MAX_VALUE as u64,
         });
     }
     Ok(())

@@ -2,11 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use crate::store::{Created, Key, Op, Prefix, Store, StoreError};
+use crate::store::{
+    BlobReader, BlobStore, BlobWriter, Created, Key, Leftover, Listed, Op, Prefix, Store,
+    StoreError, Stored,
+};
 
 /// How long a test waits for a gate before it fails with the state it saw.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -14,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What goes wrong with one call.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
+    /// Nothing: the fault that follows is for a later call.
+    Pass,
     /// It fails and nothing happened.
     ErrorBefore,
     /// It happens, and the answer is an error.
@@ -24,6 +30,8 @@ pub(crate) enum Fault {
     Hang(Gate),
     /// It answers with an error at once, and happens when the gate opens (writes only).
     LandsLate(Gate),
+    /// There is no space left.
+    Full,
     /// It panics.
     Panic,
 }
@@ -82,9 +90,15 @@ impl Gate {
     }
 }
 
-/// The decorator. Faults are used up in the order given, each by the next call of its kind.
+/// The decorator. Faults are used up in the order given, each by the next call of its kind. Of blobs
+/// each piece that is written is a call, and the opening of one that is read.
+#[derive(Clone)]
 pub(crate) struct FaultyStore {
-    real: Arc<dyn Store>,
+    real: Arc<dyn BlobStore>,
+    state: Arc<State>,
+}
+
+struct State {
     faults: Mutex<VecDeque<(Op, Fault)>>,
     read_only: AtomicBool,
     inside: AtomicUsize,
@@ -92,33 +106,36 @@ pub(crate) struct FaultyStore {
 }
 
 impl FaultyStore {
-    pub(crate) fn new(real: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self {
-            real,
+    pub(crate) fn new(real: Arc<dyn BlobStore>) -> Arc<Self> {
+        let state = State {
             faults: Mutex::default(),
             read_only: AtomicBool::new(false),
             inside: AtomicUsize::new(0),
             most_inside: AtomicUsize::new(0),
+        };
+        Arc::new(Self {
+            real,
+            state: Arc::new(state),
         })
     }
 
     /// The next call of kind `op` that has no fault yet suffers `fault`.
     pub(crate) fn inject(&self, op: Op, fault: Fault) {
-        self.faults.lock().unwrap().push_back((op, fault));
+        self.state.faults.lock().unwrap().push_back((op, fault));
     }
 
     /// Refuses all writes, or no longer.
     pub(crate) fn set_read_only(&self, yes: bool) {
-        self.read_only.store(yes, Ordering::SeqCst);
+        self.state.read_only.store(yes, Ordering::SeqCst);
     }
 
     /// The largest number of calls that were under way at one moment.
     pub(crate) fn most_inside(&self) -> usize {
-        self.most_inside.load(Ordering::SeqCst)
+        self.state.most_inside.load(Ordering::SeqCst)
     }
 
     fn fault_for(&self, op: Op) -> Option<Fault> {
-        let mut faults = self.faults.lock().unwrap();
+        let mut faults = self.state.faults.lock().unwrap();
         let at = faults.iter().position(|(of, _)| *of == op)?;
         faults.remove(at).map(|(_, fault)| fault)
     }
@@ -127,13 +144,16 @@ impl FaultyStore {
         &self,
         op: Op,
         path: &str,
-        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+        call: impl FnOnce(&dyn BlobStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let now = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most_inside.fetch_max(now, Ordering::SeqCst);
-        let _leave = Leave(&self.inside);
-        let writes = matches!(op, Op::Create | Op::Put | Op::Remove);
-        if writes && self.read_only.load(Ordering::SeqCst) {
+        let now = self.state.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        self.state.most_inside.fetch_max(now, Ordering::SeqCst);
+        let _leave = Leave(&self.state.inside);
+        let writes = matches!(
+            op,
+            Op::Create | Op::Put | Op::Remove | Op::Write | Op::Publish
+        );
+        if writes && self.state.read_only.load(Ordering::SeqCst) {
             return Err(StoreError::ReadOnly {
                 op,
                 path: path.to_owned(),
@@ -146,7 +166,11 @@ impl FaultyStore {
         };
         let unclear = || broken().after_sending(op);
         match self.fault_for(op) {
-            None => call(self.real.as_ref()),
+            None | Some(Fault::Pass) => call(self.real.as_ref()),
+            Some(Fault::Full) => Err(StoreError::Full {
+                op,
+                path: path.to_owned(),
+            }),
             Some(Fault::ErrorBefore) => Err(broken()),
             Some(Fault::ErrorAfter) => {
                 let _ = call(self.real.as_ref());
@@ -214,5 +238,103 @@ impl Store for FaultyStore {
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
         let owned = key.clone();
         self.run(Op::Remove, key.as_str(), move |real| real.remove(&owned))
+    }
+}
+
+impl BlobStore for FaultyStore {
+    fn begin(&self, key: &Key) -> Result<Box<dyn BlobWriter>, StoreError> {
+        let owned = key.clone();
+        let real = self.run(Op::Write, key.as_str(), move |real| real.begin(&owned))?;
+        Ok(Box::new(FaultyWriter {
+            real: Some(real),
+            key: key.clone(),
+            store: self.clone(),
+        }))
+    }
+
+    fn blob(&self, key: &Key) -> Result<Option<Box<dyn BlobReader>>, StoreError> {
+        let owned = key.clone();
+        self.run(Op::Read, key.as_str(), move |real| real.blob(&owned))
+    }
+
+    fn blobs(
+        &self,
+        prefix: &Prefix,
+        each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let owned = prefix.clone();
+        let found = self.run(Op::List, prefix.as_str(), move |real| {
+            let mut found = Vec::new();
+            let collect = &mut |listed| {
+                found.push(listed);
+                ControlFlow::Continue(())
+            };
+            real.blobs(&owned, collect)?;
+            Ok(found)
+        })?;
+        let _ = found.into_iter().try_for_each(each);
+        Ok(())
+    }
+
+    fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
+        let owned = prefix.clone();
+        self.run(Op::List, prefix.as_str(), move |real| real.folders(&owned))
+    }
+
+    fn settle(&self, key: &Key) -> Result<(), StoreError> {
+        let owned = key.clone();
+        self.run(Op::Publish, key.as_str(), move |real| real.settle(&owned))
+    }
+
+    fn remove_blob(&self, key: &Key) -> Result<bool, StoreError> {
+        let owned = key.clone();
+        self.run(Op::Remove, key.as_str(), move |real| {
+            real.remove_blob(&owned)
+        })
+    }
+
+    fn leftovers(&self, prefix: &Prefix) -> Result<Vec<Leftover>, StoreError> {
+        let owned = prefix.clone();
+        self.run(Op::List, prefix.as_str(), move |real| {
+            real.leftovers(&owned)
+        })
+    }
+
+    fn remove_leftover(&self, leftover: &Leftover, older: Duration) -> Result<bool, StoreError> {
+        let owned = leftover.clone();
+        self.run(Op::Remove, leftover.key.as_str(), move |real| {
+            real.remove_leftover(&owned, older)
+        })
+    }
+}
+
+struct FaultyWriter {
+    /// Gone when a fault has taken it.
+    real: Option<Box<dyn BlobWriter>>,
+    key: Key,
+    store: FaultyStore,
+}
+
+impl FaultyWriter {
+    fn take(&mut self) -> Box<dyn BlobWriter> {
+        self.real.take().expect("written to after an error")
+    }
+}
+
+impl BlobWriter for FaultyWriter {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let (mut real, bytes) = (self.take(), bytes.to_vec());
+        let written = self.store.run(Op::Write, self.key.as_str(), move |_| {
+            real.write(&bytes)?;
+            Ok(real)
+        });
+        self.real = Some(written?);
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Stored, StoreError> {
+        let real = self.take();
+        self.store
+            .run(Op::Publish, self.key.as_str(), move |_| real.finish())
     }
 }

@@ -21,7 +21,10 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("a blob is never replaced", never_replaced),
     ("one winner of 6 writers of one blob", one_winner),
     ("blobs are listed with their sizes", listed_with_sizes),
+    ("folders are told by one look", folders_of_one_level),
     ("a removed blob is gone", removed_is_gone),
+    ("a folder that holds nothing is none", emptied_is_none),
+    ("what is there can be settled", settled),
     ("records and blobs share their names", one_space_of_names),
 ];
 
@@ -205,6 +208,59 @@ fn listed_with_sizes(open: &Opener) {
     };
     store.blobs(&Prefix::root(), each).unwrap();
     assert_eq!(seen, 1);
+}
+
+fn folders(store: &dyn BlobStore, prefix: &str) -> Vec<String> {
+    let prefix = match prefix {
+        "" => Prefix::root(),
+        prefix => Prefix::new(prefix).unwrap(),
+    };
+    store.folders(&prefix).unwrap()
+}
+
+fn folders_of_one_level(open: &Opener) {
+    let store = open();
+    assert_eq!(folders(store.as_ref(), ""), [""; 0]);
+    assert_eq!(folders(store.as_ref(), "sets"), [""; 0]);
+    for name in [
+        "sets/b/x/y",
+        "sets/a/x",
+        "sets/a/z/x",
+        "sets/file",
+        "sets-old/c/x",
+        "top",
+    ] {
+        write(store.as_ref(), name, b"1").unwrap();
+    }
+    assert_eq!(folders(store.as_ref(), ""), ["sets", "sets-old"]);
+    assert_eq!(folders(store.as_ref(), "sets"), ["a", "b"]);
+    assert_eq!(folders(store.as_ref(), "sets/a"), ["z"]);
+    assert_eq!(folders(store.as_ref(), "sets/a/z"), [""; 0]);
+    assert_eq!(folders(store.as_ref(), "set"), [""; 0]);
+}
+
+fn emptied_is_none(open: &Opener) {
+    let store = open();
+    for name in ["sets/1/a", "sets/1/deep/b", "sets/2/a"] {
+        write(store.as_ref(), name, b"1").unwrap();
+    }
+    let remove = |name| assert!(store.remove_blob(&key(name)).unwrap(), "{name}");
+    remove("sets/1/a");
+    assert_eq!(folders(store.as_ref(), "sets"), ["1", "2"]);
+    remove("sets/1/deep/b");
+    assert_eq!(folders(store.as_ref(), "sets"), ["2"]);
+    remove("sets/2/a");
+    assert_eq!(folders(store.as_ref(), ""), [""; 0]);
+    write(store.as_ref(), "sets/1/a", b"2").unwrap();
+    assert_eq!(folders(store.as_ref(), "sets"), ["1"]);
+}
+
+fn settled(open: &Opener) {
+    let store = open();
+    store.settle(&key("sets/1/a")).unwrap();
+    write(store.as_ref(), "sets/1/a", b"1").unwrap();
+    store.settle(&key("sets/1/a")).unwrap();
+    assert_eq!(read(store.as_ref(), "sets/1/a").unwrap().1, b"1");
 }
 
 fn removed_is_gone(open: &Opener) {

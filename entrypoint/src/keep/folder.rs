@@ -1,0 +1,127 @@
+//! What is read of one set as a whole: for retention and restore its own records, for the end of a
+//! set what became of each planned file.
+
+use std::time::Duration;
+
+use planner::keep::folder::{Folder, Found};
+use planner::keep::ids::SetId;
+use planner::keep::layout::Entry;
+use planner::keep::records::{Manifest, PartRecord, Pin, PlanRecord, ProofRecord, Tombstone};
+use planner::observed::Observed;
+
+use super::Shelf;
+use crate::log::chain;
+
+/// What the records of a set say. With [`Circumstances`] it is what the planner judges.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Records {
+    /// The name of the folder.
+    pub id: SetId,
+    /// The plan.
+    pub plan: Found<PlanRecord>,
+    /// The manifest.
+    pub manifest: Found<Manifest>,
+    /// The tombstone.
+    pub tombstone: Found<Tombstone>,
+    /// There is a pin, whatever it says, or it is not known that there is none.
+    pub pinned: bool,
+    /// The proofs that are believed.
+    pub proofs: Observed<Vec<ProofRecord>>,
+}
+
+/// What no record says of a set, and only the observer knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circumstances {
+    /// It is being made.
+    pub under_way: bool,
+    /// A restore is reading it.
+    pub restoring: bool,
+    /// For how long it has been seen like this, by the observer's own clock.
+    pub age: Duration,
+}
+
+impl Records {
+    /// Both together.
+    #[must_use]
+    pub fn under(self, circumstances: Circumstances) -> Folder {
+        let Circumstances {
+            under_way,
+            restoring,
+            age,
+        } = circumstances;
+        Folder {
+            id: self.id,
+            plan: self.plan,
+            manifest: self.manifest,
+            tombstone: self.tombstone,
+            pinned: self.pinned,
+            proofs: self.proofs,
+            under_way,
+            restoring,
+            age,
+        }
+    }
+}
+
+impl Shelf {
+    /// Reads everything that a set says of itself. What could not be read is marked so, each by
+    /// itself.
+    pub async fn folder(&self, set: SetId) -> Records {
+        Records {
+            id: set,
+            manifest: self.read(set, Entry::Manifest).await,
+            plan: self.read(set, Entry::Plan).await,
+            pinned: self.is_pinned(set).await,
+            proofs: self.all_proofs(set).await,
+            // Last, because it outweighs the others: one that came while they were read counts.
+            tombstone: self.read(set, Entry::Tombstone).await,
+        }
+    }
+
+    async fn is_pinned(&self, set: SetId) -> bool {
+        // That it could not be read must not cost the set.
+        !matches!(self.read::<Pin>(set, Entry::Pin).await, Found::Absent)
+    }
+
+    async fn all_proofs(&self, set: SetId) -> Observed<Vec<ProofRecord>> {
+        let entries = match self.proofs(set).await {
+            Ok(entries) => entries,
+            Err(error) => return Observed::Unknown(chain(&error)),
+        };
+        let mut proofs = Vec::new();
+        for entry in entries {
+            match self.read(set, entry).await {
+                Found::Good(proof) => proofs.push(proof),
+                // A proof of a newer version must not make an older version's restore impossible.
+                Found::Refused(refusal) => tracing::debug!("proof left out: {refusal}"),
+                // It goes with its set.
+                Found::Absent => {}
+                Found::Unread(why) => return Observed::Unknown(why),
+            }
+        }
+        Observed::Known(proofs)
+    }
+
+    /// Reads what became of each planned file, and says for people what of that could not be read
+    /// or is not believed. A part that is not there yet is in neither.
+    pub async fn parts(&self, plan: &PlanRecord) -> (Vec<PartRecord>, Vec<String>) {
+        let planned = plan.collections.iter().flat_map(|collection| {
+            let shards = collection.shards.iter();
+            shards.map(|(shard, holder)| Entry::Part(collection.index, *shard, holder.peer))
+        });
+        let (mut parts, mut unread) = (Vec::new(), Vec::new());
+        for entry in planned {
+            match self.read(plan.set, entry).await {
+                Found::Good(part) => parts.push(part),
+                Found::Absent => {}
+                Found::Refused(refusal) => unread.push(refusal.to_string()),
+                Found::Unread(why) => unread.push(why),
+            }
+            if self.hangs() {
+                unread.push("the store hangs, so the other parts were not asked for".to_owned());
+                break;
+            }
+        }
+        (parts, unread)
+    }
+}

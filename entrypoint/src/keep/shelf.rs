@@ -1,0 +1,262 @@
+//! The sets in the store for async code: which there are, their records, what lies in each. Owns
+//! one thread for all of that, and the deadline of each call.
+//!
+//! Files of shards have a thread of their own ([`super::file`]), for a record must not wait until
+//! gigabytes are written.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use planner::heal::names::ShardId;
+use planner::ids::PeerId;
+use planner::keep::folder::Found;
+use planner::keep::ids::{CollectionIndex, SetId};
+use planner::keep::layout::{self, Entry};
+use planner::keep::read::{Record, read};
+use planner::keep::refusal::{Fault, Refusal};
+use serde::Serialize;
+
+use super::file::{Desk, FileWriter};
+use super::{FileError, ShelfError, key, record};
+use crate::log::chain;
+use crate::store::lane::{Call, Lane};
+use crate::store::{BlobStore, Created, Key, Op, Prefix, StoreError, Stuck};
+
+/// Most files in one set that [`Shelf::entries`] takes into memory.
+const MAX_INSIDE: usize = 64 * 1024;
+
+/// A cheap-to-clone view of the sets in which every call ends within about its patience.
+///
+/// Calls are done one at a time, in the order asked; while one hangs, all others are answered at
+/// once with what hangs and since when. A future that is dropped early gives up the answer, not
+/// the call: a write that had begun goes on.
+#[derive(Clone)]
+pub struct Shelf {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    place: String,
+    patience: Duration,
+    store: Arc<dyn BlobStore>,
+    lane: Lane<dyn BlobStore>,
+    desk: Desk,
+}
+
+/// What lies in the folder of a set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inside {
+    /// What is ours, with its size in bytes, in ascending order.
+    pub ours: Vec<(Entry, u64)>,
+    /// The paths in the set of what is not. It is left alone, and keeps the folder.
+    pub foreign: Vec<String>,
+}
+
+impl Shelf {
+    /// Starts the thread for `store`. Every call is answered within about `patience`, and a file is
+    /// given up when nothing of it has moved for so long.
+    ///
+    /// # Errors
+    /// [`StoreError::Thread`].
+    pub fn start(store: Arc<dyn BlobStore>, patience: Duration) -> Result<Self, StoreError> {
+        let shared = Shared {
+            place: store.describe(),
+            patience,
+            lane: Lane::start("keep", Arc::clone(&store))?,
+            store,
+            desk: Desk::default(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Where the sets are, for messages.
+    #[must_use]
+    pub fn describe(&self) -> &str {
+        &self.shared.place
+    }
+
+    /// What is past its patience now: the call, the file, or both.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<Stuck> {
+        let call = self.shared.lane.stuck();
+        let file = self.shared.desk.stuck(self.shared.patience);
+        call.into_iter().chain(file).collect()
+    }
+
+    /// Whether a call is past its patience now.
+    pub(super) fn hangs(&self) -> bool {
+        self.shared.lane.stuck().is_some()
+    }
+
+    /// The folders that are named like a set. Whether they are sets, their records say.
+    ///
+    /// # Errors
+    /// Those of the store; [`StoreError::NoAnswer`], or [`StoreError::Busy`] when an earlier call
+    /// hangs.
+    pub async fn sets(&self) -> Result<BTreeSet<SetId>, StoreError> {
+        let prefix = Prefix::new(layout::SETS)?;
+        let call = self.call(Op::List, prefix.as_str());
+        let names = self.shared.lane.read(call, move |s| s.folders(&prefix));
+        let names = names.await?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Reads one record of a set. What is not believed, what is not there and what could not be
+    /// read are three different things: the last says nothing about the set.
+    pub async fn read<R: Record>(&self, set: SetId, entry: Entry) -> Found<R> {
+        let (folder, path) = (set.to_string(), entry.path());
+        match self.load(set, entry).await {
+            Ok(None) => Found::Absent,
+            Ok(Some(bytes)) => match read(&folder, &path, &bytes) {
+                Ok(record) => Found::Good(record),
+                Err(refusal) => Found::Refused(refusal),
+            },
+            Err(StoreError::TooLarge { size, .. }) => Found::Refused(Refusal {
+                folder,
+                path,
+                fault: Fault::TooLarge(size),
+            }),
+            Err(error) => Found::Unread(chain(&error)),
+        }
+    }
+
+    /// The bytes of a record.
+    async fn load(&self, set: SetId, entry: Entry) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = key(set, entry)?;
+        let call = self.call(Op::Read, key.as_str());
+        let lane = &self.shared.lane;
+        lane.read(call, move |store| record::load(store, &key))
+            .await
+    }
+
+    /// Creates a record at its place, which it knows itself, if nothing is there. Of any number of
+    /// writers exactly one gets [`Created::Ours`]; so does whoever gives exactly the bytes that are
+    /// there, so that one whose answer was lost can ask again.
+    ///
+    /// # Errors
+    /// [`ShelfError::is_unclear`] tells whether it may have taken effect, or may still: then ask
+    /// again. Otherwise nothing was written.
+    pub async fn create<R: Record + Serialize>(&self, record: &R) -> Result<Created, ShelfError> {
+        let (set, path) = (record.set(), record.place());
+        let key = Key::new(format!("{}/{path}", layout::set(set))).map_err(StoreError::from)?;
+        let bytes = serde_json::to_vec(record).map_err(|source| ShelfError::Encode {
+            path: key.to_string(),
+            source,
+        })?;
+        // A record that nobody would believe costs a whole set, and cannot be taken back.
+        read::<R>(&set.to_string(), &path, &bytes).map_err(ShelfError::Unbelievable)?;
+        let call = self.call(Op::Create, key.as_str());
+        let created = self
+            .shared
+            .lane
+            .write(call, move |store| record::create(store, &key, &bytes));
+        Ok(created.await?)
+    }
+
+    /// The records of the proofs of a set, as they are named.
+    pub(super) async fn proofs(&self, set: SetId) -> Result<Vec<Entry>, StoreError> {
+        let folder = layout::set(set);
+        let prefix = Prefix::new(format!("{folder}/{}", layout::PROOFS))?;
+        let call = self.call(Op::List, prefix.as_str());
+        let keys = self
+            .shared
+            .lane
+            .read(call, move |s| s.list(&prefix))
+            .await?;
+        let ours = keys.iter().filter_map(|key| in_set(&folder, key));
+        let ours = ours.filter_map(Entry::of);
+        Ok(ours.filter(|e| matches!(e, Entry::Proof(..))).collect())
+    }
+
+    /// What lies in the folder of a set, at any depth. What writers left in the middle is not
+    /// shown.
+    ///
+    /// # Errors
+    /// [`ShelfError::TooMany`]; otherwise as [`Shelf::sets`]. It is complete, or not given.
+    pub async fn entries(&self, set: SetId) -> Result<Inside, ShelfError> {
+        let folder = layout::set(set);
+        let prefix = Prefix::new(&folder).map_err(StoreError::from)?;
+        let call = self.call(Op::List, prefix.as_str());
+        let found = self.shared.lane.read(call, move |store| {
+            let mut found = Vec::new();
+            store.blobs(&prefix, &mut |listed| {
+                found.push(listed);
+                match found.len() > MAX_INSIDE {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            })?;
+            Ok(found)
+        });
+        let found = found.await?;
+        if found.len() > MAX_INSIDE {
+            return Err(ShelfError::TooMany {
+                path: folder,
+                limit: MAX_INSIDE,
+            });
+        }
+        let mut inside = Inside::default();
+        for listed in found {
+            let Some(path) = in_set(&folder, &listed.key) else {
+                continue;
+            };
+            match Entry::of(path) {
+                Some(entry) => inside.ours.push((entry, listed.size)),
+                None => inside.foreign.push(path.to_owned()),
+            }
+        }
+        inside.ours.sort();
+        inside.foreign.sort();
+        Ok(inside)
+    }
+
+    /// Removes one thing of a set, and folders of it that hold nothing more then. Gives `false`
+    /// when it was not there. What may be removed, and in which order, is the planner's to say.
+    ///
+    /// # Errors
+    /// As [`Shelf::create`].
+    pub async fn remove(&self, set: SetId, entry: Entry) -> Result<bool, StoreError> {
+        let key = key(set, entry)?;
+        let call = self.call(Op::Remove, key.as_str());
+        let lane = &self.shared.lane;
+        lane.write(call, move |store| store.remove_blob(&key)).await
+    }
+
+    /// Begins the file of one shard of one peer. One file at a time: another one is waited for, but
+    /// no longer than the patience.
+    ///
+    /// # Errors
+    /// [`FileError::AlreadyThere`], so that nobody streams for an hour in vain;
+    /// [`FileError::Stuck`] at once while the thread of an earlier file hangs;
+    /// [`FileError::Occupied`]; [`FileError::Hangs`]; the store's.
+    pub async fn file(
+        &self,
+        set: SetId,
+        index: CollectionIndex,
+        shard: ShardId,
+        peer: PeerId,
+    ) -> Result<FileWriter, FileError> {
+        let key = key(set, Entry::Payload(index, shard, peer)).map_err(StoreError::from)?;
+        let Shared {
+            store,
+            desk,
+            patience,
+            ..
+        } = self.shared.as_ref();
+        let turn = desk.turn(&key, *patience).await?;
+        FileWriter::begin(Arc::clone(store), key, turn, *patience).await
+    }
+
+    fn call(&self, op: Op, path: &str) -> Call {
+        Call::new(op, path, self.shared.patience)
+    }
+}
+
+/// The path of a key in the folder of a set.
+fn in_set<'a>(folder: &str, key: &'a Key) -> Option<&'a str> {
+    key.as_str().strip_prefix(folder)?.strip_prefix('/')
+}
