@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use planner::keep::ids::SetId;
 
 use crate::child::passthrough;
 use crate::config::{Config, ProcessEnv, render_check, render_markdown};
 use crate::steward::pause;
-use crate::{query, serve};
+use crate::{keep, query, serve};
 
 /// `sysexits.h`: the configuration is wrong.
 pub const EX_CONFIG: u8 = 64;
@@ -59,11 +60,30 @@ enum Command {
     },
     /// End a pause.
     Resume,
+    /// What is in the store of snapshots.
+    Snapshots {
+        #[command(subcommand)]
+        command: Snapshots,
+    },
     /// Check the configuration, print what is in effect, and exit.
     CheckConfig {
         /// Print the reference of all variables instead.
         #[arg(long)]
         markdown: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Snapshots {
+    /// Every set, and why it is kept or goes. Changes nothing.
+    List,
+    /// Read the files of the sets again: sizes, hashes, archives. Changes nothing.
+    Check {
+        /// A copy of the store instead of the store itself.
+        directory: Option<PathBuf>,
+        /// This set alone.
+        #[arg(long)]
+        set: Option<SetId>,
     },
 }
 
@@ -152,6 +172,14 @@ fn command(runtime: &tokio::runtime::Runtime, command: Command) -> u8 {
             runtime.block_on(query::pause(&config, &request))
         }
         Command::Resume => runtime.block_on(query::resume(&config)),
+        Command::Snapshots { command } => runtime.block_on(async {
+            match command {
+                Snapshots::List => keep::command::list(&config).await,
+                Snapshots::Check { directory, set } => {
+                    keep::command::checked(&config, directory, set).await
+                }
+            }
+        }),
         Command::Plan { json } => runtime.block_on(query::plan(&config, json)),
         Command::CheckConfig { .. } => {
             print!("{}", render_check(&config));

@@ -72,6 +72,17 @@ events! {
     PROTECTION_LOST = "protection.lost": "A confirmed protection has run out without a new one.";
     MEMBER_FORGOTTEN = "member.forgotten": "The steward has removed the store's record of a task that was killed long ago and is no peer.";
     MEMBER_KEPT = "member.kept": "The record of a task that has been silent for long stays in the store, and why.";
+    SET_BEGUN = "set.begun": "The steward has planned a set of snapshots: which task takes which shard.";
+    SET_PART = "set.part": "This task has taken a shard for a set: its file is durable and was read back to its end.";
+    SET_PART_FAILED = "set.part_failed": "This task could not take a shard for a set, and why.";
+    SET_NOT_TAKEN = "set.not_taken": "This task takes nothing (more) for a set, and why.";
+    SET_WAITS = "set.waits": "What the set that is due, or is being made, waits for.";
+    SET_MADE = "set.made": "A set is finished, and every collection is whole in it.";
+    SET_INCOMPLETE = "set.incomplete": "A set is finished in which not every collection is whole: which, and why.";
+    SET_GIVEN_UP = "set.given_up": "A set will never be finished, and why; its files go later.";
+    SET_MISSED = "set.missed": "Slots have passed without a set. None is made up for.";
+    SET_DELETED = "set.deleted": "A set that nobody needs any more was deleted, and why.";
+    SET_KEPT = "set.kept": "A set that was to be deleted is still there, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";
     HANDED_OVER = "handover.done": "A task that is being stopped is out of the cluster: nothing on it is missed.";
     HANDOVER_SHORT = "handover.short": "A task ends as a member of the cluster: why the others did not take over, and which shards are short of copies now.";

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use planner::ids::{GenerationId, StoreId, TaskId};
+use planner::keep::layout;
 use planner::observed::Observed;
 use planner::records::{Claim, FORMAT, Formed, Identity, Lease, Member, Outcome};
 use planner::view::{Generation, Store};
@@ -97,6 +98,12 @@ impl Ledger {
         self.bounded(Depth::Full).await
     }
 
+    /// The store's own name; `None` while it belongs to no cluster.
+    pub async fn store_id(&mut self) -> Result<Option<StoreId>, LedgerError> {
+        let identity = self.record::<Identity>(&Key::new(IDENTITY)?).await?;
+        Ok(identity.map(|identity| identity.store_id))
+    }
+
     async fn bounded(&mut self, depth: Depth) -> (Observed<Store>, Option<u64>) {
         let limit = self.store.deadline() * LOOK_DEADLINES;
         let unknown = |why| (Observed::Unknown(why), None);
@@ -162,13 +169,24 @@ impl Ledger {
         Ok((store, own))
     }
 
-    /// Whether a complete snapshot set exists. Too many to list is many.
+    /// Whether a complete snapshot set exists: one look at their folders, and mostly one at the newest.
     async fn any_set(&self) -> Result<bool, LedgerError> {
-        match self.store.list(&Prefix::new("sets")?).await {
-            Ok(keys) => Ok(keys.iter().any(|key| key.name() == "manifest.json")),
-            Err(StoreError::TooMany { .. }) => Ok(true),
-            Err(error) => Err(error.into()),
+        let folders = match self.store.folders(&Prefix::new(layout::SETS)?).await {
+            Ok(folders) => folders,
+            // Too many to list is many.
+            Err(StoreError::TooMany { .. }) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        for folder in folders.iter().rev() {
+            let manifest = format!("{}/{folder}/{}", layout::SETS, layout::MANIFEST);
+            match self.store.read(&Key::new(manifest)?).await {
+                Ok(None) => {}
+                // What it says is of no interest here, and it may be larger than the cluster's records.
+                Ok(Some(_)) | Err(StoreError::TooLarge { .. }) => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(false)
     }
 
     async fn fixed_record<T: DeserializeOwned>(

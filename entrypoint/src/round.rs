@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use planner::decision::{Action, Decision, Phase};
 use planner::ids::{GenerationId, PeerId};
+use planner::keep::ids::SetId;
 use planner::memory::{Memory, Passed};
 use planner::observed::Observed;
 use planner::records::{FORMAT, Member, Said, State};
 use planner::settings::Settings;
 use planner::view::{Child as ChildView, Disk as DiskView, Observation};
+use qdrant_api::ClusterInfo;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,10 +28,15 @@ use crate::act::Hands;
 use crate::child::StopBudget;
 use crate::config::Config;
 use crate::disk::{Disk, DiskError};
-use crate::ecs::keeper::Keeper;
+use crate::ecs::keeper::Keeper as ProtectionKeeper;
 use crate::ecs::wanted::Wanted as WantedByEcs;
 use crate::events;
 use crate::identity::Identity;
+use crate::keep::calls::Calls;
+use crate::keep::keeper::{self, Keeper};
+use crate::keep::retention_settings;
+use crate::keep::shelf::Shelf;
+use crate::keep::taker::{Call, Taker};
 use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::observe::{Senses, Wanted};
@@ -59,13 +66,15 @@ pub struct Parts {
     /// How the time from SIGTERM to SIGKILL is divided.
     pub stop_budget: StopBudget,
     /// Who keeps its protection; `None` where there is none.
-    pub protection: Option<Keeper>,
+    pub protection: Option<ProtectionKeeper>,
     /// Who asks what ECS wants; `None` where nobody may.
     pub wanted: Option<WantedByEcs>,
     /// Who waits at its control port.
     pub knocks: Knocks,
     /// Who notices that this process slept.
     pub wakefulness: Wakefulness,
+    /// The sets of snapshots in the store; `None` where none are made.
+    pub shelf: Option<Shelf>,
 }
 
 /// What one look came to.
@@ -102,7 +111,7 @@ pub struct Task {
     journal: record::Journal,
     watch: Watch,
     posts: watch::Sender<Option<Post>>,
-    protection: Option<Keeper>,
+    protection: Option<ProtectionKeeper>,
     wanted: Option<WantedByEcs>,
     knocks: Knocks,
     /// Rounds since the store's members were last read.
@@ -110,6 +119,15 @@ pub struct Task {
     steward: AbortOnDropHandle<()>,
     _sweeper: AbortOnDropHandle<()>,
     _comparer: AbortOnDropHandle<()>,
+    /// Which set this task has a part in.
+    calls: Calls,
+    _sets: Option<Sets>,
+}
+
+/// What makes sets of snapshots.
+struct Sets {
+    _keeper: AbortOnDropHandle<()>,
+    _taker: AbortOnDropHandle<()>,
 }
 
 impl Task {
@@ -127,6 +145,7 @@ impl Task {
             wanted,
             knocks,
             wakefulness,
+            shelf,
         } = parts;
         let settings = settings(&config, &identity);
         // Until the disk was looked at it may hold anything.
@@ -166,6 +185,9 @@ impl Task {
             diverged: Vec::new(),
             concerns: Vec::new(),
             hears: Default::default(),
+            set: None,
+            sets: String::new(),
+            sets_wrong: None,
             whole: false,
             child: qdrant.describe(),
             decision: serde_json::Value::Null,
@@ -195,6 +217,24 @@ impl Task {
             board.clone(),
         );
         let (swept, compared) = (posted.clone(), posted.clone());
+        let (calls, called) = Calls::new();
+        let sets = shelf.zip(retention_settings(&config)).map(|(shelf, kept)| {
+            let keeper = Keeper::new(
+                keeper::Settings {
+                    kept,
+                    mode: config.heal,
+                    task: settings.task.clone(),
+                },
+                qdrant.client().clone(),
+                shelf.clone(),
+                board.clone(),
+            );
+            let taker = Taker::new(shelf, qdrant.client().clone(), settings.task.clone());
+            Sets {
+                _keeper: AbortOnDropHandle::new(tokio::spawn(keeper.run(posted.clone()))),
+                _taker: AbortOnDropHandle::new(tokio::spawn(taker.run(called))),
+            }
+        });
         let task = Self {
             config,
             identity,
@@ -224,6 +264,8 @@ impl Task {
             steward: AbortOnDropHandle::new(tokio::spawn(steward.run(posted))),
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
             _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
+            calls,
+            _sets: sets,
         };
         (task, reader)
     }
@@ -270,6 +312,7 @@ impl Task {
             tracing::error!(event = events::ALARM, "{alarm}");
         }
         self.posts.send_replace(None);
+        self.calls.end();
         self.watch.blind();
         self.board.send_modify(|board| {
             board.turned = Instant::now();
@@ -402,6 +445,11 @@ impl Task {
         else {
             self.posts.send_replace(None);
             self.watch.blind();
+            match seen.child {
+                // It did not answer for a moment.
+                ChildView::Running(_) => self.calls.hear(None),
+                _ => self.calls.end(),
+            }
             return;
         };
         let peers = self.watch.look(Look {
@@ -423,6 +471,12 @@ impl Task {
             steward::watch::ourselves(&self.settings.task, zone, self.qdrant.uri(), said)
         };
         let service = &self.settings.service;
+        let leads = well.then(|| self.board.borrow().status.set);
+        let call = called(leads, listed, seen, service, generation);
+        match decision.state == State::Member && self.memory.verified && !self.ending {
+            true => self.calls.hear(call),
+            false => self.calls.end(),
+        }
         let ids = listed.peers.keys().map(|id| PeerId(*id)).collect();
         let outside = steward::service::outside(seen, service, &ids);
         let others = steward::service::hellos(seen, service);
@@ -494,4 +548,28 @@ impl Task {
         }
         self.journal.store("renew our lease", trouble);
     }
+}
+
+/// The set that is being made, by the word of whoever leads: our own steward, with `leads`, or the task
+/// that our Qdrant takes for the leader's.
+fn called(
+    leads: Option<Option<SetId>>,
+    listed: &ClusterInfo,
+    seen: &Observation,
+    service: &str,
+    generation: &GenerationId,
+) -> Option<Call> {
+    let leader = listed.raft.leader.map(PeerId);
+    let mut others = steward::service::hellos(seen, service);
+    let set = leads.unwrap_or_else(|| {
+        let told = others.find(|hello| {
+            hello.leads && hello.peer_id == leader && hello.generation.as_ref() == Some(generation)
+        });
+        told?.set
+    })?;
+    Some(Call {
+        set,
+        generation: generation.clone(),
+        peer: PeerId(listed.peer_id),
+    })
 }

@@ -9,13 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::child::{Reaper, StopBudget};
 use crate::cli::EX_UNAVAILABLE;
-use crate::config::{Auto, Config, Heal};
+use crate::config::{Auto, Config, Heal, Sets};
 use crate::disk::Disk;
 use crate::ecs::api::Api;
 use crate::ecs::keeper::Keeper;
 use crate::ecs::protection::Endpoint;
 use crate::ecs::wanted::Wanted;
 use crate::identity::{self, Identity};
+use crate::keep::Shelf;
 use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::observe::Senses;
@@ -95,9 +96,15 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     disk.belongs_to(&identity.task)
         .context("look for the mark of another task")?;
     // Nothing is touched yet: an unreachable EFS would hang us here.
-    let store = DirectoryStore::new(config.store.directory());
-    let store =
-        StoreHandle::start(Arc::new(store), config.store_timeout).context("start the store")?;
+    let place = Arc::new(DirectoryStore::new(config.store.directory()));
+    let shelf = match config.sets {
+        Sets::Off => None,
+        Sets::Every(_) => {
+            let shelf = Shelf::start(place.clone(), config.store_timeout);
+            Some(shelf.context("start the store of snapshots")?)
+        }
+    };
+    let store = StoreHandle::start(place, config.store_timeout).context("start the store")?;
     let ledger = Ledger::new(store, identity.task.as_str().into());
     let qdrant = Qdrant::new(&config, identity.address).context("prepare Qdrant")?;
     let senses =
@@ -134,6 +141,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         wanted,
         knocks: knocks.clone(),
         wakefulness,
+        shelf,
     });
     let keys = [&config.qdrant.api_key, &config.qdrant.alt_api_key];
     let keys = keys.into_iter().flatten().cloned().collect();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
+use planner::keep::ids::SetId;
 use planner::records::{FORMAT, Hello, Said, State};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,15 @@ pub struct Status {
     /// What the steward cannot mend by itself, for the alarms.
     #[serde(skip)]
     pub concerns: Vec<String>,
+    /// The set of snapshots that this task's steward is making.
+    #[serde(default)]
+    pub set: Option<SetId>,
+    /// What it waits for in this, or why it makes none.
+    #[serde(default)]
+    pub sets: String,
+    /// What a person must know of the clock that sets go by, for the alarms.
+    #[serde(skip)]
+    pub sets_wrong: Option<String>,
     /// The steward sees every shard whole.
     #[serde(default)]
     pub whole: bool,
@@ -137,6 +147,7 @@ impl Board {
             zone: status.zone.clone(),
             hears: status.hears.clone(),
             whole: status.whole,
+            set: status.set,
             said: Said {
                 ready: status.ready,
                 ..status.said.clone()

@@ -192,6 +192,9 @@ mod tests {
         fn list(&self, _: &Prefix) -> Result<Vec<Key>, StoreError> {
             hang()
         }
+        fn folders(&self, _: &Prefix) -> Result<Vec<String>, StoreError> {
+            hang()
+        }
         fn remove(&self, _: &Key) -> Result<bool, StoreError> {
             hang()
         }

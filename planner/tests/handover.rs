@@ -67,6 +67,7 @@ fn hello(n: u8) -> Hello {
         zone: None,
         hears: BTreeSet::new(),
         whole: true,
+        set: None,
         said: Said::default(),
     }
 }

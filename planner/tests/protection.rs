@@ -88,6 +88,7 @@ fn hear(seen: &mut Observation, at: u8, wanted: Option<WantedService>, orders: O
         zone: None,
         hears: Default::default(),
         whole: false,
+        set: None,
         said: Said {
             wanted,
             ..Said::default()

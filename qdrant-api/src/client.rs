@@ -133,6 +133,16 @@ impl Client {
         answer::parse(answer.code, &answer.body).map_err(|kind| answer.asked.failed(kind))
     }
 
+    /// The version of the Qdrant that answers, such as `1.19.0`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn version(&self) -> Result<String, Error> {
+        let request = Request::new(Method::GET, &["telemetry"]).query("details_level", 0);
+        let telemetry: Telemetry = self.ask(request).await?;
+        Ok(telemetry.app.version)
+    }
+
     /// Sends `request` and takes only `"result": true` for done.
     pub(crate) async fn ask_done(&self, request: Request) -> Result<(), Error> {
         let answer = self.send(request).await?;
@@ -271,4 +281,14 @@ async fn read_into(body: &mut Vec<u8>, mut response: reqwest::Response) -> Resul
             }
         }
     }
+}
+
+#[derive(serde::Deserialize)]
+struct Telemetry {
+    app: App,
+}
+
+#[derive(serde::Deserialize)]
+struct App {
+    version: String,
 }

@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::describe::ShardKey;
 use crate::lenient;
 use crate::request::Request;
 use crate::{Client, Error};
@@ -39,6 +40,9 @@ pub struct CollectionCluster {
 pub struct LocalShard {
     /// Which shard.
     pub shard_id: u32,
+    /// Its key, with custom sharding.
+    #[serde(default)]
+    pub shard_key: Option<ShardKey>,
     /// Points in it, approximately.
     pub points_count: u64,
     /// Its state as consensus has it.
@@ -50,6 +54,9 @@ pub struct LocalShard {
 pub struct RemoteShard {
     /// Which shard.
     pub shard_id: u32,
+    /// Its key, with custom sharding.
+    #[serde(default)]
+    pub shard_key: Option<ShardKey>,
     /// Where it is.
     pub peer_id: u64,
     /// Its state as consensus has it.
@@ -211,6 +218,23 @@ impl CollectionCluster {
                     ReplicaState::Resharding | ReplicaState::ReshardingScaleDown
                 )
             })
+    }
+
+    /// The key of each shard that has a replica, with custom sharding.
+    #[must_use]
+    pub fn shard_keys(&self) -> BTreeMap<u32, ShardKey> {
+        let local = self
+            .local_shards
+            .iter()
+            .map(|shard| (shard.shard_id, &shard.shard_key));
+        let remote = self
+            .remote_shards
+            .iter()
+            .map(|shard| (shard.shard_id, &shard.shard_key));
+        let keyed = local
+            .chain(remote)
+            .filter_map(|(id, key)| Some((id, key.clone()?)));
+        keyed.collect()
     }
 
     /// All replicas of all shards, those of the answering node first.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::Method;
 use serde_json::json;
 
@@ -40,7 +41,7 @@ impl ShardStream {
     ///
     /// # Errors
     /// [`ErrorKind::Interrupted`] when the connection broke off.
-    pub async fn piece(&mut self) -> Result<Option<impl AsRef<[u8]> + Send + 'static>, Error> {
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         let code = self.response.status().as_u16();
         self.response.chunk().await.map_err(|source| {
             self.asked.clone().failed(ErrorKind::Interrupted {

@@ -197,6 +197,7 @@ async fn what_collections_were_created_with_is_asked_of_the_node_alone() {
     });
     let (client, seen) = fake_result(json!({
         "id": "x",
+        "app": { "name": "qdrant", "version": "1.19.0" },
         "collections": { "number_of_collections": 3, "collections": [
             { "id": "a", "config": { "params": params, "uuid": null } },
             { "id": "of a later version", "config": { "params": {} } },
@@ -211,6 +212,8 @@ async fn what_collections_were_created_with_is_asked_of_the_node_alone() {
         .map(|(name, p)| (name.as_str(), p.replication_factor))
         .collect();
     assert_eq!(factors, [("a", 3)]);
+
+    assert_eq!(client.version().await.unwrap(), "1.19.0");
 
     let (client, _) = fake_result(json!({ "id": "x", "collections": {} })).await;
     client.collection_params().await.unwrap_err();

@@ -24,6 +24,8 @@ pub const ENTRYPOINT: &[(&str, &str)] = &[
     // Tasks are launched at once here, so what ECS wants must be known at once too.
     ("ENTRYPOINT_ECS_POLL", "250ms"),
     ("ENTRYPOINT_PROTECTION_MINUTES", "1"),
+    // A slot would begin in the middle of whatever is rehearsed, or not, by the time of the day.
+    ("ENTRYPOINT_SETS", "off"),
 ];
 
 /// What the entrypoints of healing scenarios are told besides. As with the defaults, a peer is gone

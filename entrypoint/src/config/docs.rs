@@ -25,6 +25,7 @@ const GROUPS: &[(Group, &str)] = &[
     (Group::Cluster, "Cluster"),
     (Group::Discovery, "Finding the other tasks"),
     (Group::Store, "Store"),
+    (Group::Sets, "Snapshots"),
     (Group::Process, "Programs and ports"),
     (Group::Identity, "Identity"),
     (Group::Timing, "Timing"),

@@ -30,7 +30,7 @@ pub use self::{
     qdrant::QdrantSettings,
     types::{
         AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
-        Secret, StoreUrl, Word,
+        Secret, Sets, StoreUrl, Word,
     },
 };
 
@@ -62,6 +62,16 @@ pub struct Config {
     pub store: StoreUrl,
     /// Limit of one call to the store.
     pub store_timeout: Duration,
+    /// How often sets are made.
+    pub sets: Sets,
+    /// Of how long every set is kept.
+    pub keep_all: Duration,
+    /// Of how many hours the newest set is kept.
+    pub keep_hourly: u32,
+    /// Of how many days.
+    pub keep_daily: u32,
+    /// Of how many months.
+    pub keep_monthly: u32,
     /// The Qdrant program.
     pub qdrant_bin: PathBuf,
     /// Our own HTTP port.
@@ -210,6 +220,11 @@ impl Config {
             dns_settle: r.read(&vars::DNS_SETTLE),
             store: r.read(&vars::STORE),
             store_timeout: r.read(&vars::STORE_TIMEOUT),
+            sets: r.read(&vars::SETS),
+            keep_all: r.read(&vars::KEEP_ALL),
+            keep_hourly: r.read(&vars::KEEP_HOURLY),
+            keep_daily: r.read(&vars::KEEP_DAILY),
+            keep_monthly: r.read(&vars::KEEP_MONTHLY),
             qdrant_bin: r.read(&vars::QDRANT_BIN),
             control_port: r.read(&vars::CONTROL_PORT),
             bind: r.read(&vars::BIND),

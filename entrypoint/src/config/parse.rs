@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use planner::keep::clock::Interval;
+
 use super::types::{
     AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Secret,
-    StoreUrl, Word,
+    Sets, StoreUrl, Word,
 };
 
 /// Longest duration that is accepted. Longer ones are mistakes, and would overflow when added to
@@ -77,6 +79,26 @@ impl Value for Copies {
         match self {
             Self::Off => Some("off".to_owned()),
             Self::Wanted(factor) => factor.show(),
+        }
+    }
+}
+
+impl Value for Sets {
+    const KIND: &'static str = "duration or `off`";
+    const FORM: &'static str = "whole seconds that divide a day, such as 15m or 1h, or off";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let interval = Interval::new(Duration::parse(text)?);
+        interval.map(Self::Every).map_err(|why| why.to_string())
+    }
+
+    fn show(&self) -> Option<String> {
+        match self {
+            Self::Off => Some("off".to_owned()),
+            Self::Every(interval) => interval.length().show(),
         }
     }
 }
@@ -363,6 +385,9 @@ mod tests {
         reads("off", Copies::Off);
         reads("2", Copies::Wanted(2));
         refuses::<Copies>(&["", "0", "Off", "none"]);
+        reads("off", Sets::Off);
+        reads("15m", Sets::Every(Interval::default()));
+        refuses::<Sets>(&["", "0s", "7m", "1500ms", "25h", "15"]);
         reads("6333", 6333_u16);
         refuses::<u16>(&["", "0", "65536", "http"]);
     }

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use planner::keep::clock::Interval;
+
 /// A credential. Never printed: `Debug` hides it and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -130,6 +132,15 @@ impl StoreUrl {
             Self::Directory(path) => path,
         }
     }
+}
+
+/// How often sets of snapshots are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sets {
+    /// None by the clock.
+    Off,
+    /// One in each slot of this length.
+    Every(Interval),
 }
 
 /// Which DNS records list the tasks.

@@ -11,7 +11,7 @@ use super::{
     parse::Value,
     types::{
         AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
-        Secret, StoreUrl, Word,
+        Secret, Sets, StoreUrl, Word,
     },
 };
 
@@ -27,6 +27,7 @@ pub(super) enum Group {
     Cluster,
     Discovery,
     Store,
+    Sets,
     Process,
     Identity,
     Timing,
@@ -188,6 +189,19 @@ variables! {
         "The small durable directory that all tasks share, usually on EFS.");
     STORE_TIMEOUT: Duration = var("ENTRYPOINT_STORE_TIMEOUT", Group::Store, || ms(5_000),
         "How long one call to the store may take before its result counts as unknown.");
+
+    SETS: Sets = var("ENTRYPOINT_SETS", Group::Sets, || Sets::Off,
+        "How often a set is made, such as 15m: every collection, each shard once, as native snapshots in \
+         the store. Slots are whole multiples by UTC. This version does not restore by itself: see \
+         docs/snapshots.md before it is set.");
+    KEEP_ALL: Duration = var("ENTRYPOINT_KEEP_ALL", Group::Sets, || ms(4 * 3_600_000),
+        "Of how long every set is kept, counted in sets: four hours are 16 of a quarter of an hour.");
+    KEEP_HOURLY: u32 = var("ENTRYPOINT_KEEP_HOURLY", Group::Sets, || 24,
+        "Of how many hours that have one the newest set is kept.");
+    KEEP_DAILY: u32 = var("ENTRYPOINT_KEEP_DAILY", Group::Sets, || 30,
+        "Of how many days.");
+    KEEP_MONTHLY: u32 = var("ENTRYPOINT_KEEP_MONTHLY", Group::Sets, || 12,
+        "Of how many months.");
 
     QDRANT_BIN: PathBuf = var("ENTRYPOINT_QDRANT_BIN", Group::Process,
         || PathBuf::from("/qdrant/qdrant"),

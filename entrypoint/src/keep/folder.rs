@@ -6,7 +6,9 @@ use std::time::Duration;
 use planner::keep::folder::{Folder, Found};
 use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
-use planner::keep::records::{Manifest, PartRecord, Pin, PlanRecord, ProofRecord, Tombstone};
+use planner::keep::records::{
+    FORMAT, Manifest, Outcome, PartRecord, Pin, PlanRecord, ProofRecord, Tombstone,
+};
 use planner::observed::Observed;
 
 use super::Shelf;
@@ -102,19 +104,37 @@ impl Shelf {
         Observed::Known(proofs)
     }
 
-    /// Reads what became of each planned file, and says for people what of that could not be read
-    /// or is not believed. A part that is not there yet is in neither.
-    pub async fn parts(&self, plan: &PlanRecord) -> (Vec<PartRecord>, Vec<String>) {
-        let planned = plan.collections.iter().flat_map(|collection| {
-            let shards = collection.shards.iter();
-            shards.map(|(shard, holder)| Entry::Part(collection.index, *shard, holder.peer))
-        });
-        let (mut parts, mut unread) = (Vec::new(), Vec::new());
-        for entry in planned {
+    /// Reads what became of each planned file that is not in `parts` yet, and adds it: records never
+    /// change. One that is there and is not believed is a file that failed. Gives for people what could
+    /// not be read; a part that is not there yet is in neither.
+    pub async fn parts(&self, plan: &PlanRecord, parts: &mut Vec<PartRecord>) -> Vec<String> {
+        // Collected: an iterator that is held across an await makes a future that no task can run.
+        let mut planned = Vec::new();
+        for collection in &plan.collections {
+            for (shard, holder) in &collection.shards {
+                let is_it =
+                    |part: &PartRecord| part.index == collection.index && part.shard == *shard;
+                if !parts.iter().any(is_it) {
+                    planned.push((collection, *shard, holder));
+                }
+            }
+        }
+        let mut unread = Vec::new();
+        for (collection, shard, holder) in planned {
+            let entry = Entry::Part(collection.index, shard, holder.peer);
             match self.read(plan.set, entry).await {
                 Found::Good(part) => parts.push(part),
                 Found::Absent => {}
-                Found::Refused(refusal) => unread.push(refusal.to_string()),
+                Found::Refused(refusal) => parts.push(PartRecord {
+                    format: FORMAT,
+                    set: plan.set,
+                    generation: plan.source.generation.clone(),
+                    index: collection.index,
+                    collection: collection.name.clone(),
+                    shard,
+                    holder: holder.clone(),
+                    outcome: Outcome::Failed(refusal.to_string()),
+                }),
                 Found::Unread(why) => unread.push(why),
             }
             if self.hangs() {
@@ -122,6 +142,6 @@ impl Shelf {
                 break;
             }
         }
-        (parts, unread)
+        unread
     }
 }

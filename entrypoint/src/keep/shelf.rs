@@ -226,6 +226,30 @@ impl Shelf {
         lane.write(call, move |store| store.remove_blob(&key)).await
     }
 
+    /// Removes from the folder of a set what writers left that ended too early, when none of it was
+    /// written to for longer than `older`, and folders in it that are empty. Gives how many such files
+    /// are still there. Only for a set that is being deleted.
+    ///
+    /// # Errors
+    /// As [`Shelf::create`].
+    pub async fn clear(&self, set: SetId, older: Duration) -> Result<usize, StoreError> {
+        let prefix = Prefix::new(layout::set(set))?;
+        let call = self.call(Op::Remove, prefix.as_str());
+        let cleared = self.shared.lane.write(call, move |store| {
+            let mut left = 0;
+            for leftover in store.leftovers(&prefix)? {
+                if !store.remove_leftover(&leftover, older)? {
+                    left += 1;
+                }
+            }
+            for folder in store.folders(&prefix)? {
+                store.prune(&Prefix::new(format!("{prefix}/{folder}"))?);
+            }
+            Ok(left)
+        });
+        cleared.await
+    }
+
     /// Begins the file of one shard of one peer. One file at a time: another one is waited for, but
     /// no longer than the patience.
     ///

@@ -31,7 +31,9 @@ impl Task {
             keeper.wish(wish);
             alarms.extend(keeper.alarm());
         }
-        alarms.extend(self.board.borrow().status.concerns.iter().cloned());
+        let status = &self.board.borrow().status;
+        alarms.extend(status.concerns.iter().cloned());
+        alarms.extend(status.sets_wrong.clone());
         alarms
     }
 

@@ -35,6 +35,8 @@ impl Task {
     /// killed where it stood still because the others list it no more, as it should be.
     pub async fn stop(&mut self, began: Instant) -> i32 {
         self.ending = true;
+        // A stream that is open would hold up the end of Qdrant.
+        self.calls.end();
         self.board.send_modify(|board| {
             board.status.phase = "stopping".to_owned();
             board.status.reason = "a signal asked the task to stop".to_owned();

@@ -33,13 +33,13 @@ use planner::observed::Observed;
 use qdrant_api::Client;
 use tokio::sync::watch as channel;
 
-use self::clocks::Clocks;
 use crate::config::Heal;
 use crate::events;
 use crate::log::chain;
 use crate::qdrant::probe_commit;
 use crate::status::Board;
 
+pub use self::clocks::Clocks;
 pub use self::compare::Comparer;
 pub use self::sweep::Sweeper;
 pub use self::watch::{Look, Watch};

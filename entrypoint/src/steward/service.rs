@@ -121,6 +121,7 @@ mod tests {
                 zone: None,
                 hears: BTreeSet::new(),
                 whole: false,
+                set: None,
                 said: said.clone(),
             })
             .collect();

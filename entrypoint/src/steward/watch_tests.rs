@@ -58,6 +58,7 @@ fn hello(n: u8) -> Hello {
         zone: Some(format!("zone-{n}")),
         hears: BTreeSet::new(),
         whole: false,
+        set: None,
         said: Said::default(),
     }
 }

@@ -53,14 +53,6 @@ pub trait BlobStore: Store {
         each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
 
-    /// The names of the folders directly in `prefix`, in ascending order, told by one look and not
-    /// by walking them. Links, and what cannot be a segment of a key, are left out. A prefix that
-    /// does not exist has none.
-    ///
-    /// # Errors
-    /// [`StoreError::TooMany`] above [`super::MAX_LISTED`] of them; those of [`Store`].
-    fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError>;
-
     /// Makes durable what is visible under `key`, as its writer may have died between the two.
     /// Whether anything is there is not asked.
     ///
@@ -68,8 +60,12 @@ pub trait BlobStore: Store {
     /// See [`Store`].
     fn settle(&self, key: &Key) -> Result<(), StoreError>;
 
+    /// Removes the folder `prefix` when nothing is in it, and those above it for which the same holds
+    /// then: writers that were given up leave them. One that is not empty stays.
+    fn prune(&self, prefix: &Prefix);
+
     /// Removes `key`, and every folder that holds nothing more then: it would be seen by
-    /// [`BlobStore::folders`] for ever. Gives `false` when the blob was not there.
+    /// [`Store::folders`] for ever. Gives `false` when the blob was not there.
     ///
     /// # Errors
     /// See [`Store`].

@@ -87,6 +87,14 @@ pub trait Store: Send + Sync {
     /// list is either complete or not given.
     fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, StoreError>;
 
+    /// The names of the folders directly in `prefix`, in ascending order, told by one look and not
+    /// by walking them. Links, and what cannot be a segment of a key, are left out. A prefix that
+    /// does not exist has none.
+    ///
+    /// # Errors
+    /// [`StoreError::TooMany`] above [`MAX_LISTED`] of them; those of [`Store`].
+    fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError>;
+
     /// Removes `key`. Gives `false` when it was not there. Only for the record of a task
     /// that ends or is no more.
     ///

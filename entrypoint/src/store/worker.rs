@@ -114,6 +114,19 @@ impl StoreHandle {
             .await
     }
 
+    /// [`Store::folders`].
+    ///
+    /// # Errors
+    /// As [`StoreHandle::read`].
+    pub async fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
+        let call = self.call(Op::List, &prefix.to_string());
+        let prefix = prefix.clone();
+        self.shared
+            .reader
+            .read(call, move |store| store.folders(&prefix))
+            .await
+    }
+
     /// [`Store::create`].
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::heal::view::{ClusterView, CopyState};
 use crate::keep::ids::CollectionIndex;
 use crate::keep::layout;
 use crate::keep::missing::{Lack, Missing, When};
-use crate::keep::plan::Described;
+use crate::keep::plan::{Described, is_lost};
 use crate::keep::records::{
     CollectionEntry, Description, FORMAT, FileEntry, Holder, Manifest, Outcome, PartRecord,
     PlanRecord, PlannedCollection, Source, Taken,
@@ -74,6 +74,29 @@ pub fn outstanding<'a>(
     });
     planned
         .filter(|(index, shard, holder)| part(parts, *index, *shard, holder).is_none())
+        .collect()
+}
+
+/// What is outstanding and may still come: its source is not lost for certain. The rest is not waited for,
+/// so that one source that is lost holds up nobody else's.
+pub fn awaited<'a>(
+    plan: &'a PlanRecord,
+    parts: &[PartRecord],
+    view: &ClusterView,
+) -> Vec<(CollectionIndex, ShardId, &'a Holder)> {
+    let name = |index| plan.collections.iter().find(|there| there.index == index);
+    let may_come = |(index, shard, holder): &(CollectionIndex, ShardId, &Holder)| {
+        name(*index).is_some_and(|there| {
+            let of = ShardRef {
+                collection: there.name.clone(),
+                shard: *shard,
+            };
+            !is_lost(view, &of, holder)
+        })
+    };
+    outstanding(plan, parts)
+        .into_iter()
+        .filter(may_come)
         .collect()
 }
 

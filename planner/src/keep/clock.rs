@@ -318,7 +318,8 @@ impl Clock {
         if newest.time().since(now) > behind {
             return Some(Wrong::Behind { newest, now });
         }
-        (now.since(newest.time()) > day).then_some(Wrong::Ahead { newest, now })
+        let ahead = day.max(self.interval.length().saturating_mul(2));
+        (now.since(newest.time()) > ahead).then_some(Wrong::Ahead { newest, now })
     }
 }
 

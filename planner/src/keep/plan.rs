@@ -233,13 +233,18 @@ fn task(peer: &Peer) -> Option<&TaskId> {
     peer.task.as_ref().filter(|_| stays)
 }
 
-/// Whether this copy can still be what a plan named as its source.
-pub(super) fn holds(view: &ClusterView, shard: &ShardRef, holder: &Holder) -> bool {
+/// Whether this copy can certainly not be any more what a plan named as its source: it is not there or
+/// not Active, or its peer is gone, is being stopped, or belongs to another task. A peer that does not
+/// answer for a moment may still deliver.
+pub(super) fn is_lost(view: &ClusterView, shard: &ShardRef, holder: &Holder) -> bool {
     let copy = view
         .shard(shard)
         .and_then(|there| there.copies.get(&holder.peer));
-    let there = view.peers.get(&holder.peer).and_then(task);
-    copy.is_some_and(|copy| copy.is_active()) && there == Some(&holder.task)
+    let Some(there) = view.peers.get(&holder.peer) else {
+        return true;
+    };
+    let other = there.task.as_ref().is_some_and(|task| *task != holder.task);
+    !copy.is_some_and(|copy| copy.is_active()) || there.life.is_gone() || there.said.ending || other
 }
 
 fn is_leaving(view: &ClusterView, peer: PeerId, there: &Peer) -> bool {

@@ -11,7 +11,7 @@ use crate::heal::view::ClusterView;
 use crate::ids::GenerationId;
 use crate::keep::assemble::part;
 use crate::keep::ids::SetId;
-use crate::keep::plan::holds;
+use crate::keep::plan::is_lost;
 use crate::keep::records::{Outcome, PartRecord, PlanRecord, PlannedCollection};
 use crate::observed::Observed;
 
@@ -123,7 +123,7 @@ fn loss(set: &Unfinished<'_>, planned: &PlannedCollection) -> Option<Loss> {
             Some(Outcome::Failed(_)) => return Some(Loss::Failed(of)),
             // Its task may end now; the copy must still be what it was.
             Some(Outcome::Taken(_)) => copy().is_some_and(|copy| copy.is_active()),
-            None => holds(set.view, &of, holder),
+            None => !is_lost(set.view, &of, holder),
         };
         (!good).then_some(Loss::SourceLost(of))
     })

@@ -25,8 +25,8 @@ use crate::keep::time::{DAY, Utc};
 pub struct Settings {
     /// From one set by the clock to the next.
     pub interval: Interval,
-    /// The sets of how many hours are all kept.
-    pub hours_of_all: u64,
+    /// Of how long every set is kept, counted in slots that have one.
+    pub all_for: Duration,
     /// Of how many hours the newest set is kept.
     pub hourly: u64,
     /// Of how many days.
@@ -50,7 +50,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             interval: Interval::default(),
-            hours_of_all: 4,
+            all_for: Duration::from_secs(4 * 60 * 60),
             hourly: 24,
             daily: 30,
             monthly: 12,
@@ -261,8 +261,11 @@ fn within_budget(
     order.dedup_by_key(|(_, id)| *id);
     let keeps = kept.into_iter().filter(|(_, reasons)| !reasons.is_empty());
     let mut verdicts: BTreeMap<_, _> = keeps.map(|(id, r)| (id, Verdict::Keep(r))).collect();
-    for (place, (why, id)) in order.into_iter().enumerate() {
-        let now = place < settings.per_round;
+    let mut begun = 0;
+    for (why, id) in order {
+        // What has its tombstone is half gone already, and takes no place from what has not.
+        let now = why == Delete::Tombstoned || begun < settings.per_round;
+        begun += usize::from(why != Delete::Tombstoned);
         verdicts.insert(id, Verdict::Delete { why, now });
     }
     verdicts
@@ -276,8 +279,8 @@ impl Tier {
     pub fn count(self, settings: &Settings) -> u64 {
         match self {
             Self::Slot => {
-                let slots = 3600_u64.saturating_mul(settings.hours_of_all);
-                slots.div_ceil(settings.interval.length().as_secs().max(1))
+                let slot = settings.interval.length().as_secs().max(1);
+                settings.all_for.as_secs().div_ceil(slot)
             }
             Self::Hour => settings.hourly,
             Self::Day => settings.daily,

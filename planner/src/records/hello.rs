@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{GenerationId, PeerId, StoreId, TaskId, Token};
+use crate::keep::ids::SetId;
 
 /// What ECS wants of the service, as its API says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -189,6 +190,9 @@ pub struct Hello {
     /// It leads, and every shard of every collection has all wanted copies on peers that answer.
     #[serde(default)]
     pub whole: bool,
+    /// It leads, and its steward is making this set of snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<SetId>,
     /// What it says of its place in the service.
     #[serde(flatten)]
     pub said: Said,

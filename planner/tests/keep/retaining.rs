@@ -15,7 +15,7 @@ use crate::sample::{at, contents, name, seen, seen_at, set, standing};
 /// Nothing but what is always kept.
 fn nothing() -> Settings {
     Settings {
-        hours_of_all: 0,
+        all_for: Duration::ZERO,
         hourly: 0,
         daily: 0,
         monthly: 0,
@@ -50,7 +50,7 @@ fn slots(first: &str, count: u64) -> Vec<Seen> {
 #[test]
 fn the_tiers_of_some_days() {
     let settings = Settings {
-        hours_of_all: 1,
+        all_for: Duration::from_secs(3600),
         hourly: 3,
         daily: 3,
         monthly: 2,
@@ -351,9 +351,15 @@ fn a_few_in_each_round_and_the_useless_first() {
         .filter(|(_, verdict)| matches!(verdict, Verdict::Delete { now: true, .. }))
         .map(|(id, _)| id.to_string())
         .collect();
+    // Three, and the one that has its tombstone already.
     assert_eq!(
         now,
-        ["20260228T010000Z", "20260228T011500Z", "20260228T013000Z"]
+        [
+            "20260228T000000Z",
+            "20260228T010000Z",
+            "20260228T011500Z",
+            "20260228T013000Z"
+        ]
     );
     assert_eq!(
         verdicts.values().filter(|verdict| !verdict.keeps()).count(),

@@ -116,6 +116,7 @@ impl World {
             zone: None,
             hears: BTreeSet::new(),
             whole: task.leads && self.commits(i),
+            set: None,
             said: Said {
                 commit: match self.sabotage {
                     Sabotage::NoRank => Some(0),

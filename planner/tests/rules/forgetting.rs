@@ -101,6 +101,7 @@ fn answering(as_task: &str) -> Probe {
         zone: None,
         hears: BTreeSet::new(),
         whole: false,
+        set: None,
         said: Default::default(),
     };
     Probe::Task {

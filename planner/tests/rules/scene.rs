@@ -117,6 +117,7 @@ pub fn hello(n: u8, state: State, generation: Option<GenerationId>) -> Hello {
         zone: None,
         hears: BTreeSet::new(),
         whole: false,
+        set: None,
         said: Said::default(),
     }
 }

@@ -42,6 +42,7 @@ mod scale_6_9_6;
 mod scale_to_zero;
 mod shard_keys;
 mod slow_peer;
+mod snapshots;
 mod stagger;
 mod steward_dies_mid_plan;
 mod stop_all;
@@ -139,6 +140,7 @@ pub const ALL: &[&Scenario] = &[
     &collections_uneven::SCENARIO,
     &shard_keys::SCENARIO,
     &records_swept::SCENARIO,
+    &snapshots::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,

@@ -7,6 +7,7 @@ pub mod load;
 pub mod points;
 pub mod qdrants;
 pub mod rollout;
+pub mod sets;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

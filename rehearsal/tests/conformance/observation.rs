@@ -126,6 +126,7 @@ async fn parameters_are_told_beside_holders_that_hang(lab: Lab) {
     let told = nodes[0].get("/telemetry?details_level=2").await.result();
     let took = began.elapsed();
     assert!(took < s(1), "{took:?}");
+    assert!(told["app"]["version"].is_string(), "{told}");
     let all = &told["collections"]["collections"];
     assert_eq!(all.as_array().map(Vec::len), Some(1), "{told}");
     assert_eq!(all[0]["id"], "c", "{told}");

@@ -8,7 +8,7 @@ use planner::heal::names::ShardId;
 use planner::keep::folder::{Found, seen};
 use planner::keep::ids::CollectionIndex;
 use planner::keep::layout::Entry;
-use planner::keep::records::Level;
+use planner::keep::records::{Level, Outcome};
 use planner::keep::seen::State;
 use planner::observed::Observed;
 
@@ -159,21 +159,27 @@ async fn a_proof_that_cannot_be_read_is_not_left_out() {
 async fn parts_are_read_by_their_names() {
     let bench = bench(LONG);
     let plan = sample::plan(1);
-    assert_eq!(bench.shelf.parts(&plan).await, (Vec::new(), Vec::new()));
+    let mut parts = Vec::new();
+    assert!(bench.shelf.parts(&plan, &mut parts).await.is_empty());
+    assert!(parts.is_empty());
     let there = sample::part(0, 1000);
     assert_eq!(bench.shelf.create(&there).await.unwrap(), Created::Ours);
     bench.lay("parts/c000-s1-1.json", b"broken");
     // Of nobody who is in the plan.
     bench.lay("parts/c000-s0-2.json", b"broken");
-    let (parts, unread) = bench.shelf.parts(&plan).await;
-    assert_eq!(parts, std::slice::from_ref(&there));
-    assert_eq!(unread.len(), 1, "{unread:?}");
-    assert!(unread[0].contains("parts/c000-s1-1.json"), "{unread:?}");
-    bench.store.inject(Op::Read, Fault::Pass);
-    bench.store.inject(Op::Read, Fault::Pass);
     bench.store.inject(Op::Read, Fault::ErrorBefore);
-    let (parts, unread) = bench.shelf.parts(&plan).await;
-    assert_eq!((parts.len(), unread.len()), (1, 2), "{unread:?}");
+    let unread = bench.shelf.parts(&plan, &mut parts).await;
+    assert_eq!(unread.len(), 1, "{unread:?}");
+    assert!(bench.shelf.parts(&plan, &mut parts).await.is_empty());
+    let refused = parts.iter().filter_map(|part| match &part.outcome {
+        Outcome::Failed(why) => Some((part.shard, why.contains("parts/c000-s1-1.json"))),
+        Outcome::Taken(_) => None,
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [(ShardId(1), true)]);
+    assert!(parts.contains(&there), "{parts:?}");
+    let before = parts.clone();
+    assert!(bench.shelf.parts(&plan, &mut parts).await.is_empty());
+    assert_eq!(parts, before, "each is read once");
 }
 
 #[tokio::test]
@@ -181,7 +187,8 @@ async fn a_store_that_hangs_is_not_asked_for_every_part() {
     let bench = bench(SHORT);
     let gate = Gate::default();
     bench.store.inject(Op::Read, Fault::Hang(gate.clone()));
-    let (parts, unread) = bench.shelf.parts(&sample::plan(1000)).await;
+    let mut parts = Vec::new();
+    let unread = bench.shelf.parts(&sample::plan(1000), &mut parts).await;
     assert_eq!((parts.len(), unread.len()), (0, 2), "{unread:?}");
     gate.open();
     bench.until_free().await;

@@ -20,8 +20,8 @@ use super::temporary::{FILE_MODE, Partial, Temporary};
 use super::{DirectoryStore, link_error, sync, unclear, walk};
 use crate::store::blob::Sum;
 use crate::store::{
-    BlobReader, BlobStore, BlobWriter, Key, Leftover, Listed, MAX_LISTED, Op, Prefix, Store as _,
-    StoreError, Stored,
+    BlobReader, BlobStore, BlobWriter, Key, Leftover, Listed, Op, Prefix, Store as _, StoreError,
+    Stored,
 };
 
 /// After so many bytes the kernel is told to write them out and then to forget them. That keeps the
@@ -93,27 +93,6 @@ impl BlobStore for DirectoryStore {
         })
     }
 
-    fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
-        const OP: Op = Op::List;
-        let Some(dir) = walk::open(&self.root, prefix, OP)? else {
-            return Ok(Vec::new());
-        };
-        let path = self.root.join(prefix.as_str());
-        let mut names = Vec::new();
-        for (name, kind) in walk::entries(dir, &path, OP)? {
-            if kind == walk::Kind::Directory {
-                names.push(name);
-            }
-        }
-        if names.len() > MAX_LISTED {
-            return Err(StoreError::TooMany {
-                path: path.display().to_string(),
-            });
-        }
-        names.sort();
-        Ok(names)
-    }
-
     fn settle(&self, key: &Key) -> Result<(), StoreError> {
         const OP: Op = Op::Publish;
         // The bytes were durable before they had this name; only the name may not be.
@@ -121,6 +100,10 @@ impl BlobStore for DirectoryStore {
             Some(dir) => sync(&dir, OP, &self.place(key)),
             None => Ok(()),
         }
+    }
+
+    fn prune(&self, prefix: &Prefix) {
+        walk::prune(&self.root, prefix);
     }
 
     fn remove_blob(&self, key: &Key) -> Result<bool, StoreError> {

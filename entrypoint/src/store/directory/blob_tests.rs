@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::MAX_LISTED;
 use crate::store::read_through;
 use crate::store::testing::key;
 

@@ -23,7 +23,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use self::temporary::Temporary;
-use super::{Created, Key, MAX_VALUE, Op, Prefix, Store, StoreError};
+use super::{Created, Key, MAX_LISTED, MAX_VALUE, Op, Prefix, Store, StoreError};
 
 /// A directory that holds one file for each key. It is made, with mode 0750, by the first write;
 /// records have mode 0640 (both less the umask): readable by the group, for backup and for people.
@@ -158,6 +158,27 @@ impl Store for DirectoryStore {
 
     fn list(&self, prefix: &Prefix) -> Result<Vec<Key>, StoreError> {
         walk::list(&self.root, prefix)
+    }
+
+    fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
+        const OP: Op = Op::List;
+        let Some(dir) = walk::open(&self.root, prefix, OP)? else {
+            return Ok(Vec::new());
+        };
+        let path = self.root.join(prefix.as_str());
+        let mut names = Vec::new();
+        for (name, kind) in walk::entries(dir, &path, OP)? {
+            if kind == walk::Kind::Directory {
+                names.push(name);
+            }
+        }
+        if names.len() > MAX_LISTED {
+            return Err(StoreError::TooMany {
+                path: path.display().to_string(),
+            });
+        }
+        names.sort();
+        Ok(names)
     }
 
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {

@@ -6,14 +6,12 @@
 //! Uploads that a killed writer left are invisible and cost money until a lifecycle rule ends them
 //! (`AbortIncompleteMultipartUpload`): the bucket needs one. This client cannot list them.
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::multipart::{MultipartStore as _, PartId};
 use object_store::path::Path;
 use object_store::{
@@ -24,12 +22,11 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::error::{is_absent, translate};
-use super::{MAX_OBJECTS, S3Store, runtime, wait};
+use super::{S3Store, runtime, wait};
 use crate::store::blob::Sum;
-use crate::store::key::is_segment;
 use crate::store::{
-    BlobReader, BlobStore, BlobWriter, Key, Leftover, Listed, MAX_LISTED, Op, Prefix, Store as _,
-    StoreError, Stored,
+    BlobReader, BlobStore, BlobWriter, Key, Leftover, Listed, Op, Prefix, Store as _, StoreError,
+    Stored,
 };
 
 /// One part is held in memory, and there may be 10,000 of them (S3 User Guide, "Amazon S3 multipart
@@ -94,17 +91,16 @@ impl BlobStore for S3Store {
         }))?
     }
 
-    fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
-        wait(folders(self, prefix))?
-    }
-
     fn settle(&self, _: &Key) -> Result<(), StoreError> {
         // What can be seen in S3 is durable.
         Ok(())
     }
 
-    fn remove_blob(&self, key: &Key) -> Result<bool, StoreError> {
+    fn prune(&self, _: &Prefix) {
         // S3 has no folders, only names with slashes.
+    }
+
+    fn remove_blob(&self, key: &Key) -> Result<bool, StoreError> {
         self.remove(key)
     }
 
@@ -114,38 +110,6 @@ impl BlobStore for S3Store {
 
     fn remove_leftover(&self, _: &Leftover, _: Duration) -> Result<bool, StoreError> {
         Ok(false)
-    }
-}
-
-/// [`BlobStore::folders`], page by page, so that a foreign crowd of objects is never in memory.
-async fn folders(store: &S3Store, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
-    let place = || store.place(prefix.as_str());
-    let below = match store.path(prefix.as_str()).as_ref() {
-        "" => None,
-        path => Some(format!("{path}/")),
-    };
-    let mut names = BTreeSet::new();
-    let mut seen = 0;
-    let mut next = None;
-    loop {
-        let options = PaginatedListOptions {
-            delimiter: Some("/".into()),
-            page_token: next,
-            ..PaginatedListOptions::default()
-        };
-        let page = store.s3.list_paginated(below.as_deref(), options).await;
-        let page = page.map_err(|e| translate(Op::List, place(), e))?;
-        let (folders, files) = (page.result.common_prefixes, page.result.objects);
-        seen += folders.len() + files.len();
-        let ours = folders.iter().filter_map(Path::filename);
-        names.extend(ours.filter(|name| is_segment(name)).map(str::to_owned));
-        if names.len() > MAX_LISTED || seen > MAX_OBJECTS {
-            return Err(StoreError::TooMany { path: place() });
-        }
-        next = page.page_token;
-        if next.is_none() {
-            return Ok(names.into_iter().collect());
-        }
     }
 }
 

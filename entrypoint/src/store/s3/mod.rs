@@ -15,12 +15,14 @@ mod http;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::path::Path;
 use object_store::{
     BackoffConfig, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions,
@@ -28,6 +30,7 @@ use object_store::{
 };
 
 use self::error::{is_absent, translate};
+use super::key::is_segment;
 use super::{Created, Key, MAX_LISTED, MAX_VALUE, Op, Prefix, Store, StoreError};
 
 /// How often a creation is tried that S3 refuses while nothing is there: 409 means that another
@@ -215,6 +218,10 @@ impl Store for S3Store {
 
     /// Two requests, since S3 does not say whether there was anything to delete; of two that
     /// remove the same key at once, both may hear that it was there.
+    fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
+        wait(folders(self, prefix))?
+    }
+
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
         const OP: Op = Op::Remove;
         let path = self.path(key.as_str());
@@ -282,4 +289,36 @@ fn fits(place: impl FnOnce() -> String, size: u64) -> Result<(), StoreError> {
         });
     }
     Ok(())
+}
+
+/// [`Store::folders`], page by page, so that a foreign crowd of objects is never in memory.
+async fn folders(store: &S3Store, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
+    let place = || store.place(prefix.as_str());
+    let below = match store.path(prefix.as_str()).as_ref() {
+        "" => None,
+        path => Some(format!("{path}/")),
+    };
+    let mut names = BTreeSet::new();
+    let mut seen = 0;
+    let mut next = None;
+    loop {
+        let options = PaginatedListOptions {
+            delimiter: Some("/".into()),
+            page_token: next,
+            ..PaginatedListOptions::default()
+        };
+        let page = store.s3.list_paginated(below.as_deref(), options).await;
+        let page = page.map_err(|e| translate(Op::List, place(), e))?;
+        let (folders, files) = (page.result.common_prefixes, page.result.objects);
+        seen += folders.len() + files.len();
+        let ours = folders.iter().filter_map(Path::filename);
+        names.extend(ours.filter(|name| is_segment(name)).map(str::to_owned));
+        if names.len() > MAX_LISTED || seen > MAX_OBJECTS {
+            return Err(StoreError::TooMany { path: place() });
+        }
+        next = page.page_token;
+        if next.is_none() {
+            return Ok(names.into_iter().collect());
+        }
+    }
 }

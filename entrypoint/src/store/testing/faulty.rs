@@ -235,6 +235,11 @@ impl Store for FaultyStore {
         self.run(Op::List, prefix.as_str(), move |real| real.list(&owned))
     }
 
+    fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
+        let owned = prefix.clone();
+        self.run(Op::List, prefix.as_str(), move |real| real.folders(&owned))
+    }
+
     fn remove(&self, key: &Key) -> Result<bool, StoreError> {
         let owned = key.clone();
         self.run(Op::Remove, key.as_str(), move |real| real.remove(&owned))
@@ -276,14 +281,13 @@ impl BlobStore for FaultyStore {
         Ok(())
     }
 
-    fn folders(&self, prefix: &Prefix) -> Result<Vec<String>, StoreError> {
-        let owned = prefix.clone();
-        self.run(Op::List, prefix.as_str(), move |real| real.folders(&owned))
-    }
-
     fn settle(&self, key: &Key) -> Result<(), StoreError> {
         let owned = key.clone();
         self.run(Op::Publish, key.as_str(), move |real| real.settle(&owned))
+    }
+
+    fn prune(&self, prefix: &Prefix) {
+        self.real.prune(prefix);
     }
 
     fn remove_blob(&self, key: &Key) -> Result<bool, StoreError> {

@@ -11,7 +11,10 @@ use super::store;
 use crate::standin::error::ApiError;
 
 /// Where the points are. A real segment is a folder of binary files.
-const POINTS: &str = "segments/00000000-0000-4000-8000-000000000000/points.jsonl";
+const POINTS: &str = "segments/00000000-0000-4000-8000-000000000000/files/points.jsonl";
+/// What every segment has beside them, its state as the last.
+const FORMAT: &str = "segments/00000000-0000-4000-8000-000000000000/files/version.info";
+const STATE: &str = "segments/00000000-0000-4000-8000-000000000000/files/segment.json";
 
 /// The archive of a replica that holds these points, with its end.
 ///
@@ -27,6 +30,8 @@ pub fn archive(points: &[Value], replica: &Value) -> io::Result<Vec<u8>> {
     let clocks = json!({"clocks": []}).to_string();
     for (name, bytes) in [
         (POINTS, text.as_bytes()),
+        (FORMAT, b"0.6.0"),
+        (STATE, br#"{"version":0}"#),
         ("newest_clocks.json", clocks.as_bytes()),
         ("oldest_clocks.json", clocks.as_bytes()),
         ("wal/open-1", &[0; 1024]),

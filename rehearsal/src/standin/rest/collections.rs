@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, Timeout, indexes, timed};
+use crate::standin::VERSION;
 use crate::standin::config;
 use crate::standin::data;
 use crate::standin::error::ApiError;
@@ -60,7 +61,7 @@ pub(super) async fn telemetry(State(api): State<Api>, Query(asked): Query<Detail
     timed(async {
         let described = api.node.read(|inner| {
             let all = inner.model.collections.iter();
-            all.map(|(name, there)| json!({"id": name, "config": {"params": there.params}}))
+            all.map(|(name, there)| json!({"id": name, "config": there.config()}))
                 .collect::<Vec<_>>()
         });
         let mut collections = json!({"number_of_collections": described.len()});
@@ -70,7 +71,8 @@ pub(super) async fn telemetry(State(api): State<Api>, Query(asked): Query<Detail
         {
             fields.insert("collections".into(), described.into());
         }
-        Ok(json!({"id": api.node.id.to_string(), "collections": collections}))
+        let app = json!({"name": "qdrant", "version": VERSION});
+        Ok(json!({"id": api.node.id.to_string(), "app": app, "collections": collections}))
     })
     .await
 }

@@ -1,0 +1,170 @@
+//! `entrypoint snapshots …`: what is in the store, why each set is kept, and whether its files are what
+//! their manifests say. Reads the store alone, without any task that runs; changes nothing. What it shows
+//! is judged at this moment: the steward judges anew before it deletes, and knows the age of what it sees.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use planner::ids::{StoreId, TaskId};
+use planner::keep::folder::Found;
+use planner::keep::ids::SetId;
+use planner::keep::layout::Entry;
+use planner::keep::records::{Manifest, Tombstone};
+use planner::keep::retention::{Verdict, retention};
+use planner::keep::seen::{Seen, State};
+
+use super::check::{Checked, check};
+use super::shelves::{Known, look};
+use super::{Shelf, retention_settings};
+use crate::config::Config;
+use crate::ledger::Ledger;
+use crate::log::chain;
+use crate::store::{DirectoryStore, StoreHandle};
+
+/// Something is wrong with a set.
+const WRONG: u8 = 1;
+/// The store could not be read.
+const UNREAD: u8 = 69;
+
+/// Prints every set with why it is kept, or that it goes. Gives the exit code.
+pub async fn list(config: &Config) -> u8 {
+    match listed(config).await {
+        Ok(lines) => {
+            lines.iter().for_each(|line| println!("{line}"));
+            0
+        }
+        Err(why) => {
+            eprintln!("entrypoint: snapshots: {why}");
+            UNREAD
+        }
+    }
+}
+
+async fn listed(config: &Config) -> Result<Vec<String>, String> {
+    let settings = retention_settings(config)
+        .ok_or("no sets are made or deleted: ENTRYPOINT_SETS is off".to_owned())?;
+    let store = open(config.store.directory());
+    let ours = store_id(config, &store).await?;
+    let shelf = Shelf::start(store, config.store_timeout).map_err(|error| chain(&error))?;
+    let there = look(&shelf, &ours, "", &mut Known::new()).await?;
+    let verdicts = retention(&settings, there.seen(), there.is_failing());
+    let lines = there.seen().iter().map(|set| {
+        let verdict = match verdicts.get(&set.id) {
+            Some(Verdict::Keep(reasons)) => {
+                let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+                format!("kept: {}", reasons.join("; "))
+            }
+            Some(Verdict::Delete { why, now: true }) => format!("goes: {why}"),
+            Some(Verdict::Delete { why, now: false }) => format!("goes later: {why}"),
+            None => "not looked at".to_owned(),
+        };
+        format!("{}  {}  {verdict}", set.id, state(set))
+    });
+    Ok(lines.collect())
+}
+
+fn state(set: &Seen) -> String {
+    if set.tombstoned {
+        return "given up".to_owned();
+    }
+    match &set.state {
+        State::Made(contents) => {
+            let whole = contents
+                .collections
+                .values()
+                .filter(|there| there.whole)
+                .count();
+            format!("{whole}/{} whole", contents.collections.len())
+        }
+        State::Unfinished { .. } => "unfinished".to_owned(),
+        State::Foreign(_) => "not ours".to_owned(),
+        State::Unread(_) => "not read".to_owned(),
+    }
+}
+
+/// Checks the files of one set, or of all, in the store of the configuration or in `copy` of one. Gives
+/// the exit code.
+pub async fn checked(config: &Config, copy: Option<PathBuf>, set: Option<SetId>) -> u8 {
+    let store = open(copy.as_deref().unwrap_or(config.store.directory()));
+    match sets(config, &store, set).await {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("entrypoint: snapshots: {why}");
+            UNREAD
+        }
+    }
+}
+
+async fn sets(
+    config: &Config,
+    store: &Arc<DirectoryStore>,
+    only: Option<SetId>,
+) -> Result<u8, String> {
+    let shelf = Shelf::start(store.clone(), config.store_timeout);
+    let shelf = shelf.map_err(|error| chain(&error))?;
+    let sets = shelf.sets().await.map_err(|error| chain(&error))?;
+    let sets: Vec<_> = match only {
+        None => sets.into_iter().collect(),
+        Some(set) if sets.contains(&set) => vec![set],
+        Some(set) => return Err(format!("there is no set {set} in {}", shelf.describe())),
+    };
+    let (mut wrong, mut unread) = (false, false);
+    for set in sets {
+        if !matches!(
+            shelf.read::<Tombstone>(set, Entry::Tombstone).await,
+            Found::Absent
+        ) {
+            println!("{set}  is being deleted: it counts for nothing");
+            continue;
+        }
+        match shelf.read::<Manifest>(set, Entry::Manifest).await {
+            Found::Absent => println!("{set}  has no manifest: it counts for nothing"),
+            Found::Refused(why) => {
+                println!("{set}  WRONG: {why}");
+                wrong = true;
+            }
+            Found::Unread(why) => {
+                println!("{set}  not read: {why}");
+                unread = true;
+            }
+            Found::Good(manifest) => {
+                let found = check(store.as_ref(), &manifest);
+                tell(&manifest, &found);
+                wrong |= !found.wrong.is_empty();
+                unread |= !found.unread.is_empty();
+            }
+        }
+    }
+    Ok(match (wrong, unread) {
+        (true, _) => WRONG,
+        (false, true) => UNREAD,
+        (false, false) => 0,
+    })
+}
+
+fn tell(manifest: &Manifest, found: &Checked) {
+    let set = manifest.set;
+    for there in manifest.collections.iter().filter(|there| !there.whole) {
+        println!("{set}  {} is not whole", there.name);
+    }
+    for why in &found.wrong {
+        println!("{set}  WRONG: {why}");
+    }
+    for why in &found.unread {
+        println!("{set}  not read: {why}");
+    }
+    println!("{set}  {} files good, {} bytes", found.good, found.bytes);
+}
+
+fn open(directory: &Path) -> Arc<DirectoryStore> {
+    Arc::new(DirectoryStore::new(directory))
+}
+
+/// The store's own name: a set of another one is not ours.
+async fn store_id(config: &Config, store: &Arc<DirectoryStore>) -> Result<StoreId, String> {
+    let store = StoreHandle::start(store.clone(), config.store_timeout);
+    let store = store.map_err(|error| chain(&error))?;
+    let mut ledger = Ledger::new(store, TaskId::from("a look from outside"));
+    let id = ledger.store_id().await.map_err(|error| chain(&error))?;
+    id.ok_or_else(|| "the store belongs to no cluster yet".to_owned())
+}

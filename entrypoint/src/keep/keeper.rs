@@ -1,0 +1,559 @@
+//! Beside the steward: when a set is due it is planned; while one is being made its parts are waited for;
+//! when they have come, or will not come any more, the manifest is written, or the set is given up.
+//!
+//! Every decision is `planner::keep`'s, and all that is remembered is in the store: the keeper of the next
+//! leader goes on where this one ends. Two that both believe to be the one find each other's files.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use planner::heal::names::ShardRef;
+use planner::heal::view::ClusterView;
+use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
+use planner::keep::assemble::{End, NoManifest, assemble, awaited};
+use planner::keep::clock::{Clock, Hold, Sight, Synchronised, Verdict, Wrong};
+use planner::keep::folder::Found;
+use planner::keep::ids::SetId;
+use planner::keep::layout::Entry;
+use planner::keep::plan::{Described, Order, plan};
+use planner::keep::records::{Manifest, Origin, Outcome, PartRecord, PlanRecord, Scope, Source};
+use planner::keep::resume::{FINISH_WITHIN, Resume, Unfinished, resume};
+use planner::keep::retention;
+use planner::keep::seen::deleted;
+use planner::keep::time::Utc;
+use planner::observed::Observed;
+use qdrant_api::Client;
+use tokio::sync::watch as channel;
+
+use super::describe::describe;
+use super::pruner::Pruner;
+use super::shelves::{Known, Shelves, look};
+use super::{Shelf, now, tombstone};
+use crate::config::Heal;
+use crate::events;
+use crate::log::chain;
+use crate::status::Board;
+use crate::steward::{Clocks, Post, pause, survey};
+use crate::store::Created;
+
+/// The shortest and the longest pause between two looks at the clock, or at a set that is being made.
+const QUICK: Duration = Duration::from_millis(100);
+const CALM: Duration = Duration::from_secs(2);
+/// What changes with every look is said this seldom.
+const SAID: Duration = Duration::from_secs(60);
+
+/// What a keeper is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// When sets are made, and for how long they are kept.
+    pub kept: retention::Settings,
+    /// Whether anything may be changed.
+    pub mode: Heal,
+    /// Our task.
+    pub task: TaskId,
+}
+
+/// The keeper of one task; idle while another task's Qdrant leads.
+pub struct Keeper {
+    settings: Settings,
+    client: Client,
+    shelf: Shelf,
+    board: channel::Sender<Board>,
+    pruner: Pruner,
+    making: Option<Making>,
+    known: Known,
+    /// Copies that could not be taken for the last set.
+    failed: BTreeSet<(ShardRef, PeerId)>,
+    /// What was last said, and when.
+    said: Option<(String, Instant)>,
+    /// What a person must know of the clock.
+    wrong: Option<String>,
+}
+
+/// The set that is being made.
+struct Making {
+    plan: PlanRecord,
+    /// Since when we know it.
+    since: Instant,
+    /// The newest plan in the store that is not of a set by hand.
+    newest: SetId,
+    /// What has come of it so far.
+    parts: Vec<PartRecord>,
+}
+
+/// Where the sets of this turn are from: the cluster as our own round knows it.
+struct Place {
+    store: StoreId,
+    generation: GenerationId,
+    qdrant: String,
+}
+
+/// What one turn as the leader's keeper goes by.
+struct Watch {
+    clock: Clock,
+    /// What the store holds; looked at anew after every change of ours.
+    shelves: Option<Shelves>,
+    /// Asked once: a Qdrant of another version is another task's.
+    qdrant: Option<String>,
+}
+
+impl Keeper {
+    /// One that has seen nothing yet. `client` asks our own Qdrant.
+    pub fn new(
+        settings: Settings,
+        client: Client,
+        shelf: Shelf,
+        board: channel::Sender<Board>,
+    ) -> Self {
+        let pruner = Pruner::new(shelf.clone(), settings.task.clone(), settings.kept.clone());
+        Self {
+            settings,
+            client,
+            shelf,
+            board,
+            pruner,
+            making: None,
+            known: Known::new(),
+            failed: BTreeSet::new(),
+            said: None,
+            wrong: None,
+        }
+    }
+
+    /// Keeps while the rounds post, until they end.
+    pub async fn run(mut self, mut posts: channel::Receiver<Option<Post>>) {
+        loop {
+            // Whoever leads next finds in the store what we know.
+            self.making = None;
+            self.known.clear();
+            self.failed.clear();
+            self.said = None;
+            self.wrong = None;
+            self.show();
+            if posts.wait_for(Option::is_some).await.is_err() {
+                return;
+            }
+            let mut ends = posts.clone();
+            tokio::select! {
+                // Nothing is half done that is not begun anew or ended by the next one.
+                ended = ends.wait_for(Option::is_none) => if ended.is_err() { return },
+                () = self.lead(&posts) => {}
+            }
+        }
+    }
+
+    /// Turns without end.
+    async fn lead(&mut self, posts: &channel::Receiver<Option<Post>>) {
+        let every = self.settings.kept.interval;
+        // Often enough to see a slot begin while it may be taken.
+        let pause = (every.tolerance() / 8).clamp(QUICK, CALM);
+        let mut watch = None;
+        loop {
+            tokio::time::sleep(pause).await;
+            let done = match now() {
+                None => {
+                    Err("the wall clock says no time that a set could be named after".to_owned())
+                }
+                Some(now) => {
+                    let watch = watch.get_or_insert_with(|| Watch {
+                        clock: Clock::new(every, now),
+                        shelves: None,
+                        qdrant: None,
+                    });
+                    self.turn(posts, now, watch).await
+                }
+            };
+            match done {
+                Ok(()) => self.said = None,
+                Err(why) => self.say(why),
+            }
+            self.show();
+        }
+    }
+
+    /// One look; `Err`: nothing could be done, for people.
+    async fn turn(
+        &mut self,
+        posts: &channel::Receiver<Option<Post>>,
+        now: Utc,
+        watch: &mut Watch,
+    ) -> Result<(), String> {
+        if self.settings.mode == Heal::DryRun {
+            return Err("nothing is changed with dry-run: no sets are made".to_owned());
+        }
+        let paused = pause::read(&self.client).await;
+        let paused = paused.map_err(|error| chain(&error))?;
+        let place = self.place(&mut watch.qdrant).await?;
+        if let Some(making) = self.making.take() {
+            let (making, over) = self.progress(&place, posts, making, now).await;
+            match over {
+                Ok(true) => watch.shelves = None,
+                Ok(false) => self.making = Some(making),
+                Err(why) => {
+                    self.making = Some(making);
+                    return Err(why);
+                }
+            }
+            return Ok(());
+        }
+        let there = match &watch.shelves {
+            Some(there) => there,
+            None => {
+                let (ours, running) = (&place.store, place.qdrant.as_str());
+                let there = look(&self.shelf, ours, running, &mut self.known).await?;
+                if paused.is_none() {
+                    let prune = self.pruner.prune(&there, &self.known, ours, running, now);
+                    // What cannot be deleted now holds up no set.
+                    for why in prune.await {
+                        tracing::warn!(event = events::SET_KEPT, "{why}");
+                    }
+                }
+                watch.shelves.insert(there)
+            }
+        };
+        // What a former steward began, the oldest first.
+        if let Some(plan) = there.unfinished().first() {
+            self.making = Some(Making {
+                plan: plan.clone(),
+                since: Instant::now(),
+                newest: there.newest().unwrap_or(plan.set),
+                parts: Vec::new(),
+            });
+            return Ok(());
+        }
+        let hold = match paused {
+            Some(_) => Some(Hold::Off),
+            None => self.is_empty(now).await?.then_some(Hold::Empty),
+        };
+        let tick = watch.clock.tick(&Sight {
+            now,
+            // Task metadata says so on few platforms, and is not asked yet.
+            synchronised: Synchronised::Unknown,
+            taken: there.taken(),
+            under_way: None,
+            hold,
+        });
+        if tick.missed > 0 {
+            let missed = tick.missed;
+            tracing::warn!(
+                event = events::SET_MISSED,
+                missed,
+                "slots passed without a set"
+            );
+        }
+        self.wrong = tick.alarm.map(alarm);
+        let Verdict::Due(set) = tick.verdict else {
+            return Ok(());
+        };
+        if self.begin(set, now, &place, posts, there).await? {
+            watch.shelves = None;
+        }
+        Ok(())
+    }
+
+    /// Whether there is no collection; asked while a slot can be taken.
+    async fn is_empty(&self, now: Utc) -> Result<bool, String> {
+        let every = self.settings.kept.interval;
+        if now.since(every.slot(now)) > every.tolerance() {
+            return Ok(false);
+        }
+        let names = self.client.collections().await;
+        Ok(names.map_err(|error| chain(&error))?.is_empty())
+    }
+
+    /// The cluster that we are in, and its Qdrant.
+    async fn place(&self, qdrant: &mut Option<String>) -> Result<Place, String> {
+        let (store, generation) = {
+            let status = &self.board.borrow().status;
+            (status.store_id.clone(), status.generation.clone())
+        };
+        if qdrant.is_none() {
+            let version = self.client.version().await.map_err(|error| chain(&error))?;
+            *qdrant = Some(version);
+        }
+        Ok(Place {
+            store: store.ok_or("the store has not said yet which cluster this is")?,
+            generation: generation.ok_or("this task belongs to no generation")?,
+            qdrant: qdrant.clone().unwrap_or_default(),
+        })
+    }
+
+    fn source(&self, place: &Place) -> Source {
+        Source {
+            cluster: place.store.clone(),
+            generation: place.generation.clone(),
+            qdrant: place.qdrant.clone(),
+            image: env!("CARGO_PKG_VERSION").to_owned(),
+            steward: self.settings.task.clone(),
+        }
+    }
+
+    /// What the cluster is now, in the life that `place` names.
+    async fn survey(
+        &self,
+        posts: &channel::Receiver<Option<Post>>,
+        place: &Place,
+    ) -> Result<ClusterView, String> {
+        let post = posts.borrow().clone();
+        let post = post.ok_or("another task's Qdrant leads")?;
+        let clocks = Clocks::default();
+        let surveyed = survey::survey(&self.client, &post, &clocks, Duration::ZERO).await;
+        let (view, _) = surveyed.map_err(|error| chain(&error))?;
+        let generation = self.board.borrow().status.generation.clone();
+        match generation.as_ref() == Some(&place.generation) {
+            true => Ok(view),
+            false => Err("the cluster has another life now".to_owned()),
+        }
+    }
+
+    /// Plans a set; says whether the store may hold another plan now.
+    async fn begin(
+        &mut self,
+        set: SetId,
+        now: Utc,
+        place: &Place,
+        posts: &channel::Receiver<Option<Post>>,
+        there: &Shelves,
+    ) -> Result<bool, String> {
+        let view = self.survey(posts, place).await?;
+        let described = describe(&self.client, &view).await;
+        let present = match &view.collections {
+            Observed::Known(all) => all.keys().cloned().collect(),
+            Observed::Unknown(why) => return Err(why.clone()),
+        };
+        let none = BTreeSet::new();
+        let order = Order {
+            set,
+            origin: Origin::Clock,
+            scope: Scope::All,
+            source: self.source(place),
+            now,
+            failed_before: self.failed.clone(),
+            deleted: deleted(there.seen(), set, &place.generation, &present, &none),
+        };
+        let record = plan(&order, &view, &described).map_err(|why| format!("set {set}: {why}"))?;
+        match self.shelf.create(&record).await {
+            Ok(Created::Ours) => {
+                tracing::info!(event = events::SET_BEGUN, "set {set}");
+                self.making = Some(Making {
+                    plan: record,
+                    since: Instant::now(),
+                    newest: set,
+                    parts: Vec::new(),
+                });
+            }
+            // Another steward was quicker: it is found with the next look.
+            Ok(Created::Exists(_)) => {}
+            // So is ours, if it came to be nevertheless.
+            Err(error) if error.is_unclear() => {}
+            Err(error) => return Err(format!("set {set}: {}", chain(&error))),
+        }
+        Ok(true)
+    }
+
+    /// Looks how far a set is; says whether it is over.
+    async fn progress(
+        &mut self,
+        place: &Place,
+        posts: &channel::Receiver<Option<Post>>,
+        mut making: Making,
+        now: Utc,
+    ) -> (Making, Result<bool, String>) {
+        let set = making.plan.set;
+        let over = self.step(place, posts, &mut making, now).await;
+        (making, over.map_err(|why| format!("set {set} {why}")))
+    }
+
+    async fn step(
+        &mut self,
+        place: &Place,
+        posts: &channel::Receiver<Option<Post>>,
+        making: &mut Making,
+        now: Utc,
+    ) -> Result<bool, String> {
+        // It may have its end already: ours, whose answer was lost, or another steward's.
+        match self
+            .shelf
+            .read::<Manifest>(making.plan.set, Entry::Manifest)
+            .await
+        {
+            Found::Good(_) => return Ok(true),
+            Found::Absent => {}
+            Found::Refused(why) => return Err(why.to_string()),
+            Found::Unread(why) => return Err(format!("cannot be looked at: {why}")),
+        }
+        let unread = self.shelf.parts(&making.plan, &mut making.parts).await;
+        let plan = &making.plan;
+        let age = now.since(plan.planned).max(making.since.elapsed());
+        let late = age > FINISH_WITHIN;
+        if let Some(why) = unread.first().filter(|_| !late) {
+            return Err(format!("cannot be looked at: {why}"));
+        }
+        let view = self.survey(posts, place).await?;
+        let verdict = resume(Unfinished {
+            plan,
+            parts: &making.parts,
+            age,
+            newest: making.newest,
+            generation: &place.generation,
+            view: &view,
+            limit: FINISH_WITHIN,
+        });
+        if let Resume::GiveUp(why) = verdict {
+            return self.give_up(plan, now, &why.to_string()).await;
+        }
+        let waits = awaited(plan, &making.parts, &view);
+        // Half of the time is the sources'. Then what has come is a set, rather than nothing.
+        if let Some((index, shard, holder)) = waits.first()
+            && age < FINISH_WITHIN / 2
+        {
+            let (left, peer) = (waits.len(), holder.peer);
+            return Err(format!(
+                "waits for {left} files, the first of shard {shard} of {index} from peer {peer}"
+            ));
+        }
+        let described = describe(&self.client, &view).await;
+        // What cannot be described now may be in a moment, while somebody dead is being taken out.
+        if let Some(what) = undescribed(plan, &described)
+            && age < FINISH_WITHIN / 2
+        {
+            return Err(format!("waits for what {what}"));
+        }
+        let source = self.source(place);
+        let end = End {
+            view: &view,
+            described: &described,
+            source: &source,
+            now,
+        };
+        let manifest = match assemble(plan, &making.parts, end) {
+            Ok(manifest) => manifest,
+            Err(NoManifest::Unread(why)) => return Err(format!("cannot be finished: {why}")),
+            Err(why) => return self.give_up(plan, now, &why.to_string()).await,
+        };
+        let created = self.shelf.create(&manifest).await;
+        // One that is there already is another steward's, from the same plan and the same parts.
+        let created = created.map_err(|error| chain(&error))?;
+        self.failed = failed(plan, &making.parts);
+        if created == Created::Ours {
+            tell(&manifest);
+        }
+        Ok(true)
+    }
+
+    /// Marks a set that will never be whole, so that nobody takes it up again.
+    async fn give_up(&self, plan: &PlanRecord, now: Utc, why: &str) -> Result<bool, String> {
+        let set = plan.set;
+        let cluster = &plan.source.cluster;
+        let tombstone = tombstone(set, cluster, &self.settings.task, now, why);
+        let created = self.shelf.create(&tombstone).await;
+        // One that is there already says the same.
+        let _ = created.map_err(|error| chain(&error))?;
+        tracing::warn!(event = events::SET_GIVEN_UP, "set {set}: {why}");
+        Ok(true)
+    }
+
+    /// Said when it is new, and no more than once in a while: a reason may hold a time that moves on.
+    fn say(&mut self, what: String) {
+        let quiet = |(_, at): &(String, Instant)| at.elapsed() < SAID;
+        let at = match &self.said {
+            Some(said) if said.0 == what || quiet(said) => said.1,
+            _ => {
+                tracing::info!(event = events::SET_WAITS, "{what}");
+                Instant::now()
+            }
+        };
+        self.said = Some((what, at));
+    }
+
+    fn show(&self) {
+        let making = self.making.as_ref().map(|making| making.plan.set);
+        let said = self.said.as_ref().map(|(said, _)| said.as_str());
+        self.board.send_if_modified(|board| {
+            let status = &mut board.status;
+            let said = said.unwrap_or_default();
+            let changed =
+                status.set != making || status.sets != said || status.sets_wrong != self.wrong;
+            status.set = making;
+            said.clone_into(&mut status.sets);
+            status.sets_wrong.clone_from(&self.wrong);
+            changed
+        });
+    }
+}
+
+/// What a person must know of the clock, in words that do not change while it lasts.
+fn alarm(wrong: Wrong) -> String {
+    match wrong {
+        Wrong::Behind { newest, .. } => format!(
+            "the newest set, {newest}, is later than this task's clock: no set is made until then; set the \
+             clock right, or, when that set has the wrong time, delete it by hand"
+        ),
+        Wrong::Ahead { newest, .. } => format!(
+            "the newest set, {newest}, is more than a day older than this task's clock: look at the clock \
+             when the service was running meanwhile"
+        ),
+    }
+}
+
+/// The first collection that could be whole and cannot be described now.
+fn undescribed(plan: &PlanRecord, described: &Described) -> Option<String> {
+    let planned = plan.collections.iter();
+    let mut planned = planned.filter(|planned| planned.missing.is_empty());
+    planned.find_map(|planned| match described.get(&planned.name)? {
+        Observed::Unknown(why) => Some(format!("{} is: {why}", planned.name)),
+        Observed::Known(_) => None,
+    })
+}
+
+/// The copies that could not be taken.
+fn failed(plan: &PlanRecord, parts: &[PartRecord]) -> BTreeSet<(ShardRef, PeerId)> {
+    let failed = parts
+        .iter()
+        .filter(|part| matches!(part.outcome, Outcome::Failed(_)));
+    let ours = failed.filter(|part| part.set == plan.set);
+    ours.map(|part| {
+        let shard = ShardRef {
+            collection: part.collection.clone(),
+            shard: part.shard,
+        };
+        (shard, part.holder.peer)
+    })
+    .collect()
+}
+
+fn tell(manifest: &Manifest) {
+    let set = manifest.set;
+    let whole = manifest
+        .collections
+        .iter()
+        .filter(|there| there.whole)
+        .count();
+    let all = manifest.collections.len();
+    let files = manifest.collections.iter().flat_map(|there| &there.files);
+    let bytes: u64 = files.map(|file| file.bytes).sum();
+    let seconds = manifest.ended.since(manifest.started).as_secs();
+    if whole == all {
+        tracing::info!(
+            event = events::SET_MADE,
+            bytes,
+            seconds,
+            "set {set}: {all} collections"
+        );
+        return;
+    }
+    let lack = manifest.collections.iter().filter(|there| !there.whole);
+    let lack: Vec<_> = lack
+        .map(|there| match there.missing.first() {
+            Some(missing) => format!("{}: {missing}", there.name),
+            None => there.name.to_string(),
+        })
+        .collect();
+    tracing::warn!(
+        event = events::SET_INCOMPLETE,
+        bytes,
+        seconds,
+        "set {set}: {whole} of {all} collections; {}",
+        lack.join("; ")
+    );
+}

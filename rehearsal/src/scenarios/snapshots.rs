@@ -1,0 +1,138 @@
+//! Proves that sets of snapshots are made by the clock under writes, that each is whole, that old ones
+//! go, and that a set survives the steward that began it.
+
+use anyhow::Context;
+
+use super::healing::{begin, end, setup_of_several};
+use super::prelude::*;
+use crate::world::sets::{self, Set};
+
+/// See the head of this file.
+pub const SCENARIO: Scenario = Scenario {
+    name: "snapshots",
+    about: "sets are made by the clock under writes, are whole, and go again; the steward dies in one",
+    cases: &[
+        Case {
+            name: "by-the-clock",
+            setup: often,
+            run: |world| Box::pin(by_the_clock(world)),
+        },
+        Case {
+            name: "steward-dies",
+            setup: often_and_broken,
+            run: |world| Box::pin(steward_dies(world)),
+        },
+    ],
+};
+
+/// From one set to the next.
+const EVERY: Duration = Duration::from_secs(4);
+/// So many slots are kept; the tiers need the newest alone.
+const KEPT: usize = 3;
+/// A set comes within so many slots: one may be missed when its steward has just changed.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+fn often(setup: &mut Setup) {
+    setup_of_several(setup);
+    let kept = EVERY * KEPT as u32;
+    setup.env = vec![
+        ("ENTRYPOINT_SETS", format!("{}s", EVERY.as_secs())),
+        ("ENTRYPOINT_KEEP_ALL", format!("{}s", kept.as_secs())),
+        ("ENTRYPOINT_KEEP_HOURLY", "1".to_owned()),
+        ("ENTRYPOINT_KEEP_DAILY", "1".to_owned()),
+        ("ENTRYPOINT_KEEP_MONTHLY", "1".to_owned()),
+    ];
+    // A machine that is busy sees slots begin too late, and says so.
+    setup.allowed.events.push("set.missed");
+}
+
+/// The same where a task dies that may be a source.
+fn often_and_broken(setup: &mut Setup) {
+    often(setup);
+    let events = ["set.given_up", "set.part_failed", "set.not_taken"];
+    setup.allowed.events.extend(events);
+}
+
+async fn by_the_clock(world: &World) -> Result<(), Failure> {
+    let points = begin(world).await?;
+    let mut last = None;
+    let mut before = 0;
+    for _ in 0..2 * KEPT {
+        let set = made(world, last).await?;
+        let held = set.prove().with_context(|| format!("set {}", set.id))?;
+        if held < before {
+            let detail = format!("{} points after {before} in set {}", held, set.id);
+            return Err(Failure::new("a later set holds no less", detail));
+        }
+        let summary = format!("set {} is whole and holds {held} points or more", set.id);
+        world.step(summary);
+        (last, before) = (Some(set), held);
+        points.more(world, 10).await?;
+    }
+    if before == 0 {
+        return Err(Failure::new("sets hold points", "none does"));
+    }
+    // The newest are there and whole, and beside them one that is being made and a few that wait.
+    let mut there = sets::all(world)?;
+    there.retain(|set| set.plan.is_some() && !set.tombstone);
+    if there.len() > KEPT + 3 {
+        let detail = format!("{} are there, {KEPT} are kept", there.len());
+        return Err(Failure::new("old sets go", detail));
+    }
+    there.retain(|set| set.manifest.is_some());
+    if there.len() < KEPT {
+        let detail = format!("{} are there, {KEPT} are kept", there.len());
+        return Err(Failure::new("new sets stay", detail));
+    }
+    for set in &there {
+        set.prove().with_context(|| format!("set {}", set.id))?;
+    }
+    end(world, points).await
+}
+
+async fn steward_dies(world: &World) -> Result<(), Failure> {
+    let points = begin(world).await?;
+    let first = made(world, None).await?;
+    let since = first.id;
+    let begun = || {
+        let all = sets::all(world).ok()?;
+        let newer = all.into_iter().find(|set| set.id > since)?;
+        newer.manifest.is_none().then_some(newer)
+    };
+    let open = world.aim("a set that has begun", PATIENCE, begun).await?;
+    let since = world.timeline.now();
+    let leader = world.leader()?;
+    world.kill(&leader, "its steward is making a set").await?;
+    // Neither half of a set nor a second plan: it is finished or given up, and the next one is whole.
+    let next = made(world, Some(first)).await?;
+    next.prove().with_context(|| format!("set {}", next.id))?;
+    world
+        .healed("the steward died", since, world.size())
+        .await?;
+    let last = made(world, Some(next)).await?;
+    last.prove().with_context(|| format!("set {}", last.id))?;
+    let open = open.id;
+    world
+        .until("the set of the dead steward is over", PATIENCE, |_| {
+            let all = sets::all(world).map_err(|error| format!("{error:#}"))?;
+            match all.iter().find(|set| set.id == open) {
+                Some(set) if set.manifest.is_none() && !set.tombstone => {
+                    Err(format!("set {open} is open"))
+                }
+                _ => Ok(()),
+            }
+        })
+        .await?;
+    end(world, points).await
+}
+
+/// Waits for a finished set that is newer than this one.
+async fn made(world: &World, last: Option<Set>) -> Result<Set, Failure> {
+    let last = last.map(|set| set.id);
+    let newer = || {
+        let all = sets::all(world).ok()?;
+        all.into_iter()
+            .rfind(|set| set.manifest.is_some() && !set.tombstone && Some(set.id) > last)
+    };
+    world.aim("a finished set", PATIENCE, newer).await
+}
