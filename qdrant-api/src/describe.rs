@@ -174,8 +174,8 @@ struct RawDescription {
 
 #[derive(Deserialize)]
 struct Keys {
-    // A missing list is not one that is null.
-    #[serde(deserialize_with = "Option::deserialize")]
+    /// Left out with automatic sharding.
+    #[serde(default)]
     shard_keys: Option<Vec<Key>>,
 }
 

@@ -42,9 +42,11 @@ pub(super) async fn list(State(api): State<Api>, Path(name): Path<String>) -> Re
         api.node.read(|inner| {
             let collection = inner.model.collection(&name)?;
             let keys: BTreeSet<&ShardKey> = collection.keys.values().collect();
-            let shown = keys.into_iter().map(|key| json!({"key": key}));
-            let shown = collection.is_custom().then(|| shown.collect::<Vec<_>>());
-            Ok(json!({"shard_keys": shown}))
+            let shown: Vec<Value> = keys.into_iter().map(|key| json!({"key": key})).collect();
+            Ok(match collection.is_custom() {
+                true => json!({"shard_keys": shown}),
+                false => json!({}),
+            })
         })
     })
     .await
