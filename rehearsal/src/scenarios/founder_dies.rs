@@ -38,10 +38,11 @@ pub const SCENARIO: Scenario = Scenario {
         Case {
             name: "mid-join",
             // With two of three voters left there is a quorum; with one of two there is none.
-            // Without one the rest waits for Qdrant's own time-outs and ours, and says so aloud.
+            // Without one the rest waits for Qdrant's own time-outs and ours, and says so aloud. The
+            // founder is a peer by then, and the steward says when it is gone.
             setup: |setup| {
                 setup.at_least = 4;
-                setup.allowed.events = vec!["alarm"];
+                setup.allowed.events = vec!["alarm", "peer.gone"];
             },
             run: |world| Box::pin(mid_join(world)),
         },
