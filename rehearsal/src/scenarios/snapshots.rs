@@ -26,11 +26,11 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 /// From one set to the next.
-const EVERY: Duration = Duration::from_secs(4);
+const EVERY: Duration = Duration::from_secs(6);
 /// So many slots are kept; the tiers need the newest alone.
 const KEPT: usize = 3;
 /// A set comes within so many slots: one may be missed when its steward has just changed.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn often(setup: &mut Setup) {
     setup_of_several(setup);
