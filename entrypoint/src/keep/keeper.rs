@@ -11,7 +11,7 @@ use planner::heal::names::ShardRef;
 use planner::heal::view::ClusterView;
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
 use planner::keep::assemble::{End, NoManifest, assemble, awaited};
-use planner::keep::clock::{Clock, Hold, Sight, Synchronised, Verdict, Wrong};
+use planner::keep::clock::{Clock, Hold, Sight, Synchronised, Verdict};
 use planner::keep::folder::Found;
 use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
@@ -241,7 +241,7 @@ impl Keeper {
                 "slots passed without a set"
             );
         }
-        self.wrong = tick.alarm.map(alarm);
+        self.wrong = tick.alarm.map(|wrong| wrong.to_string());
         let Verdict::Due(set) = tick.verdict else {
             return Ok(());
         };
@@ -479,20 +479,6 @@ impl Keeper {
             status.sets_wrong.clone_from(&self.wrong);
             changed
         });
-    }
-}
-
-/// What a person must know of the clock, in words that do not change while it lasts.
-fn alarm(wrong: Wrong) -> String {
-    match wrong {
-        Wrong::Behind { newest, .. } => format!(
-            "the newest set, {newest}, is later than this task's clock: no set is made until then; set the \
-             clock right, or, when that set has the wrong time, delete it by hand"
-        ),
-        Wrong::Ahead { newest, .. } => format!(
-            "the newest set, {newest}, is more than a day older than this task's clock: look at the clock \
-             when the service was running meanwhile"
-        ),
     }
 }
 

@@ -350,17 +350,18 @@ impl fmt::Display for NotYet {
     }
 }
 
+/// In words that do not change while it lasts: an alarm that moves on with the clock is a new one each time.
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Behind { newest, now } => write!(
+            Self::Behind { newest, .. } => write!(
                 f,
-                "the newest set, {newest}, is later than this task's clock, {now}: no set is made until then; \
+                "the newest set, {newest}, is later than this task's clock: no set is made until then; \
                  set the clock right, or, when that set has the wrong time, delete it by hand"
             ),
-            Self::Ahead { newest, now } => write!(
+            Self::Ahead { newest, .. } => write!(
                 f,
-                "the newest set, {newest}, is more than a day older than this task's clock, {now}: \
+                "the newest set, {newest}, is more than a day older than this task's clock: \
                  look at the clock when the service was running meanwhile"
             ),
         }
