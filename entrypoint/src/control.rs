@@ -224,6 +224,7 @@ pub(crate) mod tests {
             set: None,
             sets: String::new(),
             sets_wrong: None,
+            restore: String::new(),
             whole: false,
             child: serde_json::Value::Null,
             decision: serde_json::Value::Null,

@@ -81,6 +81,14 @@ events! {
     SET_INCOMPLETE = "set.incomplete": "A set is finished in which not every collection is whole: which, and why.";
     SET_GIVEN_UP = "set.given_up": "A set will never be finished, and why; its files go later.";
     SET_MISSED = "set.missed": "Slots have passed without a set. None is made up for.";
+    RESTORE_BEGUN = "restore.begun": "Everything was lost: this set is restored before anybody is served.";
+    RESTORE_SKIPPED = "restore.skipped": "A newer set is not restored, and why.";
+    RESTORE_WAITS = "restore.waits": "Why the restore does not go on now.";
+    RESTORE_CLEARED = "restore.cleared": "A collection that the restore had begun was deleted, to be made again or because the set that is restored now lacks it.";
+    RESTORE_COLLECTION = "restore.collection": "A collection is restored: every copy of each shard counts the same.";
+    RESTORE_COUNTS = "restore.counts": "A restored shard has more or fewer points than were counted before and after its file was taken: something was deleted meanwhile, or the count was an estimate.";
+    RESTORE_FAILED = "restore.failed": "A set could not be restored, and why; given up, it gives way to the next older one.";
+    RESTORE_FINISHED = "restore.finished": "All is restored and the cluster may serve; what was written after the set is lost.";
     SET_DELETED = "set.deleted": "A set that nobody needs any more was deleted, and why.";
     SET_KEPT = "set.kept": "A set that was to be deleted is still there, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::child::{Reaper, StopBudget};
 use crate::cli::EX_UNAVAILABLE;
-use crate::config::{Auto, Config, Heal, Sets};
+use crate::config::{Auto, Config, Heal};
 use crate::disk::Disk;
 use crate::ecs::api::Api;
 use crate::ecs::keeper::Keeper;
@@ -97,13 +97,8 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         .context("look for the mark of another task")?;
     // Nothing is touched yet: an unreachable EFS would hang us here.
     let place = Arc::new(DirectoryStore::new(config.store.directory()));
-    let shelf = match config.sets {
-        Sets::Off => None,
-        Sets::Every(_) => {
-            let shelf = Shelf::start(place.clone(), config.store_timeout);
-            Some(shelf.context("start the store of snapshots")?)
-        }
-    };
+    let shelf = Shelf::start(place.clone(), config.store_timeout);
+    let shelf = shelf.context("start the store of snapshots")?;
     let store = StoreHandle::start(place, config.store_timeout).context("start the store")?;
     let ledger = Ledger::new(store, identity.task.as_str().into());
     let qdrant = Qdrant::new(&config, identity.address).context("prepare Qdrant")?;

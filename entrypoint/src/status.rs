@@ -88,6 +88,10 @@ pub struct Status {
     /// What a person must know of the clock that sets go by, for the alarms.
     #[serde(skip)]
     pub sets_wrong: Option<String>,
+    /// What the restore does or waits for, while this task's Qdrant leads in a generation that began with
+    /// one.
+    #[serde(default)]
+    pub restore: String,
     /// The steward sees every shard whole.
     #[serde(default)]
     pub whole: bool,

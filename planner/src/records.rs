@@ -4,10 +4,12 @@
 
 mod hello;
 mod orders;
+mod restore;
 mod stamp;
 
 pub use hello::*;
 pub use orders::*;
+pub use restore::*;
 pub use stamp::*;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -181,6 +181,10 @@ impl Keeper {
         if self.settings.mode == Heal::DryRun {
             return Err("nothing is changed with dry-run: no sets are made".to_owned());
         }
+        if posts.borrow().as_ref().is_some_and(|post| post.restoring) {
+            // What is half restored is no set, and what it is restored from is not deleted.
+            return Err("the cluster is being restored: no sets are made or deleted".to_owned());
+        }
         let paused = pause::read(&self.client).await;
         let paused = paused.map_err(|error| chain(&error))?;
         let place = self.place(&mut watch.qdrant).await?;

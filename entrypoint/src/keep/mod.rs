@@ -15,6 +15,7 @@
 //! | [`calls`] | which set this task has a part in, as the rounds hear it |
 //! | [`taker`] | a task's own part: the shards that a plan names it for |
 //! | [`keeper`] | beside the steward: when a set is due, and what becomes of it |
+//! | [`restorer`] | beside the steward: brings back the newest set after a total loss |
 //! | [`pruner`] | which sets go, and how |
 //! | [`check`] | whether the files of a set are what its manifest says |
 //! | [`command`] | `entrypoint snapshots` |
@@ -27,6 +28,7 @@ pub mod file;
 pub mod folder;
 pub mod keeper;
 pub mod pruner;
+pub mod restorer;
 pub mod shelf;
 pub mod shelves;
 pub mod taker;

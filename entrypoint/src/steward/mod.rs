@@ -66,6 +66,8 @@ pub struct Post {
     pub told: bool,
     /// ECS says that it has no room to start a task of the wanted revision before another ends.
     pub full: bool,
+    /// The generation began with a restore that is not known to be finished.
+    pub restoring: bool,
     /// When this was seen.
     pub at: Instant,
     /// For how long it may be acted upon.

@@ -57,6 +57,13 @@ pub enum Skip {
     Fewer(BTreeSet<CollectionName>),
 }
 
+impl Skip {
+    /// It is not known what the set is: a moment later it may be.
+    pub fn is_unread(&self) -> bool {
+        matches!(self, Self::Unread(_))
+    }
+}
+
 /// The newest set from which all that is wanted can be restored.
 pub fn choose(sets: &[Seen], wanted: &Wanted, given_up: &BTreeSet<SetId>) -> Choice {
     let mut newest_first: Vec<_> = sets.iter().collect();

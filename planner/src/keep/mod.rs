@@ -18,6 +18,7 @@
 //! | [`folder`], [`seen`] | what is known of each set in the store |
 //! | [`mod@retention`], [`reasons`] | which sets are kept, and why |
 //! | [`mod@choose`] | which set a restore takes |
+//! | [`restore`] | what a restore does next, and what it may throw away |
 
 pub mod assemble;
 pub mod choose;
@@ -31,6 +32,7 @@ pub mod read;
 pub mod reasons;
 pub mod records;
 pub mod refusal;
+pub mod restore;
 pub mod resume;
 pub mod retention;
 pub mod seen;
