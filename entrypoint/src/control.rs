@@ -225,6 +225,7 @@ pub(crate) mod tests {
             sets: String::new(),
             sets_wrong: None,
             restore: String::new(),
+            filling: None,
             whole: false,
             child: serde_json::Value::Null,
             decision: serde_json::Value::Null,

@@ -191,6 +191,7 @@ impl Task {
             sets: String::new(),
             sets_wrong: None,
             restore: String::new(),
+            filling: None,
             whole: false,
             child: qdrant.describe(),
             decision: serde_json::Value::Null,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use planner::heal::names::CollectionName;
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
 use planner::keep::ids::SetId;
 use planner::records::{FORMAT, Hello, Said, State};
@@ -92,6 +93,9 @@ pub struct Status {
     /// one.
     #[serde(default)]
     pub restore: String,
+    /// The collection whose copies the restore is filling: the steward leaves it alone meanwhile.
+    #[serde(skip)]
+    pub filling: Option<CollectionName>,
     /// The steward sees every shard whole.
     #[serde(default)]
     pub whole: bool,

@@ -330,9 +330,11 @@ impl Restorer {
         self.show(&format!("the copies of {name} are placed"));
         let holders = self.placed(posts, place, name, entry).await?;
         self.show(&format!("{name} is filled from set {set}"));
+        let alone = Alone::of(&self.board, name);
         self.fill(&manifest, entry, &holders).await?;
         self.show(&format!("the copies of {name} are compared"));
         self.compare(posts, place, name, entry, &holders).await?;
+        drop(alone);
         self.write(&restore::done(record, name)).await?;
         let bytes: u64 = entry.files.iter().map(|file| file.bytes).sum();
         tracing::info!(event = events::RESTORE_COLLECTION, bytes, "{name} of set {set}");
@@ -671,6 +673,22 @@ impl Restorer {
             what.clone_into(&mut board.status.restore);
             changed
         });
+    }
+}
+
+/// While it lives the steward leaves a collection alone.
+struct Alone<'a>(&'a channel::Sender<Board>);
+
+impl<'a> Alone<'a> {
+    fn of(board: &'a channel::Sender<Board>, name: &CollectionName) -> Self {
+        board.send_modify(|board| board.status.filling = Some(name.clone()));
+        Self(board)
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|board| board.status.filling = None);
     }
 }
 

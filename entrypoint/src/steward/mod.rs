@@ -163,7 +163,8 @@ impl Steward {
         }
         let surveyed = survey::survey(&self.client, post, &self.clocks, step).await;
         let mut view = match surveyed {
-            Ok((view, clocks)) => {
+            Ok((mut view, clocks)) => {
+                self.leave_alone(&mut view);
                 self.clocks = clocks;
                 self.last = Some(now);
                 self.blind = None;
@@ -215,6 +216,17 @@ impl Steward {
         heal::orders(&self.settings, &self.memory, view)
     }
 
+    /// What is being restored is not healed: its copies are not Active while they are filled, and those
+    /// that are may still be empty.
+    fn leave_alone(&self, view: &mut ClusterView) {
+        let filling = self.board.borrow().status.filling.clone();
+        if let (Some(name), Observed::Known(all)) = (filling, &mut view.collections)
+            && let Some(Observed::Known(there)) = all.get_mut(&name)
+        {
+            there.resharding = true;
+        }
+    }
+
     async fn probe(&self) -> Observed<bool> {
         match probe_commit(&self.client).await {
             Ok(()) => Observed::Known(true),
@@ -236,6 +248,7 @@ impl Steward {
                 return;
             }
         };
+        self.leave_alone(&mut view);
         // The probe of this round stands; it was answered a moment ago.
         view.commits = Observed::Known(true);
         // A survey of many collections takes its time, and the rounds went on meanwhile.

@@ -67,6 +67,20 @@ fn record<R: Record>(folder: &Path, set: SetId, path: &str) -> Result<Option<R>>
 }
 
 impl Set {
+    /// Changes one byte in the middle of its first file, as a disk does that lies.
+    ///
+    /// # Errors
+    /// When it has none, or it cannot be written.
+    pub fn spoil(&self) -> Result<()> {
+        let manifest = self.manifest.as_ref().context("it has no manifest")?;
+        let mut files = manifest.collections.iter().flat_map(|there| &there.files);
+        let path = self.folder.join(&files.next().context("it has no file")?.path);
+        let mut bytes = fs::read(&path).context("read a file")?;
+        let middle = bytes.len() / 2;
+        *bytes.get_mut(middle).context("it is empty")? ^= 0xff;
+        fs::write(&path, bytes).context("write a file")
+    }
+
     /// Every file that the manifest names is there, of its size and hash, and a whole archive; gives
     /// how many points all of them hold at least.
     ///

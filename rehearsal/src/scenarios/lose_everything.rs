@@ -1,0 +1,193 @@
+//! Proves that the newest set comes back by itself when every task and every disk is gone: exactly
+//! once, before anybody is served, and with all that was acknowledged before it was planned.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+
+use super::healing::{begin, setup_of_several};
+use super::prelude::*;
+use crate::world::points::Points;
+use crate::world::sets::{self, Set};
+
+/// See the head of this file.
+pub const SCENARIO: Scenario = Scenario {
+    name: "lose-everything",
+    about: "all tasks die at once: the newest set comes back by itself before anybody is served",
+    cases: &[
+        Case {
+            name: "",
+            setup,
+            run: |world| Box::pin(all_die(world)),
+        },
+        Case {
+            name: "founder-dies",
+            setup,
+            run: |world| Box::pin(founder_dies(world)),
+        },
+        Case {
+            name: "steward-dies",
+            setup,
+            run: |world| Box::pin(steward_dies(world)),
+        },
+        Case {
+            name: "newest-is-bad",
+            setup: |bad| {
+                setup(bad);
+                bad.allowed.events.push("restore.*");
+            },
+            run: |world| Box::pin(newest_is_bad(world)),
+        },
+    ],
+};
+
+/// From one set to the next.
+const EVERY: Duration = Duration::from_secs(6);
+/// A set comes within so many slots: one may be missed when its steward has just changed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Silence is counted first, then a cluster is formed, and only then is anything restored.
+const RESTORED: Duration = Duration::from_secs(90);
+
+fn setup(setup: &mut Setup) {
+    setup_of_several(setup);
+    setup.generations = 2;
+    setup.env = vec![
+        ("ENTRYPOINT_SETS", format!("{}s", EVERY.as_secs())),
+        ("ENTRYPOINT_KEEP_ALL", "60s".to_owned()),
+    ];
+    let events = [
+        // A machine that is busy sees slots begin too late, and says so.
+        "set.missed",
+        "set.given_up",
+        "set.part_failed",
+        "set.not_taken",
+        // The cluster is lost, which a person must know.
+        "alarm",
+        "restore.finished",
+        "restore.waits",
+    ];
+    setup.allowed.events.extend(events);
+}
+
+/// What was promised when everything died.
+struct Loss {
+    points: Points,
+    since: f64,
+}
+
+async fn all_die(world: &World) -> Result<(), Failure> {
+    let (mut points, then) = one_more(world, begin(world).await?).await?;
+    let loss = lose(world, &mut points, then).await?;
+    restored(world, Loss { points, since: loss }).await
+}
+
+async fn founder_dies(world: &World) -> Result<(), Failure> {
+    let (mut points, then) = one_more(world, begin(world).await?).await?;
+    let since = lose(world, &mut points, then).await?;
+    let formed = || world.efs.formed(2).then(|| world.claimant(2)).flatten();
+    let founder = world
+        .aim("the generation that is restored into", RESTORED, formed)
+        .await?;
+    world.kill(&founder, "it has just formed").await?;
+    restored(world, Loss { points, since }).await
+}
+
+async fn steward_dies(world: &World) -> Result<(), Failure> {
+    let (mut points, then) = one_more(world, begin(world).await?).await?;
+    let since = lose(world, &mut points, then).await?;
+    let at_work = || {
+        let sample = world.observer.latest();
+        let mut views = sample.running();
+        let view = views.find(|view| {
+            let status = view.status.as_ref();
+            status.is_some_and(|status| !status.restore.is_empty())
+        })?;
+        world.ecs.task(&view.id)
+    };
+    let steward = world
+        .aim("a restore that is under way", RESTORED, at_work)
+        .await?;
+    world.kill(&steward, "its steward restores").await?;
+    restored(world, Loss { points, since }).await
+}
+
+async fn newest_is_bad(world: &World) -> Result<(), Failure> {
+    let (points, then) = one_more(world, begin(world).await?).await?;
+    // Of what the newest holds more than the one before it nothing is promised.
+    let (mut points, _) = one_more(world, points).await?;
+    let since = lose(world, &mut points, then).await?;
+    let newest = newest(world)?;
+    newest.spoil().context("spoil a set")?;
+    world.fault(&[], format!("a byte of set {} is another one", newest.id));
+    restored(world, Loss { points, since }).await
+}
+
+/// Writes on until a set is finished that was planned after now; gives what was acknowledged now.
+async fn one_more(
+    world: &World,
+    points: Points,
+) -> Result<(Points, BTreeMap<u64, u64>), Failure> {
+    let begun = sets::all(world)?.last().map(|set| set.id);
+    let then = points.acknowledged();
+    let newer = || {
+        let all = sets::all(world).ok()?;
+        let mut newer = all.into_iter().filter(|set| Some(set.id) > begun);
+        newer.find(|set| set.manifest.is_some() && !set.tombstone)
+    };
+    let set = world.aim("a finished set", PATIENCE, newer).await?;
+    set.prove().with_context(|| format!("set {}", set.id))?;
+    let held = then.len();
+    world.step(format!("set {} is whole; {held} points were there before", set.id));
+    points.more(world, 10).await?;
+    Ok((points, then))
+}
+
+/// Every task dies with its disk; gives when.
+async fn lose(
+    world: &World,
+    points: &mut Points,
+    then: BTreeMap<u64, u64>,
+) -> Result<f64, Failure> {
+    points.halt().await?;
+    points.fall_back(then);
+    let since = world.timeline.now();
+    let tasks = world.ecs.running();
+    world.kill_all(&tasks, "everything is lost").await?;
+    Ok(since)
+}
+
+fn newest(world: &World) -> Result<Set, Failure> {
+    let mut all = sets::all(world)?;
+    all.retain(|set| set.manifest.is_some() && !set.tombstone);
+    let newest = all.pop();
+    newest.ok_or_else(|| Failure::new("there is a set", "there is none"))
+}
+
+/// Waits until the cluster is whole again, and reads what must be there.
+async fn restored(world: &World, loss: Loss) -> Result<(), Failure> {
+    let Loss { mut points, since } = loss;
+    let what = "the generation that is restored into";
+    let formed = || world.efs.formed(2).then_some(());
+    world.aim(what, RESTORED, formed).await?;
+    world
+        .healed_within("everything was lost", since, world.size(), RESTORED)
+        .await?;
+    let took = world.timeline.now() - since;
+    world.step(format!("restored {took:.1} s after everything was lost"));
+    points.resume();
+    points.more(world, 30).await?;
+    let formed = world.efs.all_formed();
+    if formed != [1, 2] {
+        let detail = format!("{formed:?} are formed");
+        return Err(Failure::new("it is restored once", detail));
+    }
+    let tally = points.audit(world).await?;
+    match tally.stale_reads {
+        // Through every task that called itself ready, all the time.
+        0 => Ok(()),
+        stale => {
+            let detail = format!("{stale} reads found less: {:?}", tally.complaints);
+            Err(Failure::new("nobody serves before it is restored", detail))
+        }
+    }
+}
