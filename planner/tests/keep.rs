@@ -24,6 +24,8 @@ mod names;
 mod planning;
 #[path = "keep/refusals.rs"]
 mod refusals;
+#[path = "keep/restoring.rs"]
+mod restoring;
 #[path = "keep/resuming.rs"]
 mod resuming;
 #[path = "keep/retaining.rs"]

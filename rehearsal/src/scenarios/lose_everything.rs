@@ -127,8 +127,8 @@ async fn one_more(
     world: &World,
     points: Points,
 ) -> Result<(Points, BTreeMap<u64, u64>), Failure> {
-    let begun = sets::all(world)?.last().map(|set| set.id);
     let then = points.acknowledged();
+    let begun = sets::all(world)?.last().map(|set| set.id);
     let newer = || {
         let all = sets::all(world).ok()?;
         let mut newer = all.into_iter().filter(|set| Some(set.id) > begun);
