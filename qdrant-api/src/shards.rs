@@ -128,6 +128,21 @@ impl Client {
         self.ask_done(waiting(request, timeout_secs)).await
     }
 
+    /// `POST /collections/{c}/shards/delete`: takes a key away with all its shards and their data.
+    ///
+    /// # Errors
+    /// [`Error`]; 400 for a key that is not there.
+    pub async fn delete_shard_key(
+        &self,
+        collection: &str,
+        key: &ShardKey,
+        timeout_secs: u64,
+    ) -> Result<(), Error> {
+        let segments = ["collections", collection, "shards", "delete"];
+        let request = Request::new(Method::POST, &segments).json(&json!({ "shard_key": key }));
+        self.ask_done(waiting(request, timeout_secs)).await
+    }
+
     async fn change_shards(
         &self,
         collection: &str,

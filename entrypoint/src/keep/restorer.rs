@@ -365,22 +365,25 @@ impl Restorer {
         Ok(())
     }
 
-    /// Creates the shard keys in the order of their shards, which gives them the numbers that they had:
-    /// Qdrant counts on. Where a key was deleted once it does not.
+    /// Creates the shard keys so that their shards get the numbers that they had.
     async fn make_keys(&self, name: &CollectionName, description: &Description) -> Done<()> {
-        let mut shards: BTreeMap<&ShardKey, BTreeSet<ShardId>> = BTreeMap::new();
-        for (shard, key) in &description.keys {
-            shards.entry(key).or_default().insert(*shard);
-        }
-        let mut keys: Vec<_> = shards.into_iter().collect();
-        keys.sort_by_key(|(_, shards)| shards.first().copied());
-        for (key, shards) in keys {
-            let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
+        let order = restore::keys_in_order(&description.keys).map_err(|key| {
+            Failed::Set(format!(
+                "the shards of {name} with the key {key:?} did not follow each other: nothing gives them their numbers again"
+            ))
+        })?;
+        for new in &order {
+            let key = api_key(&new.key);
             let made = self
                 .client
-                .create_shard_key(&name.0, &api_key(key), count, APPLY_SECS)
+                .create_shard_key(&name.0, &key, new.shards, APPLY_SECS)
                 .await;
             made.map_err(|error| refused(name, &error))?;
+        }
+        for filler in order.iter().filter(|new| new.filler) {
+            let key = api_key(&filler.key);
+            let gone = self.client.delete_shard_key(&name.0, &key, APPLY_SECS);
+            gone.await.map_err(|error| refused(name, &error))?;
         }
         let placed = self.client.collection_cluster(&name.0).await;
         let got = placed.map_err(|error| wait(&error))?.shard_keys();

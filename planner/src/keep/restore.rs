@@ -12,7 +12,7 @@ use crate::heal::names::{CollectionName, ShardId};
 use crate::heal::view::{ClusterView, Collection};
 use crate::ids::{GenerationId, PeerId};
 use crate::keep::ids::SetId;
-use crate::keep::records::{CollectionEntry, FileEntry, Manifest};
+use crate::keep::records::{CollectionEntry, FileEntry, Manifest, ShardKey};
 use crate::observed::Observed;
 use crate::records::{FORMAT, Progress, Restore};
 
@@ -164,6 +164,68 @@ pub fn may_delete(
         Some(Progress::Done) => Err(Keep::Done),
         Some(Progress::Pending | Progress::Failed(_)) => Ok(()),
     }
+}
+
+/// A key to be created, with so many shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// The key.
+    pub key: ShardKey,
+    /// Its shards.
+    pub shards: u32,
+    /// It only takes the numbers of shards that were deleted once, and is deleted again.
+    pub filler: bool,
+}
+
+/// The keys in the order in which they get the shard numbers that they had: Qdrant gives a new key the
+/// numbers after the highest one, beginning with 1 (lib/collection/src/collection/sharding_keys.rs).
+///
+/// # Errors
+/// A key whose shards did not follow each other: no order gives it these numbers.
+pub fn keys_in_order(had: &BTreeMap<ShardId, ShardKey>) -> Result<Vec<NewKey>, ShardKey> {
+    let mut shards: BTreeMap<&ShardKey, Vec<u32>> = BTreeMap::new();
+    for (shard, key) in had {
+        shards.entry(key).or_default().push(shard.0);
+    }
+    let mut ranges = Vec::new();
+    for (key, ids) in &shards {
+        let (first, last) = (ids.first().copied(), ids.last().copied());
+        let (first, last) = (first.unwrap_or(0), last.unwrap_or(0));
+        let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        if first == 0 || last - first != count - 1 {
+            return Err((*key).clone());
+        }
+        ranges.push((first, count, *key));
+    }
+    ranges.sort_unstable();
+    let mut order = Vec::new();
+    let mut next = 1;
+    for (first, count, key) in ranges {
+        if first > next {
+            let name = unlike(&shards, next);
+            order.push(NewKey {
+                key: name,
+                shards: first - next,
+                filler: true,
+            });
+        }
+        order.push(NewKey {
+            key: key.clone(),
+            shards: count,
+            filler: false,
+        });
+        next = first + count;
+    }
+    Ok(order)
+}
+
+/// A key that is none of these.
+fn unlike(keys: &BTreeMap<&ShardKey, Vec<u32>>, number: u32) -> ShardKey {
+    let mut name = format!("entrypoint-filler-{number}");
+    while keys.contains_key(&ShardKey::Word(name.clone())) {
+        name.push('-');
+    }
+    ShardKey::Word(name)
 }
 
 /// Who holds each shard.

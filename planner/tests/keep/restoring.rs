@@ -7,9 +7,10 @@ use planner::heal::names::{CollectionName, ShardId};
 use planner::heal::view::{CopyState, Transfer};
 use planner::ids::PeerId;
 use planner::keep::restore::{
-    Agreement, Keep, Next, TRIES, agree, begun, cleared, done, empty, failed, finished, may_delete,
-    next, placed,
+    Agreement, Keep, Next, TRIES, agree, begun, cleared, done, empty, failed, finished,
+    keys_in_order, may_delete, next, placed,
 };
+use planner::keep::records::ShardKey;
 use planner::observed::Observed;
 use planner::records::{Progress, Restore};
 
@@ -194,4 +195,43 @@ fn a_shard_is_restored_when_every_copy_counts_the_same() {
         agree(file, &BTreeMap::new()).unwrap_err().to_string(),
         "there is no copy"
     );
+}
+
+#[test]
+fn keys_are_made_in_the_order_of_their_shards_and_gaps_are_filled_for_a_while() {
+    let word = |text: &str| ShardKey::Word(text.to_owned());
+    let had = |all: &[(u32, &ShardKey)]| {
+        let all = all.iter().map(|(id, key)| (ShardId(*id), (*key).clone()));
+        all.collect::<BTreeMap<_, _>>()
+    };
+    let (eu, us, seven) = (word("eu"), word("us"), ShardKey::Number(7));
+    let shown = |had: &BTreeMap<ShardId, ShardKey>| {
+        let order = keys_in_order(had).unwrap();
+        let shown = order.into_iter().map(|new| (new.key, new.shards, new.filler));
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        shown(&had(&[(1, &us), (2, &us), (3, &eu)])),
+        [(us.clone(), 2, false), (eu.clone(), 1, false)]
+    );
+    let filler = |text: &str, shards| (word(text), shards, true);
+    let gaps = had(&[(3, &eu), (4, &eu), (7, &seven)]);
+    assert_eq!(
+        shown(&gaps),
+        [
+            filler("entrypoint-filler-1", 2),
+            (eu.clone(), 2, false),
+            filler("entrypoint-filler-5", 2),
+            (seven.clone(), 1, false),
+        ]
+    );
+    let taken = word("entrypoint-filler-1");
+    let clash = had(&[(2, &taken)]);
+    assert_eq!(
+        shown(&clash),
+        [filler("entrypoint-filler-1-", 1), (taken.clone(), 1, false)]
+    );
+    assert_eq!(keys_in_order(&had(&[(1, &eu), (2, &us), (3, &eu)])), Err(eu));
+    assert_eq!(keys_in_order(&had(&[(0, &us)])), Err(us));
+    assert_eq!(keys_in_order(&had(&[])), Ok(Vec::new()));
 }
