@@ -81,6 +81,8 @@ events! {
     SET_INCOMPLETE = "set.incomplete": "A set is finished in which not every collection is whole: which, and why.";
     SET_GIVEN_UP = "set.given_up": "A set will never be finished, and why; its files go later.";
     SET_MISSED = "set.missed": "Slots have passed without a set. None is made up for.";
+    SET_LENT = "set.lent": "This task has given a file of a set, to its end, to who asked its control port: its own Qdrant recovers a shard from it.";
+    SET_NOT_LENT = "set.not_lent": "This task could not give a file of a set, or not to its end, and why.";
     SET_DELETED = "set.deleted": "A set that nobody needs any more was deleted, and why.";
     SET_KEPT = "set.kept": "A set that was to be deleted is still there, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";
