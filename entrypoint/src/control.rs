@@ -1,12 +1,12 @@
-//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`, `/v1/plan`, `/v1/pause`. Reads the
-//! board; of all that it is asked for, only a pause changes anything.
+//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`, `/v1/plan`, `/v1/pause`, and the
+//! files below `/v1/sets`. Reads the board; of all that it is asked for, only a pause changes anything.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -18,12 +18,13 @@ use tokio::sync::watch;
 
 use crate::config::Secret;
 use crate::events;
+use crate::keep::lend::{self, Lender};
 use crate::knocks::Knocks;
 use crate::status::Board;
 use crate::steward::pause::{self, PauseError};
 
 /// What the handlers share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Shared {
     board: watch::Receiver<Board>,
     keys: Arc<[Secret]>,
@@ -31,6 +32,7 @@ struct Shared {
     /// Asks our own Qdrant.
     qdrant: Client,
     knocks: Knocks,
+    lender: Lender,
 }
 
 /// Serves the control port until the process ends. `keys` are Qdrant's own API keys; without any,
@@ -42,8 +44,17 @@ pub async fn serve(
     patience: Duration,
     qdrant: Client,
     knocks: Knocks,
+    lender: Lender,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(board, keys, patience, qdrant, knocks)).await
+    let shared = Shared {
+        board,
+        keys: keys.into(),
+        patience,
+        qdrant,
+        knocks,
+        lender,
+    };
+    axum::serve(listener, router(shared)).await
 }
 
 /// Binds the control port.
@@ -51,25 +62,13 @@ pub async fn bind(at: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(at).await
 }
 
-fn router(
-    board: watch::Receiver<Board>,
-    keys: Vec<Secret>,
-    patience: Duration,
-    qdrant: Client,
-    knocks: Knocks,
-) -> Router {
-    let shared = Shared {
-        board,
-        keys: keys.into(),
-        patience,
-        qdrant,
-        knocks,
-    };
+fn router(shared: Shared) -> Router {
     let private = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/hello", get(hello))
         .route("/v1/plan", get(plan))
         .route("/v1/pause", post(set_pause).delete(end_pause))
+        .route(lend::ROUTE, get(file_of_a_set))
         .layer(middleware::from_fn_with_state(shared.clone(), authorize));
     Router::new()
         .route("/livez", get(livez))
@@ -182,6 +181,14 @@ async fn hello(State(shared): State<Shared>, Query(question): Query<Question>) -
     Json(shared.board.borrow().hello()).into_response()
 }
 
+/// The path as it came: what is encoded in it is not decoded, for no name of ours needs that.
+async fn file_of_a_set(State(shared): State<Shared>, asked: Uri) -> Response {
+    match &shared.lender {
+        Some(lender) => lender.lend(asked.path()).await,
+        None => lend::off(),
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::time::Instant;
@@ -256,6 +263,7 @@ pub(crate) mod tests {
             patience,
             qdrant,
             Knocks::default(),
+            None,
         ));
         (base, sender)
     }

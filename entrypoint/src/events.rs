@@ -89,6 +89,8 @@ events! {
     RESTORE_COUNTS = "restore.counts": "A restored shard has more or fewer points than were counted before and after its file was taken: something was deleted meanwhile, or the count was an estimate.";
     RESTORE_FAILED = "restore.failed": "A set could not be restored, and why; given up, it gives way to the next older one.";
     RESTORE_FINISHED = "restore.finished": "All is restored and the cluster may serve; what was written after the set is lost.";
+    SET_LENT = "set.lent": "This task has given a file of a set, to its end, to who asked its control port: its own Qdrant recovers a shard from it.";
+    SET_NOT_LENT = "set.not_lent": "This task could not give a file of a set, or not to its end, and why.";
     SET_DELETED = "set.deleted": "A set that nobody needs any more was deleted, and why.";
     SET_KEPT = "set.kept": "A set that was to be deleted is still there, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";

@@ -15,7 +15,7 @@ use planner::heal::view::ClusterView;
 use planner::ids::{GenerationId, PeerId, StoreId};
 use planner::keep::choose::{Choice, Wanted, choose};
 use planner::keep::folder::Found;
-use planner::keep::ids::SetId;
+use planner::keep::ids::{CollectionIndex, SetId};
 use planner::keep::layout::Entry;
 use planner::keep::records::{CollectionEntry, Description, FileEntry, Manifest, ShardKey, Sharding};
 use planner::keep::restore::{self, Agreement, Holders, Next};
@@ -25,8 +25,9 @@ use qdrant_api::{
 };
 use tokio::sync::watch as channel;
 
-use super::Shelf;
+use super::check::check;
 use super::shelves::{Known, look};
+use super::{Shelf, lend};
 use crate::config::Secret;
 use crate::events;
 use crate::log::chain;
@@ -264,15 +265,32 @@ impl Restorer {
 
     /// Reads all files of a set before anything of it is used.
     async fn prove(&self, manifest: &Manifest) -> Done<()> {
-        let checked = self.shelf.check(manifest).await;
-        let checked = checked.map_err(|error| wait(&error))?;
-        if let Some(why) = checked.wrong.first() {
-            return Err(Failed::Set(why.clone()));
+        let checked = check(&self.shelf, manifest).await;
+        if let Some(why) = checked.wrong.into_iter().next() {
+            return Err(Failed::Set(why));
         }
-        match checked.unread.first() {
-            Some(why) => Err(Failed::Wait(why.clone())),
+        match checked.unread.into_iter().next() {
+            Some(why) => Err(Failed::Wait(why)),
             None => Ok(()),
         }
+    }
+
+    /// Reads one file of a set.
+    async fn prove_file(
+        &self,
+        manifest: &Manifest,
+        entry: &CollectionEntry,
+        file: &FileEntry,
+    ) -> Done<()> {
+        let entry = CollectionEntry {
+            files: vec![file.clone()],
+            ..entry.clone()
+        };
+        let manifest = Manifest {
+            collections: vec![entry],
+            ..manifest.clone()
+        };
+        self.prove(&manifest).await
     }
 
     /// Deletes what an earlier set had and this one lacks.
@@ -486,7 +504,7 @@ impl Restorer {
         }
         let filled: Vec<_> = futures::stream::iter(each)
             .map(|(file, peer)| async move {
-                let filled = self.fill_one(info, set, name, file, peer).await;
+                let filled = self.fill_one(info, (set, entry.index), name, file, peer).await;
                 (file.shard, filled)
             })
             .buffer_unordered(AT_ONCE)
@@ -532,7 +550,7 @@ impl Restorer {
     async fn fill_one(
         &self,
         info: &ClusterInfo,
-        set: SetId,
+        (set, index): (SetId, CollectionIndex),
         name: &CollectionName,
         file: &FileEntry,
         peer: PeerId,
@@ -545,7 +563,7 @@ impl Restorer {
         let host: IpAddr = host_of_peer(info, peer).map_err(unknown)?;
         let at = std::net::SocketAddr::new(host, self.port);
         let from = Recovery {
-            location: format!("http://{at}/v1/sets/{set}/{}", file.path),
+            location: format!("http://{at}{}", lend::path(set, index, file.shard, file.peer)),
             sha256: file.sha256.to_string(),
             api_key: self.key.as_ref().map(|key| key.expose().to_owned()),
         };
