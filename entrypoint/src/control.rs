@@ -183,10 +183,7 @@ async fn hello(State(shared): State<Shared>, Query(question): Query<Question>) -
 
 /// The path as it came: what is encoded in it is not decoded, for no name of ours needs that.
 async fn file_of_a_set(State(shared): State<Shared>, asked: Uri) -> Response {
-    match &shared.lender {
-        Some(lender) => lender.lend(asked.path()).await,
-        None => lend::off(),
-    }
+    shared.lender.lend(asked.path()).await
 }
 
 #[cfg(test)]
@@ -232,6 +229,7 @@ pub(crate) mod tests {
             sets: String::new(),
             sets_wrong: None,
             restore: String::new(),
+            restore_wrong: None,
             filling: None,
             whole: false,
             child: serde_json::Value::Null,

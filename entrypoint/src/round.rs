@@ -191,6 +191,7 @@ impl Task {
             sets: String::new(),
             sets_wrong: None,
             restore: String::new(),
+            restore_wrong: None,
             filling: None,
             whole: false,
             child: qdrant.describe(),
@@ -229,6 +230,7 @@ impl Task {
             board.clone(),
             config.control_port,
             config.qdrant.api_key.clone(),
+            config.heal,
         );
         let restored = posted.clone();
         let sets = retention_settings(&config).map(|kept| {

@@ -93,6 +93,9 @@ pub struct Status {
     /// one.
     #[serde(default)]
     pub restore: String,
+    /// What a person must know of the restore, for the alarms.
+    #[serde(skip)]
+    pub restore_wrong: Option<String>,
     /// The collection whose copies the restore is filling: the steward leaves it alone meanwhile.
     #[serde(skip)]
     pub filling: Option<CollectionName>,

@@ -28,13 +28,13 @@ use tokio::sync::watch as channel;
 use super::check::check;
 use super::shelves::{Known, look};
 use super::{Shelf, lend};
-use crate::config::Secret;
+use crate::config::{Heal, Secret};
 use crate::events;
 use crate::log::chain;
 use crate::qdrant::{keys, probe_commit};
 use crate::status::Board;
 use crate::steward::elsewhere::{host_of_peer, qdrant_of};
-use crate::steward::{Clocks, Post, survey};
+use crate::steward::{Clocks, Post, pause, survey};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -45,6 +45,10 @@ const COMMIT: Duration = Duration::from_secs(12);
 /// How long copies may take to be placed, and to be seen Active with equal counts once they are
 /// filled. Nothing is lost when it was too short: the collection is made again.
 const SETTLE: Duration = Duration::from_secs(180);
+/// How long all wanted tasks are waited for before anything is created.
+const GATHER: Duration = Duration::from_secs(60);
+/// When nothing has come on for so long, a person must know.
+const STALLED: Duration = Duration::from_secs(120);
 /// So many copies are filled at a time.
 const AT_ONCE: usize = 6;
 /// A copy may take a minute, and a second more for so many bytes.
@@ -62,7 +66,10 @@ pub struct Restorer {
     port: u16,
     /// What a task is asked with.
     key: Option<Secret>,
+    mode: Heal,
     said: Option<(String, Instant)>,
+    /// Since when nothing has come on.
+    stalled: Instant,
 }
 
 /// Where a restore is.
@@ -104,13 +111,14 @@ fn wait(error: &(dyn std::error::Error + 'static)) -> Failed {
 
 impl Restorer {
     /// One that has done nothing yet. `client` asks our own Qdrant; on `port` every task lends files to
-    /// who has `key`.
+    /// who has `key`. With dry-run it only says that it waits.
     pub fn new(
         client: Client,
         shelf: Shelf,
         board: channel::Sender<Board>,
         port: u16,
         key: Option<Secret>,
+        mode: Heal,
     ) -> Self {
         Self {
             client,
@@ -118,7 +126,9 @@ impl Restorer {
             board,
             port,
             key,
+            mode,
             said: None,
+            stalled: Instant::now(),
         }
     }
 
@@ -127,6 +137,7 @@ impl Restorer {
         loop {
             self.said = None;
             self.show("");
+            self.alarm(None);
             let wanted = |post: &Option<Post>| post.as_ref().is_some_and(|post| post.restoring);
             if posts.wait_for(wanted).await.is_err() {
                 return;
@@ -142,9 +153,14 @@ impl Restorer {
 
     /// Steps without end; when all is restored it waits for the rounds to see it.
     async fn lead(&mut self, posts: &channel::Receiver<Option<Post>>) {
+        self.stalled = Instant::now();
         loop {
             match self.step(posts).await {
-                Ok(Step::On) => self.said = None,
+                Ok(Step::On) => {
+                    self.said = None;
+                    self.stalled = Instant::now();
+                    self.alarm(None);
+                }
                 Ok(Step::Over) => std::future::pending().await,
                 Err(why) => {
                     self.say(why);
@@ -156,12 +172,20 @@ impl Restorer {
 
     /// One step by the record; `Err`: nothing could be done, for people.
     async fn step(&mut self, posts: &channel::Receiver<Option<Post>>) -> Result<Step, String> {
+        if self.mode == Heal::DryRun {
+            return Err("nothing is changed with dry-run: the restore waits".to_owned());
+        }
+        let paused = pause::read(&self.client).await;
+        if let Some(paused) = paused.map_err(|error| chain(&error))? {
+            let (owner, reason) = (paused.owner, paused.reason);
+            return Err(format!("the steward is paused by {owner}: {reason}"));
+        }
         let place = self.place()?;
         let record = keys::read_restore(&self.client).await?;
         let record = record.unwrap_or_else(|| restore::empty(place.generation.clone()));
         let done = match restore::next(&record) {
             Next::Finished => return Ok(Step::Over),
-            Next::Choose => self.choose(&place, &record).await,
+            Next::Choose => self.choose(posts, &place, &record).await,
             Next::Clear(_, names) => self.clear(&place, &record, &names).await,
             Next::Collection(set, name) => {
                 self.collection(posts, &place, &record, set, &name).await
@@ -206,7 +230,16 @@ impl Restorer {
     }
 
     /// Chooses a set, and has on record what will be made of it before anything is.
-    async fn choose(&self, place: &Place, record: &Restore) -> Done<()> {
+    async fn choose(
+        &self,
+        posts: &channel::Receiver<Option<Post>>,
+        place: &Place,
+        record: &Restore,
+    ) -> Done<()> {
+        let view = self.survey(posts, place).await.map_err(Failed::Wait)?;
+        // Whoever comes later gets its copies by transfers, which is slower.
+        let late = self.stalled.elapsed() > GATHER;
+        restore::gathered(&view, late).map_err(Failed::Wait)?;
         let running = self.client.version().await.map_err(|error| wait(&error))?;
         let mut known = Known::new();
         let there = look(&self.shelf, &place.store, &running, &mut known).await;
@@ -674,9 +707,11 @@ impl Restorer {
         Ok(())
     }
 
-    /// Said when it is new, and no more than once in a while.
+    /// Said when it is new, and no more than once in a while; after a longer while a person must know.
     fn say(&mut self, what: String) {
         self.show(&what);
+        let stalled = self.stalled.elapsed();
+        self.alarm((stalled > STALLED).then(|| format!("the restore does not come on: {what}")));
         let quiet = |(_, at): &(String, Instant)| at.elapsed() < SAID;
         let at = match &self.said {
             Some(said) if said.0 == what || quiet(said) => said.1,
@@ -686,6 +721,14 @@ impl Restorer {
             }
         };
         self.said = Some((what, at));
+    }
+
+    fn alarm(&self, wrong: Option<String>) {
+        self.board.send_if_modified(|board| {
+            let changed = board.status.restore_wrong != wrong;
+            board.status.restore_wrong = wrong;
+            changed
+        });
     }
 
     fn show(&self, what: &str) {

@@ -228,6 +228,21 @@ fn unlike(keys: &BTreeMap<&ShardKey, Vec<u32>>, number: u32) -> ShardKey {
     ShardKey::Word(name)
 }
 
+/// Whether everybody is here among whom the copies are spread; when it is `late`, whoever is.
+///
+/// # Errors
+/// Who is waited for; for people.
+pub fn gathered(view: &ClusterView, late: bool) -> Result<(), String> {
+    if !view.service.complete {
+        return Err("the first formation is not complete".to_owned());
+    }
+    let here = view.peers.values().filter(|peer| peer.stays()).count();
+    match view.wanted_tasks {
+        Some(wanted) if here < wanted && !late => Err(format!("{here} of {wanted} tasks are here")),
+        _ => Ok(()),
+    }
+}
+
 /// Who holds each shard.
 pub type Holders = BTreeMap<ShardId, BTreeSet<PeerId>>;
 

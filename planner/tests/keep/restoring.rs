@@ -8,7 +8,7 @@ use planner::heal::view::{CopyState, Transfer};
 use planner::ids::PeerId;
 use planner::keep::restore::{
     Agreement, Keep, Next, TRIES, agree, begun, cleared, done, empty, failed, finished,
-    keys_in_order, may_delete, next, placed,
+    gathered, keys_in_order, may_delete, next, placed,
 };
 use planner::keep::records::ShardKey;
 use planner::observed::Observed;
@@ -99,6 +99,21 @@ fn only_what_the_restore_made_and_has_not_finished_may_be_deleted() {
     assert_eq!(may(&finished(&record), "articles"), Err(Keep::Finished));
     let other = may_delete(&record, &generation(3), &name("articles"));
     assert_eq!(other, Err(Keep::Generation));
+}
+
+#[test]
+fn nothing_is_made_before_all_wanted_tasks_are_here_or_have_been_waited_for() {
+    let mut view = cluster();
+    view.wanted_tasks = Some(4);
+    assert!(gathered(&view, true).is_err(), "the formation is not complete");
+    view.service.complete = true;
+    let why = gathered(&view, false).unwrap_err();
+    assert_eq!(why, "3 of 4 tasks are here");
+    assert_eq!(gathered(&view, true), Ok(()));
+    view.wanted_tasks = Some(3);
+    assert_eq!(gathered(&view, false), Ok(()));
+    view.peers.get_mut(&PeerId(2)).unwrap().said.ending = true;
+    gathered(&view, false).unwrap_err();
 }
 
 #[test]
