@@ -128,7 +128,7 @@ async fn sets(
                 unread = true;
             }
             Found::Good(manifest) => {
-                let found = check(store.as_ref(), &manifest);
+                let found = check(&shelf, &manifest).await;
                 tell(&manifest, &found);
                 wrong |= !found.wrong.is_empty();
                 unread |= !found.unread.is_empty();
