@@ -95,6 +95,14 @@ enum Failed {
     Set(String),
 }
 
+impl Failed {
+    fn words(self) -> String {
+        match self {
+            Self::Wait(why) | Self::Set(why) => why,
+        }
+    }
+}
+
 /// Why one copy was not filled.
 struct NotFilled {
     /// Its Qdrant said no, rather than nothing.
@@ -181,8 +189,12 @@ impl Restorer {
             return Err(format!("the steward is paused by {owner}: {reason}"));
         }
         let place = self.place()?;
-        let record = keys::read_restore(&self.client).await?;
-        let record = record.unwrap_or_else(|| restore::empty(place.generation.clone()));
+        let there = keys::read_restore(&self.client).await?;
+        let record = restore::ours(there.clone(), &place.generation)?;
+        if there.is_some_and(|there| there != record) {
+            let adopted = self.write(&record).await;
+            return adopted.map(|()| Step::On).map_err(Failed::words);
+        }
         let done = match restore::next(&record) {
             Next::Finished => return Ok(Step::Over),
             Next::Choose => self.choose(posts, &place, &record).await,
@@ -203,9 +215,7 @@ impl Restorer {
                     given_up,
                     "set{set}: {why}"
                 );
-                self.write(&record).await.map_err(|failed| match failed {
-                    Failed::Wait(why) | Failed::Set(why) => why,
-                })?;
+                self.write(&record).await.map_err(Failed::words)?;
                 Err(why)
             }
         }

@@ -70,6 +70,26 @@ pub fn empty(generation: GenerationId) -> Restore {
     }
 }
 
+/// The record to go on with in our generation: the one that is there, also of the generation before a
+/// re-quorum, which takes the key map along.
+///
+/// # Errors
+/// It is of a generation that does not come before ours: for people.
+pub fn ours(record: Option<Restore>, generation: &GenerationId) -> Result<Restore, String> {
+    match record {
+        None => Ok(empty(generation.clone())),
+        Some(record) if record.generation == *generation => Ok(record),
+        Some(record) if record.generation.number < generation.number => Ok(Restore {
+            generation: generation.clone(),
+            ..record
+        }),
+        Some(record) => Err(format!(
+            "the record of the restore is of generation {}, ours is {generation}",
+            record.generation
+        )),
+    }
+}
+
 /// The record once this set is chosen: everything in it is pending, and what a set before it had and
 /// this one lacks goes.
 pub fn begun(record: &Restore, manifest: &Manifest) -> Restore {

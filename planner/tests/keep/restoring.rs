@@ -7,6 +7,7 @@ use planner::heal::names::{CollectionName, ShardId};
 use planner::heal::view::{CopyState, Transfer};
 use planner::ids::PeerId;
 use planner::keep::restore::{
+    self,
     Agreement, Keep, Next, TRIES, agree, begun, cleared, done, empty, failed, finished,
     gathered, keys_in_order, may_delete, next, placed,
 };
@@ -114,6 +115,18 @@ fn nothing_is_made_before_all_wanted_tasks_are_here_or_have_been_waited_for() {
     assert_eq!(gathered(&view, false), Ok(()));
     view.peers.get_mut(&PeerId(2)).unwrap().said.ending = true;
     gathered(&view, false).unwrap_err();
+}
+
+#[test]
+fn a_restore_goes_on_in_the_generation_that_a_requorum_made_of_its_own() {
+    let of = |number| restore::ours(Some(record()), &generation(number));
+    assert_eq!(of(2), Ok(record()));
+    let later = of(3).unwrap();
+    assert_eq!(later.generation, generation(3));
+    assert_eq!(later.collections, record().collections);
+    let refused = of(1).unwrap_err();
+    assert!(refused.contains("ours is"), "{refused}");
+    assert_eq!(restore::ours(None, &generation(2)), Ok(empty(generation(2))));
 }
 
 #[test]
