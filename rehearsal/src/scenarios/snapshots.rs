@@ -96,7 +96,10 @@ async fn steward_dies(world: &World) -> Result<(), Failure> {
     let since = first.id;
     let begun = || {
         let all = sets::all(world).ok()?;
-        let newer = all.into_iter().find(|set| set.id > since)?;
+        // A folder alone is nothing yet: a steward that dies before its plan is there leaves no set.
+        let newer = all
+            .into_iter()
+            .find(|set| set.id > since && set.plan.is_some())?;
         newer.manifest.is_none().then_some(newer)
     };
     let open = world.aim("a set that has begun", PATIENCE, begun).await?;

@@ -14,7 +14,10 @@ pub const SCENARIO: Scenario = Scenario {
         name: "",
         setup: |world| {
             setup(world);
-            world.allowed.events.push("heal.failed");
+            // Hundreds of stops on a machine that does other things as well: one may not fit into its
+            // ten seconds. What it left short of copies is healed, or this scenario fails.
+            let events = ["heal.failed", "handover.short"];
+            world.allowed.events.extend(events);
             world.longest = Duration::from_secs(6 * 3600);
             // The proof of death is what the others are about.
             world.env.push(("ENTRYPOINT_GONE_TIMEOUT", "1s".into()));
