@@ -66,10 +66,16 @@ impl Port {
 
     /// The code, the head and the text of an answer that is no file.
     async fn answer(&self, target: &str) -> (u16, String, String) {
-        let whole = String::from_utf8(rest(self.ask(target).await).await).unwrap();
-        let (head, text) = whole.split_once("\r\n\r\n").unwrap();
+        let whole = rest(self.ask(target).await).await;
+        let head = whole
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap();
+        let (head, text) = whole.split_at(head);
+        let head = String::from_utf8(head.to_vec()).unwrap();
         let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (code, head.to_owned(), text.to_owned())
+        assert_ne!(code, 200, "{target} is given");
+        (code, head, String::from_utf8(text[4..].to_vec()).unwrap())
     }
 
     /// Asks as Qdrant does.
