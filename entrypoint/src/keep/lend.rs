@@ -67,13 +67,6 @@ fn named(text: &str) -> Option<(SetId, CollectionIndex, ShardId, PeerId)> {
     (path(set, index, shard, peer) == text).then_some((set, index, shard, peer))
 }
 
-/// The answer of a task that has no sets.
-pub(crate) fn off() -> Response {
-    let why =
-        "sets are off in this task, so it has no files to give; ENTRYPOINT_SETS turns them on\n";
-    (StatusCode::NOT_FOUND, why).into_response()
-}
-
 /// Why a file is not given.
 #[derive(Debug, thiserror::Error)]
 enum NotLent {

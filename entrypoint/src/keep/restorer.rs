@@ -5,7 +5,7 @@
 //! remembered is one record in Qdrant's key map, so the restorer of the next leader goes on where this
 //! one ends. Each holder's Qdrant fetches the file of a shard from its own task ([`super::lend`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ use super::{Shelf, lend};
 use crate::config::{Heal, Secret};
 use crate::events;
 use crate::log::chain;
-use crate::qdrant::{keys, probe_commit};
+use crate::qdrant::{probe_commit, read_restore};
 use crate::status::Board;
 use crate::steward::elsewhere::{host_of_peer, qdrant_of};
 use crate::steward::{Clocks, Post, pause, survey};
@@ -101,6 +101,12 @@ impl Failed {
             Self::Wait(why) | Self::Set(why) => why,
         }
     }
+}
+
+/// How it went with one copy.
+struct Filled {
+    shard: ShardId,
+    failed: Option<NotFilled>,
 }
 
 /// Why one copy was not filled.
@@ -189,7 +195,7 @@ impl Restorer {
             return Err(format!("the steward is paused by {owner}: {reason}"));
         }
         let place = self.place()?;
-        let there = keys::read_restore(&self.client).await?;
+        let there = read_restore(&self.client).await?;
         let record = restore::ours(there.clone(), &place.generation)?;
         if there.is_some_and(|there| there != record) {
             let adopted = self.write(&record).await;
@@ -352,7 +358,7 @@ impl Restorer {
     /// Deletes what there is of a collection that the restore made, after a look at the record as it is
     /// now.
     async fn delete(&self, place: &Place, record: &Restore, name: &CollectionName) -> Done<()> {
-        let now = keys::read_restore(&self.client).await;
+        let now = read_restore(&self.client).await;
         match now.map_err(Failed::Wait)? {
             Some(now) if now == *record => {}
             _ => return Err(Failed::Wait("another task restores".to_owned())),
@@ -538,29 +544,22 @@ impl Restorer {
         holders: &Holders,
     ) -> Done<()> {
         let (set, name) = (manifest.set, &entry.name);
-        let info = &self.info().await?;
-        let mut each = Vec::new();
+        let info = self.info().await?;
+        let mut filling = Vec::new();
         for file in &entry.files {
             for peer in holders.get(&file.shard).into_iter().flatten() {
-                each.push((file, *peer));
+                filling.push(self.fill_one(&info, (set, entry.index), name, file, *peer));
             }
         }
-        let filled: Vec<_> = futures::stream::iter(each)
-            .map(|(file, peer)| async move {
-                let filled = self.fill_one(info, (set, entry.index), name, file, peer).await;
-                (file.shard, filled)
-            })
+        let filled: Vec<Filled> = futures::stream::iter(filling)
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
         for file in &entry.files {
-            let of_file = filled.iter().filter(|(shard, _)| *shard == file.shard);
-            let failed: Vec<_> = of_file
-                .clone()
-                .filter_map(|(_, filled)| filled.as_ref().err())
-                .collect();
-            self.judge(manifest, entry, file, &failed, of_file.count())
-                .await?;
+            let of_file = filled.iter().filter(|filled| filled.shard == file.shard);
+            let failed: Vec<&NotFilled> = of_file.clone().filter_map(|f| f.failed.as_ref()).collect();
+            let holders = of_file.count();
+            self.judge(manifest, entry, file, &failed, holders).await?;
         }
         Ok(())
     }
@@ -591,6 +590,21 @@ impl Restorer {
     }
 
     async fn fill_one(
+        &self,
+        info: &ClusterInfo,
+        set: (SetId, CollectionIndex),
+        name: &CollectionName,
+        file: &FileEntry,
+        peer: PeerId,
+    ) -> Filled {
+        let filled = self.recover(info, set, name, file, peer).await;
+        Filled {
+            shard: file.shard,
+            failed: filled.err(),
+        }
+    }
+
+    async fn recover(
         &self,
         info: &ClusterInfo,
         (set, index): (SetId, CollectionIndex),

@@ -8,7 +8,7 @@
 
 mod clocks;
 mod compare;
-mod elsewhere;
+pub mod elsewhere;
 mod hands;
 mod page;
 pub mod pause;
