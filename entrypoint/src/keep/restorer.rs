@@ -17,12 +17,12 @@ use planner::keep::choose::{Choice, Wanted, choose};
 use planner::keep::folder::Found;
 use planner::keep::ids::{CollectionIndex, SetId};
 use planner::keep::layout::Entry;
-use planner::keep::records::{CollectionEntry, Description, FileEntry, Manifest, ShardKey, Sharding};
+use planner::keep::records::{
+    CollectionEntry, Description, FileEntry, Manifest, ShardKey, Sharding,
+};
 use planner::keep::restore::{self, Agreement, Holders, Next};
 use planner::records::{RESTORE_KEY, Restore};
-use qdrant_api::{
-    Alias, AliasChange, Client, ClusterInfo, PayloadIndex, Recovery, Recreation,
-};
+use qdrant_api::{Alias, AliasChange, Client, ClusterInfo, PayloadIndex, Recovery, Recreation};
 use tokio::sync::watch as channel;
 
 use super::check::check;
@@ -216,11 +216,7 @@ impl Restorer {
             Err(Failed::Set(why)) => {
                 let (record, given_up) = restore::failed(&record);
                 let set = record.set.map_or_else(String::new, |set| format!(" {set}"));
-                tracing::warn!(
-                    event = events::RESTORE_FAILED,
-                    given_up,
-                    "set{set}: {why}"
-                );
+                tracing::warn!(event = events::RESTORE_FAILED, given_up, "set{set}: {why}");
                 self.write(&record).await.map_err(Failed::words)?;
                 Err(why)
             }
@@ -343,12 +339,7 @@ impl Restorer {
     }
 
     /// Deletes what an earlier set had and this one lacks.
-    async fn clear(
-        &self,
-        place: &Place,
-        record: &Restore,
-        names: &[CollectionName],
-    ) -> Done<()> {
+    async fn clear(&self, place: &Place, record: &Restore, names: &[CollectionName]) -> Done<()> {
         for name in names {
             self.delete(place, record, name).await?;
         }
@@ -386,7 +377,10 @@ impl Restorer {
         name: &CollectionName,
     ) -> Done<()> {
         let manifest = self.manifest(set).await?;
-        let entry = manifest.collections.iter().find(|there| there.name == *name);
+        let entry = manifest
+            .collections
+            .iter()
+            .find(|there| there.name == *name);
         let entry = entry.ok_or_else(|| Failed::Set(format!("it lacks {name}")))?;
         let description = entry.description.as_ref();
         let description =
@@ -404,7 +398,11 @@ impl Restorer {
         drop(alone);
         self.write(&restore::done(record, name)).await?;
         let bytes: u64 = entry.files.iter().map(|file| file.bytes).sum();
-        tracing::info!(event = events::RESTORE_COLLECTION, bytes, "{name} of set {set}");
+        tracing::info!(
+            event = events::RESTORE_COLLECTION,
+            bytes,
+            "{name} of set {set}"
+        );
         Ok(())
     }
 
@@ -455,9 +453,7 @@ impl Restorer {
         let placed = self.client.collection_cluster(&name.0).await;
         let got = placed.map_err(|error| wait(&error))?.shard_keys();
         let wanted = description.keys.iter();
-        let wanted: BTreeMap<_, _> = wanted
-            .map(|(shard, key)| (shard.0, api_key(key)))
-            .collect();
+        let wanted: BTreeMap<_, _> = wanted.map(|(shard, key)| (shard.0, api_key(key))).collect();
         match got == wanted {
             true => Ok(()),
             false => Err(Failed::Set(format!(
@@ -503,7 +499,8 @@ impl Restorer {
         let status = &self.board.borrow().status;
         let idle = |what: &str| {
             let what = status.plan.get(what);
-            what.and_then(|what| what.as_array()).is_some_and(Vec::is_empty)
+            what.and_then(|what| what.as_array())
+                .is_some_and(Vec::is_empty)
         };
         status.whole && idle("actions")
     }
@@ -557,7 +554,8 @@ impl Restorer {
             .await;
         for file in &entry.files {
             let of_file = filled.iter().filter(|filled| filled.shard == file.shard);
-            let failed: Vec<&NotFilled> = of_file.clone().filter_map(|f| f.failed.as_ref()).collect();
+            let failed: Vec<&NotFilled> =
+                of_file.clone().filter_map(|f| f.failed.as_ref()).collect();
             let holders = of_file.count();
             self.judge(manifest, entry, file, &failed, holders).await?;
         }
@@ -620,7 +618,10 @@ impl Restorer {
         let host: IpAddr = host_of_peer(info, peer).map_err(unknown)?;
         let at = std::net::SocketAddr::new(host, self.port);
         let from = Recovery {
-            location: format!("http://{at}{}", lend::path(set, index, file.shard, file.peer)),
+            location: format!(
+                "http://{at}{}",
+                lend::path(set, index, file.shard, file.peer)
+            ),
             sha256: file.sha256.to_string(),
             api_key: self.key.as_ref().map(|key| key.expose().to_owned()),
         };

@@ -6,12 +6,11 @@ use planner::heal::life::Life;
 use planner::heal::names::{CollectionName, ShardId};
 use planner::heal::view::{CopyState, Transfer};
 use planner::ids::PeerId;
+use planner::keep::records::ShardKey;
 use planner::keep::restore::{
-    self,
-    Agreement, Keep, Next, TRIES, agree, begun, cleared, done, empty, failed, finished,
+    self, Agreement, Keep, Next, TRIES, agree, begun, cleared, done, empty, failed, finished,
     gathered, keys_in_order, may_delete, next, placed,
 };
-use planner::keep::records::ShardKey;
 use planner::observed::Observed;
 use planner::records::{Progress, Restore};
 
@@ -77,7 +76,9 @@ fn a_set_that_fails_again_gives_way_and_takes_back_what_came_of_it() {
     // An older set without notes: what there is of them goes before anything is made.
     let mut older = manifest();
     older.set = set("20260228T090000Z");
-    older.collections.retain(|there| there.name == name("articles"));
+    older
+        .collections
+        .retain(|there| there.name == name("articles"));
     let next_one = begun(&over, &older);
     assert_eq!(next_one.tries, 0);
     let Next::Clear(of, names) = next(&next_one) else {
@@ -106,7 +107,10 @@ fn only_what_the_restore_made_and_has_not_finished_may_be_deleted() {
 fn nothing_is_made_before_all_wanted_tasks_are_here_or_have_been_waited_for() {
     let mut view = cluster();
     view.wanted_tasks = Some(4);
-    assert!(gathered(&view, true).is_err(), "the formation is not complete");
+    assert!(
+        gathered(&view, true).is_err(),
+        "the formation is not complete"
+    );
     view.service.complete = true;
     let why = gathered(&view, false).unwrap_err();
     assert_eq!(why, "3 of 4 tasks are here");
@@ -126,7 +130,10 @@ fn a_restore_goes_on_in_the_generation_that_a_requorum_made_of_its_own() {
     assert_eq!(later.collections, record().collections);
     let refused = of(1).unwrap_err();
     assert!(refused.contains("ours is"), "{refused}");
-    assert_eq!(restore::ours(None, &generation(2)), Ok(empty(generation(2))));
+    assert_eq!(
+        restore::ours(None, &generation(2)),
+        Ok(empty(generation(2)))
+    );
 }
 
 #[test]
@@ -171,7 +178,12 @@ fn copies_are_placed_when_all_are_active_on_living_peers_and_nothing_moves() {
     refused(
         &|view| {
             let there = collection(view, "articles");
-            there.shards.get_mut(&ShardId(0)).unwrap().copies.remove(&PeerId(3));
+            there
+                .shards
+                .get_mut(&ShardId(0))
+                .unwrap()
+                .copies
+                .remove(&PeerId(3));
         },
         "shard 0 has 2 of 3 copies",
     );
@@ -235,7 +247,9 @@ fn keys_are_made_in_the_order_of_their_shards_and_gaps_are_filled_for_a_while() 
     let (eu, us, seven) = (word("eu"), word("us"), ShardKey::Number(7));
     let shown = |had: &BTreeMap<ShardId, ShardKey>| {
         let order = keys_in_order(had).unwrap();
-        let shown = order.into_iter().map(|new| (new.key, new.shards, new.filler));
+        let shown = order
+            .into_iter()
+            .map(|new| (new.key, new.shards, new.filler));
         shown.collect::<Vec<_>>()
     };
     assert_eq!(
@@ -259,7 +273,10 @@ fn keys_are_made_in_the_order_of_their_shards_and_gaps_are_filled_for_a_while() 
         shown(&clash),
         [filler("entrypoint-filler-1-", 1), (taken.clone(), 1, false)]
     );
-    assert_eq!(keys_in_order(&had(&[(1, &eu), (2, &us), (3, &eu)])), Err(eu));
+    assert_eq!(
+        keys_in_order(&had(&[(1, &eu), (2, &us), (3, &eu)])),
+        Err(eu)
+    );
     assert_eq!(keys_in_order(&had(&[(0, &us)])), Err(us));
     assert_eq!(keys_in_order(&had(&[])), Ok(Vec::new()));
 }

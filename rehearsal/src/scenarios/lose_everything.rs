@@ -84,7 +84,14 @@ struct Loss {
 async fn all_die(world: &World) -> Result<(), Failure> {
     let (mut points, then) = one_more(world, begin(world).await?).await?;
     let loss = lose(world, &mut points, then).await?;
-    restored(world, Loss { points, since: loss }).await
+    restored(
+        world,
+        Loss {
+            points,
+            since: loss,
+        },
+    )
+    .await
 }
 
 async fn founder_dies(world: &World) -> Result<(), Failure> {
@@ -129,10 +136,7 @@ async fn newest_is_bad(world: &World) -> Result<(), Failure> {
 }
 
 /// Writes on until a set is finished that was planned after now; gives what was acknowledged now.
-async fn one_more(
-    world: &World,
-    points: Points,
-) -> Result<(Points, BTreeMap<u64, u64>), Failure> {
+async fn one_more(world: &World, points: Points) -> Result<(Points, BTreeMap<u64, u64>), Failure> {
     let then = points.acknowledged();
     let begun = sets::all(world)?.last().map(|set| set.id);
     let newer = || {
@@ -143,7 +147,10 @@ async fn one_more(
     let set = world.aim("a finished set", PATIENCE, newer).await?;
     set.prove().with_context(|| format!("set {}", set.id))?;
     let held = then.len();
-    world.step(format!("set {} is whole; {held} points were there before", set.id));
+    world.step(format!(
+        "set {} is whole; {held} points were there before",
+        set.id
+    ));
     points.more(world, 10).await?;
     Ok((points, then))
 }

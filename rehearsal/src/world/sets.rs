@@ -74,7 +74,9 @@ impl Set {
     pub fn spoil(&self) -> Result<()> {
         let manifest = self.manifest.as_ref().context("it has no manifest")?;
         let mut files = manifest.collections.iter().flat_map(|there| &there.files);
-        let path = self.folder.join(&files.next().context("it has no file")?.path);
+        let path = self
+            .folder
+            .join(&files.next().context("it has no file")?.path);
         let mut bytes = fs::read(&path).context("read a file")?;
         let middle = bytes.len() / 2;
         *bytes.get_mut(middle).context("it is empty")? ^= 0xff;

@@ -36,7 +36,7 @@ struct Port {
 }
 
 impl Port {
-    async fn open(lender: Option<Lender>, keys: &[&str]) -> Self {
+    async fn open(lender: Lender, keys: &[&str]) -> Self {
         let (sender, reader) = watch::channel(board());
         let listener = control::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -53,7 +53,7 @@ impl Port {
     }
 
     async fn of(shelf: &Shelf) -> Self {
-        Self::open(Some(Lender::new(shelf.clone())), &[]).await
+        Self::open(Lender::new(shelf.clone()), &[]).await
     }
 
     /// Asks for exactly this, which a client that tidies up addresses would not.
@@ -471,7 +471,7 @@ async fn a_reader_that_takes_nothing_is_given_up() {
     let bench = bench(LONG);
     lay(&bench, &bytes(LARGE));
     let lender = Lender::with(bench.shelf.clone(), LONG, SHORT);
-    let port = Port::open(Some(lender), &[]).await;
+    let port = Port::open(lender, &[]).await;
     let mut stream = port.ask(&target()).await;
     stream.read_exact(&mut [0; 1024]).await.unwrap();
     until_open(&bench, 0).await;
@@ -490,7 +490,7 @@ async fn four_are_lent_at_a_time_and_the_next_waits() {
         until_open(&bench, n).await;
     }
     let lender = Lender::with(bench.shelf.clone(), Duration::from_millis(50), LONG);
-    let hasty = Port::open(Some(lender), &[]).await;
+    let hasty = Port::open(lender, &[]).await;
     let (code, head, text) = hasty.answer(&target()).await;
     assert_eq!(code, 503, "{text}");
     assert!(head.contains("retry-after: 10"), "{head}");
@@ -513,7 +513,7 @@ async fn the_key_is_qdrants() {
     let bench = bench(LONG);
     let bytes = bytes(1000);
     lay(&bench, &bytes);
-    let port = Port::open(Some(Lender::new(bench.shelf.clone())), &["new", "old"]).await;
+    let port = Port::open(Lender::new(bench.shelf.clone()), &["new", "old"]).await;
     for key in [None, Some("wrong"), Some("")] {
         assert_eq!(port.get(&target(), key).await.status(), 401);
     }
@@ -522,14 +522,4 @@ async fn the_key_is_qdrants() {
         let (_, came, clean) = taken(port.get(&target(), Some(key)).await).await;
         assert!(clean && came == bytes);
     }
-}
-
-#[tokio::test]
-async fn without_sets_there_is_nothing_to_lend() {
-    let port = Port::open(None, &["key"]).await;
-    assert_eq!(port.get(&target(), None).await.status(), 401);
-    let answer = port.get(&target(), Some("key")).await;
-    assert_eq!(answer.status(), 404);
-    let text = answer.text().await.unwrap();
-    assert!(text.starts_with("sets are off"), "{text}");
 }
