@@ -53,6 +53,10 @@ fn wanted(settings: &Settings, store: &Store) -> Result<Mode, Refusal> {
 /// Sets may have come or gone since the claim was made: then it is given up, whatever else is allowed,
 /// and made anew.
 pub(crate) fn still_wanted(settings: &Settings, store: &Store, mode: Mode) -> Result<(), Refusal> {
+    if foreign(settings, store).is_some() {
+        // Its sets are not ours, and it is an alarm.
+        return Ok(());
+    }
     match (mode, wanted(settings, store)?) {
         (Mode::Found, Mode::Restore) => Err(Refusal::Never(
             "snapshot sets exist, and the claim is to begin empty".to_owned(),

@@ -30,7 +30,7 @@ fn disk(stage: Stage, collections: bool) -> Disk {
     let stamp = Stamp {
         founder: Some(PeerId(1)),
         stage,
-        ..Stamp::founding("s".into(), id(1, "ours"), None)
+        ..Stamp::founding("s".into(), id(1, "ours"), None, false)
     };
     Disk {
         stamp: Some(stamp),

@@ -78,18 +78,19 @@ pub fn lost_schedule(seed: u64, sabotage: Sabotage) -> Result<(), String> {
 pub static RESTORES: AtomicU64 = AtomicU64::new(0);
 pub static RESTORED: AtomicU64 = AtomicU64::new(0);
 
-/// One that begins where a whole cluster was just lost, for good or asleep, and its sets are left.
+/// One that begins where a whole cluster was just lost for good, and its sets are left. Where all of its
+/// members only sleep and the store is emptied meanwhile, nothing is left that could know of them:
+/// `docs/failures.md` names that.
 pub fn gone_schedule(seed: u64, sabotage: Sabotage) -> Result<(), String> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let tasks: u8 = rng.random_range(1..=4);
-    let asleep = match rng.random_ratio(1, 4) {
-        true => rng.random_range(0..1 << tasks),
-        false => 0,
-    };
+    if rng.random_ratio(1, 4) && rng.random_range(0..1_u64 << tasks) > 0 {
+        return Ok(());
+    }
     let faults = rng.random_range(0..=5);
     let calm = rng.random_range(8..80);
     let warm = rng.random_range(0..12);
-    let mut world = World::gone(tasks, asleep, 0, sabotage).fair(warm)?;
+    let mut world = World::gone(tasks, 0, 0, sabotage).fair(warm)?;
     world.budget = faults;
     go_on(world, rng, calm)
 }
