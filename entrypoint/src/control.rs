@@ -191,7 +191,9 @@ pub(crate) mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::keep::Shelf;
     use crate::status::Status;
+    use crate::store::DirectoryStore;
     use planner::records::{FORMAT, Hello, State as TaskState};
 
     pub(crate) fn board() -> Board {
@@ -254,6 +256,9 @@ pub(crate) mod tests {
         let nowhere = "127.0.0.1:1".parse::<SocketAddr>().unwrap();
         let nowhere = qdrant_api::BaseUrl::try_from(nowhere).unwrap();
         let qdrant = Client::new(nowhere, None, Duration::from_secs(1)).unwrap();
+        // Nobody asks for a file.
+        let nothing = DirectoryStore::new("/nonexistent");
+        let shelf = Shelf::start(Arc::new(nothing), patience).unwrap();
         tokio::spawn(serve(
             listener,
             reader,
@@ -261,7 +266,7 @@ pub(crate) mod tests {
             patience,
             qdrant,
             Knocks::default(),
-            None,
+            Lender::new(shelf),
         ));
         (base, sender)
     }
