@@ -231,6 +231,7 @@ pub(crate) mod tests {
             sets: String::new(),
             sets_wrong: None,
             restore: String::new(),
+            planned: None,
             restore_wrong: None,
             filling: None,
             whole: false,

@@ -191,6 +191,7 @@ impl Task {
             sets: String::new(),
             sets_wrong: None,
             restore: String::new(),
+            planned: None,
             restore_wrong: None,
             filling: None,
             whole: false,

@@ -93,6 +93,9 @@ pub struct Status {
     /// one.
     #[serde(default)]
     pub restore: String,
+    /// When the steward last said what it plans.
+    #[serde(skip)]
+    pub planned: Option<Instant>,
     /// What a person must know of the restore, for the alarms.
     #[serde(skip)]
     pub restore_wrong: Option<String>,

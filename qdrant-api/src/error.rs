@@ -185,19 +185,6 @@ impl Error {
         }
     }
 
-    /// True when Qdrant itself said that the request is wrong: 400 or 422. What it could not do, or did
-    /// not know how to, is no refusal.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        matches!(
-            self.kind,
-            ErrorKind::Status {
-                code: 400 | 422,
-                ..
-            }
-        )
-    }
-
     /// True when the answer was 404: no such collection, or no such call in this version.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

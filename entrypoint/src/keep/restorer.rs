@@ -21,6 +21,7 @@ use planner::keep::records::{
     CollectionEntry, Description, FileEntry, Manifest, ShardKey, Sharding,
 };
 use planner::keep::restore::{self, Agreement, Holders, Next};
+use planner::keep::seen::State;
 use planner::records::{RESTORE_KEY, Restore};
 use qdrant_api::{Alias, AliasChange, Client, ClusterInfo, PayloadIndex, Recovery, Recreation};
 use tokio::sync::watch as channel;
@@ -52,7 +53,9 @@ const STALLED: Duration = Duration::from_secs(120);
 /// So many copies are filled at a time.
 const AT_ONCE: usize = 6;
 /// A copy may take a minute, and a second more for so many bytes.
-const BYTES_PER_SECOND: u64 = 4 << 20;
+const BYTES_PER_SECOND: u64 = 1 << 20;
+/// How long a copy may take to count its points: Qdrant collects their ids.
+const COUNT: Duration = Duration::from_secs(120);
 /// What changes with every look is said this seldom.
 const SAID: Duration = Duration::from_secs(60);
 
@@ -91,14 +94,14 @@ enum Step {
 enum Failed {
     /// Nothing can be said against the set: again, after a while. For people.
     Wait(String),
-    /// The set could not be restored: it has a number of tries. For people.
-    Set(String),
+    /// Its bytes were read here and are wrong: it has a number of tries. For people.
+    Set(SetId, String),
 }
 
 impl Failed {
     fn words(self) -> String {
         match self {
-            Self::Wait(why) | Self::Set(why) => why,
+            Self::Wait(why) | Self::Set(_, why) => why,
         }
     }
 }
@@ -111,8 +114,8 @@ struct Filled {
 
 /// Why one copy was not filled.
 struct NotFilled {
-    /// Its Qdrant said no, rather than nothing.
-    refused: bool,
+    /// Its Qdrant said so, rather than nothing.
+    answered: bool,
     /// For people.
     why: String,
 }
@@ -197,8 +200,8 @@ impl Restorer {
         let place = self.place()?;
         let there = read_restore(&self.client).await?;
         let record = restore::ours(there.clone(), &place.generation)?;
-        if there.is_some_and(|there| there != record) {
-            let adopted = self.write(&record).await;
+        if there.as_ref() != Some(&record) {
+            let adopted = self.write(there.as_ref(), &record).await;
             return adopted.map(|()| Step::On).map_err(Failed::words);
         }
         let done = match restore::next(&record) {
@@ -208,16 +211,17 @@ impl Restorer {
             Next::Collection(set, name) => {
                 self.collection(posts, &place, &record, set, &name).await
             }
-            Next::Finish(set) => self.finish(&record, set).await,
+            Next::Finish(set) => self.finish(posts, &place, &record, set).await,
         };
         match done {
             Ok(()) => Ok(Step::On),
             Err(Failed::Wait(why)) => Err(why),
-            Err(Failed::Set(why)) => {
-                let (record, given_up) = restore::failed(&record);
-                let set = record.set.map_or_else(String::new, |set| format!(" {set}"));
-                tracing::warn!(event = events::RESTORE_FAILED, given_up, "set{set}: {why}");
-                self.write(&record).await.map_err(Failed::words)?;
+            Err(Failed::Set(set, why)) => {
+                let (after, given_up) = restore::failed(&record, set);
+                self.write(Some(&record), &after)
+                    .await
+                    .map_err(Failed::words)?;
+                tracing::warn!(event = events::RESTORE_FAILED, given_up, "set {set}: {why}");
                 Err(why)
             }
         }
@@ -233,9 +237,23 @@ impl Restorer {
         })
     }
 
+    /// We lead, and the record is still what we went by: just before anything is changed. What a person
+    /// or another steward has written meanwhile is not written over.
+    async fn still(&self, before: Option<&Restore>) -> Done<()> {
+        if !self.info().await?.leads_itself() {
+            return Err(Failed::Wait("another task's Qdrant leads".to_owned()));
+        }
+        let now = read_restore(&self.client).await.map_err(Failed::Wait)?;
+        match now.as_ref() == before {
+            true => Ok(()),
+            false => Err(Failed::Wait("the record has changed meanwhile".to_owned())),
+        }
+    }
+
     /// Puts the record into Qdrant's key map: a steward that cannot commit cannot restore.
-    async fn write(&self, record: &Restore) -> Done<()> {
-        let value = serde_json::to_value(record).map_err(|error| wait(&error))?;
+    async fn write(&self, before: Option<&Restore>, after: &Restore) -> Done<()> {
+        let value = serde_json::to_value(after).map_err(|error| wait(&error))?;
+        self.still(before).await?;
         let client = self.client.with_timeout(COMMIT);
         let written = client.put_metadata_key(RESTORE_KEY, &value, true).await;
         written.map_err(|error| wait(&error))
@@ -261,9 +279,18 @@ impl Restorer {
             prove_first,
             skipped,
         } = choose(there.seen(), &Wanted::All, &record.given_up);
-        // What could not be read may be the newest of all: a moment later it may be read.
-        if let Some((set, why)) = skipped.iter().find(|(_, why)| why.is_unread()) {
-            return Err(Failed::Wait(format!("set {set}: {why}")));
+        // One that cannot be read may be the newest of all, or say what the others lack.
+        let unread = there.seen().iter().find_map(|seen| match &seen.state {
+            State::Unread(why) => Some(format!("set {}: {why}", seen.id)),
+            _ => None,
+        });
+        if let Some(why) = unread {
+            return Err(Failed::Wait(why));
+        }
+        if let Some((set, why)) = skipped.iter().find(|(_, why)| !why.is_settled()) {
+            return Err(Failed::Wait(format!(
+                "set {set} is newer than what could be restored: {why}"
+            )));
         }
         let Some(set) = set else {
             let why = match skipped.first() {
@@ -289,7 +316,7 @@ impl Restorer {
             self.prove(&manifest).await?;
         }
         let begun = restore::begun(record, &manifest);
-        self.write(&begun).await?;
+        self.write(Some(record), &begun).await?;
         let collections = begun.collections.len();
         tracing::info!(
             event = events::RESTORE_BEGUN,
@@ -302,17 +329,20 @@ impl Restorer {
     async fn manifest(&self, set: SetId) -> Done<Manifest> {
         match self.shelf.read::<Manifest>(set, Entry::Manifest).await {
             Found::Good(manifest) => Ok(manifest),
-            Found::Absent => Err(Failed::Set("it has no manifest any more".to_owned())),
-            Found::Refused(why) => Err(Failed::Set(why.to_string())),
+            // So does a store look that is being mounted.
+            Found::Absent => Err(Failed::Wait(format!("set {set} has no manifest now"))),
+            Found::Refused(why) => Err(Failed::Wait(why.to_string())),
             Found::Unread(why) => Err(Failed::Wait(why)),
         }
     }
 
-    /// Reads all files of a set before anything of it is used.
+    /// Reads all files of a set.
     async fn prove(&self, manifest: &Manifest) -> Done<()> {
         let checked = check(&self.shelf, manifest).await;
         if let Some(why) = checked.wrong.into_iter().next() {
-            return Err(Failed::Set(why));
+            // A file that is not there speaks against a set only where the set itself is there.
+            let _ = self.manifest(manifest.set).await?;
+            return Err(Failed::Set(manifest.set, why));
         }
         match checked.unread.into_iter().next() {
             Some(why) => Err(Failed::Wait(why)),
@@ -343,22 +373,23 @@ impl Restorer {
         for name in names {
             self.delete(place, record, name).await?;
         }
-        self.write(&restore::cleared(record, names)).await
+        let cleared = restore::cleared(record, names);
+        self.write(Some(record), &cleared).await
     }
 
     /// Deletes what there is of a collection that the restore made, after a look at the record as it is
     /// now.
     async fn delete(&self, place: &Place, record: &Restore, name: &CollectionName) -> Done<()> {
-        let now = read_restore(&self.client).await;
-        match now.map_err(Failed::Wait)? {
-            Some(now) if now == *record => {}
-            _ => return Err(Failed::Wait("another task restores".to_owned())),
+        let there = self.client.collections().await;
+        if !there.map_err(|error| wait(&error))?.contains(&name.0) {
+            return Ok(());
         }
         restore::may_delete(record, &place.generation, name)
             .map_err(|why| Failed::Wait(format!("{name} is not deleted: {why}")))?;
         probe_commit(&self.client)
             .await
             .map_err(|error| wait(&error))?;
+        self.still(Some(record)).await?;
         let client = self.client.with_timeout(COMMIT);
         let existed = client.delete_collection(&name.0).await;
         if existed.map_err(|error| wait(&error))? {
@@ -381,10 +412,10 @@ impl Restorer {
             .collections
             .iter()
             .find(|there| there.name == *name);
-        let entry = entry.ok_or_else(|| Failed::Set(format!("it lacks {name}")))?;
+        let entry = entry.ok_or_else(|| Failed::Wait(format!("set {set} lacks {name}")))?;
         let description = entry.description.as_ref();
-        let description =
-            description.ok_or_else(|| Failed::Set(format!("{name} is not described in it")))?;
+        let description = description
+            .ok_or_else(|| Failed::Wait(format!("{name} is not described in set {set}")))?;
         self.delete(place, record, name).await?;
         self.show(&format!("{name} of set {set} is made"));
         self.make(name, description).await?;
@@ -392,11 +423,12 @@ impl Restorer {
         let holders = self.placed(posts, place, name, entry).await?;
         self.show(&format!("{name} is filled from set {set}"));
         let alone = Alone::of(&self.board, name);
-        self.fill(&manifest, entry, &holders).await?;
+        self.fill(record, &manifest, entry, &holders).await?;
         self.show(&format!("the copies of {name} are compared"));
         self.compare(posts, place, name, entry, &holders).await?;
         drop(alone);
-        self.write(&restore::done(record, name)).await?;
+        let done = restore::done(record, name);
+        self.write(Some(record), &done).await?;
         let bytes: u64 = entry.files.iter().map(|file| file.bytes).sum();
         tracing::info!(
             event = events::RESTORE_COLLECTION,
@@ -409,23 +441,23 @@ impl Restorer {
     /// Creates the empty collection with its shard keys and indexes.
     async fn make(&self, name: &CollectionName, description: &Description) -> Done<()> {
         let with = Recreation::of(&description.config)
-            .map_err(|why| Failed::Set(format!("{name}: {}", chain(&why))))?;
+            .map_err(|why| Failed::Wait(format!("{name}: {}", chain(&why))))?;
         let made = self
             .client
             .create_collection_from(&name.0, &with, APPLY_SECS)
             .await;
-        made.map_err(|error| refused(name, &error))?;
+        made.map_err(|error| named(name, &error))?;
         if description.sharding == Sharding::Custom {
             self.make_keys(name, description).await?;
         }
         for (field, index) in &description.indexes {
             let index: PayloadIndex = serde_json::from_value(index.clone())
-                .map_err(|why| Failed::Set(format!("index {field} of {name}: {why}")))?;
+                .map_err(|why| Failed::Wait(format!("index {field} of {name}: {why}")))?;
             let made = self
                 .client
                 .create_index(&name.0, field, &index.schema(), true, APPLY_SECS)
                 .await;
-            made.map_err(|error| refused(name, &error))?;
+            made.map_err(|error| named(name, &error))?;
         }
         Ok(())
     }
@@ -433,7 +465,7 @@ impl Restorer {
     /// Creates the shard keys so that their shards get the numbers that they had.
     async fn make_keys(&self, name: &CollectionName, description: &Description) -> Done<()> {
         let order = restore::keys_in_order(&description.keys).map_err(|key| {
-            Failed::Set(format!(
+            Failed::Wait(format!(
                 "the shards of {name} with the key {key:?} did not follow each other: nothing gives them their numbers again"
             ))
         })?;
@@ -443,12 +475,12 @@ impl Restorer {
                 .client
                 .create_shard_key(&name.0, &key, new.shards, APPLY_SECS)
                 .await;
-            made.map_err(|error| refused(name, &error))?;
+            made.map_err(|error| named(name, &error))?;
         }
         for filler in order.iter().filter(|new| new.filler) {
             let key = api_key(&filler.key);
             let gone = self.client.delete_shard_key(&name.0, &key, APPLY_SECS);
-            gone.await.map_err(|error| refused(name, &error))?;
+            gone.await.map_err(|error| named(name, &error))?;
         }
         let placed = self.client.collection_cluster(&name.0).await;
         let got = placed.map_err(|error| wait(&error))?.shard_keys();
@@ -456,7 +488,7 @@ impl Restorer {
         let wanted: BTreeMap<_, _> = wanted.map(|(shard, key)| (shard.0, api_key(key))).collect();
         match got == wanted {
             true => Ok(()),
-            false => Err(Failed::Set(format!(
+            false => Err(Failed::Wait(format!(
                 "the shards of {name} got other numbers than they had: its files cannot be told apart"
             ))),
         }
@@ -471,38 +503,44 @@ impl Restorer {
         entry: &CollectionEntry,
     ) -> Done<Holders> {
         let began = Instant::now();
-        let mut before = None;
+        let mut before: Option<(Holders, Instant)> = None;
         loop {
+            let since = before.as_ref().map_or(began, |(_, at)| *at);
+            let looked = Instant::now();
             let now = match self.survey(posts, place).await {
                 Ok(view) => restore::placed(&view, name, entry),
                 Err(why) => Err(why),
             };
-            let now = now.and_then(|now| match self.steward_rests() {
+            let now = now.and_then(|now| match self.steward_rests(since) {
                 true => Ok(now),
-                false => Err("the steward moves copies".to_owned()),
+                false => Err("the steward has not looked, or moves copies".to_owned()),
             });
             match now {
-                // Seen twice: a steward's round lay in between.
-                Ok(now) if before.as_ref() == Some(&now) => return Ok(now),
-                Ok(now) => before = Some(now),
+                // Seen twice, and the steward had nothing to do in between.
+                Ok(now) if before.as_ref().is_some_and(|(seen, _)| *seen == now) => return Ok(now),
+                Ok(now) => before = Some((now, looked)),
                 Err(why) if began.elapsed() > SETTLE => {
                     return Err(Failed::Wait(format!("{name} is not placed: {why}")));
                 }
+                // A page from before the last look says nothing yet.
+                Err(_) if before.is_some() && began.elapsed() <= SETTLE && !self.moves() => {}
                 Err(_) => before = None,
             }
             self.next_post(posts).await?;
         }
     }
 
-    /// The steward has looked, and has nothing to do.
-    fn steward_rests(&self) -> bool {
+    /// The steward has looked since then, and has nothing to do.
+    fn steward_rests(&self, since: Instant) -> bool {
+        let looked = self.board.borrow().status.planned;
+        looked.is_some_and(|looked| looked > since) && !self.moves()
+    }
+
+    /// The steward's last page has something to do, or there is none.
+    fn moves(&self) -> bool {
         let status = &self.board.borrow().status;
-        let idle = |what: &str| {
-            let what = status.plan.get(what);
-            what.and_then(|what| what.as_array())
-                .is_some_and(Vec::is_empty)
-        };
-        status.whole && idle("actions")
+        let actions = status.plan.get("actions").and_then(|what| what.as_array());
+        !actions.is_some_and(Vec::is_empty)
     }
 
     /// Waits for the next post: what was seen before it says nothing new.
@@ -536,6 +574,7 @@ impl Restorer {
     /// Has every holder of a shard replace its empty copy by the same file.
     async fn fill(
         &self,
+        record: &Restore,
         manifest: &Manifest,
         entry: &CollectionEntry,
         holders: &Holders,
@@ -545,7 +584,7 @@ impl Restorer {
         let mut filling = Vec::new();
         for file in &entry.files {
             for peer in holders.get(&file.shard).into_iter().flatten() {
-                filling.push(self.fill_one(&info, (set, entry.index), name, file, *peer));
+                filling.push(self.fill_one(record, &info, (set, entry.index), name, file, *peer));
             }
         }
         let filled: Vec<Filled> = futures::stream::iter(filling)
@@ -554,48 +593,49 @@ impl Restorer {
             .await;
         for file in &entry.files {
             let of_file = filled.iter().filter(|filled| filled.shard == file.shard);
-            let failed: Vec<&NotFilled> =
-                of_file.clone().filter_map(|f| f.failed.as_ref()).collect();
-            let holders = of_file.count();
-            self.judge(manifest, entry, file, &failed, holders).await?;
+            let failed: Vec<&NotFilled> = of_file.filter_map(|f| f.failed.as_ref()).collect();
+            self.judge(manifest, entry, file, &failed).await?;
         }
         Ok(())
     }
 
-    /// What it says of the set that copies were not filled. Qdrant refuses a file with another hash in
-    /// the same words as one that it could not fetch, so the file is read here as well: only what is
-    /// wrong in itself, or what every holder refuses, speaks against the set.
+    /// What it says of the set that copies were not filled. Qdrant has one answer for a file that is wrong
+    /// and for one that it could not fetch, so the file is read here as well: only wrong bytes speak against
+    /// the set.
     async fn judge(
         &self,
         manifest: &Manifest,
         entry: &CollectionEntry,
         file: &FileEntry,
         failed: &[&NotFilled],
-        holders: usize,
     ) -> Done<()> {
         let Some(first) = failed.first() else {
             return Ok(());
         };
-        let refused = failed.iter().filter(|why| why.refused).count();
-        if refused > 0 {
+        if failed.iter().any(|why| why.answered) {
             self.prove_file(manifest, entry, file).await?;
         }
         let why = format!("shard {} of {}: {}", file.shard, entry.name, first.why);
-        match refused == holders {
-            true => Err(Failed::Set(why)),
-            false => Err(Failed::Wait(why)),
-        }
+        Err(Failed::Wait(why))
     }
 
     async fn fill_one(
         &self,
+        record: &Restore,
         info: &ClusterInfo,
         set: (SetId, CollectionIndex),
         name: &CollectionName,
         file: &FileEntry,
         peer: PeerId,
     ) -> Filled {
-        let filled = self.recover(info, set, name, file, peer).await;
+        // Whoever slept since fills nothing that another steward has finished.
+        let filled = match self.still(Some(record)).await {
+            Ok(()) => self.recover(info, set, name, file, peer).await,
+            Err(why) => Err(NotFilled {
+                answered: false,
+                why: why.words(),
+            }),
+        };
         Filled {
             shard: file.shard,
             failed: filled.err(),
@@ -611,7 +651,7 @@ impl Restorer {
         peer: PeerId,
     ) -> Result<(), NotFilled> {
         let unknown = |why| NotFilled {
-            refused: false,
+            answered: false,
             why: format!("peer {peer}: {why}"),
         };
         let holder = qdrant_of(&self.client, info, peer).map_err(unknown)?;
@@ -630,7 +670,7 @@ impl Restorer {
             .recover_shard(&name.0, file.shard.0, &from, longest)
             .await;
         filled.map_err(|error| NotFilled {
-            refused: error.is_refusal(),
+            answered: error.code().is_some(),
             why: format!("peer {peer}: {}", chain(&error)),
         })
     }
@@ -684,7 +724,7 @@ impl Restorer {
             let mut counts = BTreeMap::new();
             for peer in holders.get(&file.shard).into_iter().flatten() {
                 let holder = qdrant_of(&self.client, &info, *peer).map_err(Failed::Wait)?;
-                let holder = holder.with_timeout(COMMIT);
+                let holder = holder.with_timeout(COUNT);
                 let count = holder.count_local(&name.0, file.shard.0).await;
                 counts.insert(*peer, count.map_err(|error| wait(&error))?);
             }
@@ -705,8 +745,22 @@ impl Restorer {
         Ok(())
     }
 
-    /// The aliases, and with them the end.
-    async fn finish(&self, record: &Restore, set: SetId) -> Done<()> {
+    /// A last look, the aliases, and with them the end.
+    async fn finish(
+        &self,
+        posts: &channel::Receiver<Option<Post>>,
+        place: &Place,
+        record: &Restore,
+        set: SetId,
+    ) -> Done<()> {
+        let view = self.survey(posts, place).await.map_err(Failed::Wait)?;
+        let lost = restore::lost(&view, record).map_err(Failed::Wait)?;
+        if !lost.is_empty() {
+            // Who held it died meanwhile. The set has it still, and nobody was served.
+            return self
+                .write(Some(record), &restore::undone(record, &lost))
+                .await;
+        }
         let manifest = self.manifest(set).await?;
         let mut changes = Vec::new();
         for there in &manifest.collections {
@@ -719,10 +773,10 @@ impl Restorer {
             }
         }
         if !changes.is_empty() {
-            let set = self.client.set_aliases(&changes, APPLY_SECS).await;
-            set.map_err(|error| wait(&error))?;
+            let given = self.client.set_aliases(&changes, APPLY_SECS).await;
+            given.map_err(|error| wait(&error))?;
         }
-        self.write(&restore::finished(record)).await?;
+        self.write(Some(record), &restore::finished(record)).await?;
         tracing::warn!(
             event = events::RESTORE_FINISHED,
             "set {set} of {}: {} collections; what was written after it is lost",
@@ -781,12 +835,9 @@ impl Drop for Alone<'_> {
     }
 }
 
-/// What Qdrant refused says something of the set; that it did not answer does not.
-fn refused(name: &CollectionName, error: &qdrant_api::Error) -> Failed {
-    match error.is_refusal() {
-        true => Failed::Set(format!("{name}: {}", chain(error))),
-        false => Failed::Wait(format!("{name}: {}", chain(error))),
-    }
+/// What Qdrant refuses says nothing of the bytes: an older set would be refused the same.
+fn named(name: &CollectionName, error: &qdrant_api::Error) -> Failed {
+    Failed::Wait(format!("{name}: {}", chain(error)))
 }
 
 fn api_key(key: &ShardKey) -> qdrant_api::ShardKey {

@@ -332,6 +332,7 @@ impl Steward {
         let concerns = self.concerns.alarms(&self.settings);
         self.board.send_modify(|board| {
             board.status.plan = page;
+            board.status.planned = Some(Instant::now());
             board.status.whole = whole;
             board.status.concerns = concerns.iter().map(ToString::to_string).collect();
         });

@@ -58,9 +58,20 @@ pub enum Skip {
 }
 
 impl Skip {
-    /// It is not known what the set is: a moment later it may be.
-    pub fn is_unread(&self) -> bool {
-        matches!(self, Self::Unread(_))
+    /// An older set may be restored instead without asking anybody: this one is no set of everything, or
+    /// was found to be bad. Of all else a person has to say that it is to be lost: what cannot be read or
+    /// believed now, and what would take every other collection back in time for the sake of one.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::Tombstoned | Self::Unfinished | Self::OfOne | Self::Failed(_) | Self::GivenUp => {
+                true
+            }
+            Self::Foreign(_)
+            | Self::Unread(_)
+            | Self::Lacks(_)
+            | Self::NotWhole(_)
+            | Self::Fewer(_) => false,
+        }
     }
 }
 

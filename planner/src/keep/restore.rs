@@ -16,7 +16,7 @@ use crate::keep::records::{CollectionEntry, FileEntry, Manifest, ShardKey};
 use crate::observed::Observed;
 use crate::records::{FORMAT, Progress, Restore};
 
-/// After so many failures a set gives way to the next older one.
+/// After so many times that its bytes were found to be wrong a set gives way to the next older one.
 pub const TRIES: u32 = 2;
 
 /// What a restore does next.
@@ -134,20 +134,62 @@ pub fn finished(record: &Restore) -> Restore {
     }
 }
 
-/// The record once something of the set could not be restored; says whether the set is given up. What
-/// the set has lost is its trust: what was restored from it before goes as well.
-pub fn failed(record: &Restore) -> (Restore, bool) {
+/// The record once bytes of this set were read here and found to be wrong; says whether it is given up:
+/// at once while it was only about to be chosen. What the set has lost is its trust: what was restored
+/// from it before goes as well.
+pub fn failed(record: &Restore, set: SetId) -> (Restore, bool) {
     let mut record = record.clone();
     record.tries = record.tries.saturating_add(1);
-    let given_up = record.tries >= TRIES;
-    if given_up && let Some(set) = record.set.take() {
-        record.given_up.insert(set);
+    let chosen = record.set == Some(set);
+    if chosen && record.tries < TRIES {
+        return (record, false);
+    }
+    record.given_up.insert(set);
+    record.tries = 0;
+    if chosen {
+        record.set = None;
         for at in record.collections.values_mut() {
             *at = Progress::Pending;
         }
-        record.tries = 0;
     }
-    (record, given_up)
+    (record, true)
+}
+
+/// The record once these were found not to be there any more, or not whole: they are made again.
+pub fn undone(record: &Restore, names: &[CollectionName]) -> Restore {
+    let mut record = record.clone();
+    for name in names {
+        if let Some(at) = record.collections.get_mut(name) {
+            *at = Progress::Pending;
+        }
+    }
+    record
+}
+
+/// The collections of the record that are not there, or have a shard without a living Active copy: the
+/// set holds them still, and nobody has been served.
+///
+/// # Errors
+/// What could not be read; for people.
+pub fn lost(view: &ClusterView, record: &Restore) -> Result<Vec<CollectionName>, String> {
+    let Observed::Known(all) = &view.collections else {
+        return Err("the collections could not be read".to_owned());
+    };
+    let mut lost = Vec::new();
+    for name in record.collections.keys() {
+        let whole = match all.get(name) {
+            None => false,
+            Some(Observed::Unknown(why)) => return Err(format!("{name}: {why}")),
+            Some(Observed::Known(there)) => there.shards.values().all(|shard| {
+                let mut copies = shard.copies.iter();
+                copies.any(|(peer, copy)| copy.is_active() && view.alive(*peer))
+            }),
+        };
+        if !whole {
+            lost.push(name.clone());
+        }
+    }
+    Ok(lost)
 }
 
 /// Why a restore may not delete a collection.

@@ -9,7 +9,7 @@ use planner::ids::PeerId;
 use planner::keep::records::ShardKey;
 use planner::keep::restore::{
     self, Agreement, Keep, Next, TRIES, agree, begun, cleared, done, empty, failed, finished,
-    gathered, keys_in_order, may_delete, next, placed,
+    gathered, keys_in_order, lost, may_delete, next, placed, undone,
 };
 use planner::observed::Observed;
 use planner::records::{Progress, Restore};
@@ -64,12 +64,12 @@ fn what_is_not_whole_in_the_set_is_not_restored() {
 #[test]
 fn a_set_that_fails_again_gives_way_and_takes_back_what_came_of_it() {
     let first = done(&record(), &name("articles"));
-    let (again, given_up) = failed(&first);
+    let (again, given_up) = failed(&first, set(SLOT));
     assert!(!given_up);
     assert_eq!((again.set, again.tries), (Some(set(SLOT)), 1));
     // What was restored stands: only the failed one is made again.
     assert_eq!(next(&again), Next::Collection(set(SLOT), name("notes")));
-    let (over, given_up) = failed(&again);
+    let (over, given_up) = failed(&again, set(SLOT));
     assert!(given_up && TRIES == 2);
     assert_eq!(over.given_up, BTreeSet::from([set(SLOT)]));
     assert_eq!(next(&over), Next::Choose);
@@ -87,6 +87,41 @@ fn a_set_that_fails_again_gives_way_and_takes_back_what_came_of_it() {
     assert_eq!((of, &names), (older.set, &vec![name("notes")]));
     let next_one = cleared(&next_one, &names);
     assert_eq!(collections(&next_one), [("articles", &Progress::Pending)]);
+}
+
+#[test]
+fn a_set_that_is_wrong_before_it_is_chosen_is_not_chosen_again() {
+    let nothing = empty(generation(2));
+    let (record, given_up) = failed(&nothing, set(SLOT));
+    assert!(given_up);
+    assert_eq!(record.given_up, BTreeSet::from([set(SLOT)]));
+    assert_eq!((record.tries, next(&record)), (0, Next::Choose));
+}
+
+#[test]
+fn what_was_restored_and_is_lost_again_before_the_end_is_made_again() {
+    let all = done(&done(&record(), &name("articles")), &name("notes"));
+    assert_eq!(lost(&cluster(), &all), Ok(Vec::new()));
+    let mut view = cluster();
+    for copy in collection(&mut view, "notes")
+        .shards
+        .get_mut(&ShardId(0))
+        .unwrap()
+        .copies
+        .values_mut()
+    {
+        copy.state = CopyState::Other("Dead".to_owned());
+    }
+    assert_eq!(lost(&view, &all), Ok(vec![name("notes")]));
+    let again = undone(&all, &[name("notes")]);
+    assert_eq!(next(&again), Next::Collection(set(SLOT), name("notes")));
+    let Observed::Known(there) = &mut view.collections else {
+        panic!("known");
+    };
+    there.remove(&name("articles"));
+    assert_eq!(lost(&view, &all), Ok(vec![name("articles"), name("notes")]));
+    view.collections = Observed::Unknown("no answer".to_owned());
+    lost(&view, &all).unwrap_err();
 }
 
 #[test]

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use planner::keep::ids::SetId;
+use planner::records::RESTORE_KEY;
 
 use super::healing::{begin, setup_of_several};
 use super::prelude::*;
+use crate::observe::ask;
 use crate::world::points::Points;
 use crate::world::sets::{self, Set};
 
@@ -60,6 +63,7 @@ fn setup(setup: &mut Setup) {
     setup.env = vec![
         ("ENTRYPOINT_SETS", format!("{}s", EVERY.as_secs())),
         ("ENTRYPOINT_KEEP_ALL", "60s".to_owned()),
+        ("ENTRYPOINT_RESTORE", "auto".to_owned()),
     ];
     let events = [
         // A machine that is busy sees slots begin too late, and says so.
@@ -79,19 +83,20 @@ fn setup(setup: &mut Setup) {
 struct Loss {
     points: Points,
     since: f64,
+    /// The set that has to come back.
+    from: SetId,
 }
 
 async fn all_die(world: &World) -> Result<(), Failure> {
     let (mut points, then) = one_more(world, begin(world).await?).await?;
-    let loss = lose(world, &mut points, then).await?;
-    restored(
-        world,
-        Loss {
-            points,
-            since: loss,
-        },
-    )
-    .await
+    let since = lose(world, &mut points, then).await?;
+    let from = newest(world)?.id;
+    let loss = Loss {
+        points,
+        since,
+        from,
+    };
+    restored(world, loss).await
 }
 
 async fn founder_dies(world: &World) -> Result<(), Failure> {
@@ -102,7 +107,16 @@ async fn founder_dies(world: &World) -> Result<(), Failure> {
         .aim("the generation that is restored into", RESTORED, formed)
         .await?;
     world.kill(&founder, "it has just formed").await?;
-    restored(world, Loss { points, since }).await
+    let from = newest(world)?.id;
+    restored(
+        world,
+        Loss {
+            points,
+            since,
+            from,
+        },
+    )
+    .await
 }
 
 async fn steward_dies(world: &World) -> Result<(), Failure> {
@@ -121,7 +135,16 @@ async fn steward_dies(world: &World) -> Result<(), Failure> {
         .aim("a restore that is under way", RESTORED, at_work)
         .await?;
     world.kill(&steward, "its steward restores").await?;
-    restored(world, Loss { points, since }).await
+    let from = newest(world)?.id;
+    restored(
+        world,
+        Loss {
+            points,
+            since,
+            from,
+        },
+    )
+    .await
 }
 
 async fn newest_is_bad(world: &World) -> Result<(), Failure> {
@@ -129,10 +152,22 @@ async fn newest_is_bad(world: &World) -> Result<(), Failure> {
     // Of what the newest holds more than the one before it nothing is promised.
     let (mut points, _) = one_more(world, points).await?;
     let since = lose(world, &mut points, then).await?;
-    let newest = newest(world)?;
-    newest.spoil().context("spoil a set")?;
-    world.fault(&[], format!("a byte of set {} is another one", newest.id));
-    restored(world, Loss { points, since }).await
+    let bad = newest(world)?;
+    bad.spoil().context("spoil a set")?;
+    world.fault(&[], format!("a byte of set {} is another one", bad.id));
+    let mut older = whole(world)?;
+    older.retain(|set| set.id < bad.id);
+    let from = older.pop().map(|set| set.id);
+    let from = from.ok_or_else(|| Failure::new("there is an older set", "there is none"))?;
+    restored(
+        world,
+        Loss {
+            points,
+            since,
+            from,
+        },
+    )
+    .await
 }
 
 /// Writes on until a set is finished that was planned after now; gives what was acknowledged now.
@@ -170,16 +205,26 @@ async fn lose(
     Ok(since)
 }
 
-fn newest(world: &World) -> Result<Set, Failure> {
+/// The finished sets, the oldest first.
+fn whole(world: &World) -> Result<Vec<Set>, Failure> {
     let mut all = sets::all(world)?;
     all.retain(|set| set.manifest.is_some() && !set.tombstone);
-    let newest = all.pop();
+    Ok(all)
+}
+
+fn newest(world: &World) -> Result<Set, Failure> {
+    let newest = whole(world)?.pop();
     newest.ok_or_else(|| Failure::new("there is a set", "there is none"))
 }
 
 /// Waits until the cluster is whole again, and reads what must be there.
 async fn restored(world: &World, loss: Loss) -> Result<(), Failure> {
-    let Loss { mut points, since } = loss;
+    let Loss {
+        mut points,
+        since,
+        from,
+    } = loss;
+    let from = from.to_string();
     let what = "the generation that is restored into";
     let formed = || world.efs.formed(2).then_some(());
     world.aim(what, RESTORED, formed).await?;
@@ -195,13 +240,36 @@ async fn restored(world: &World, loss: Loss) -> Result<(), Failure> {
         let detail = format!("{formed:?} are formed");
         return Err(Failure::new("it is restored once", detail));
     }
+    let taken = taken(world).await?;
+    if taken != from {
+        let detail = format!("set {taken:?} was restored, not {from}");
+        return Err(Failure::new("the right set is restored", detail));
+    }
     let tally = points.audit(world).await?;
-    match tally.stale_reads {
-        // Through every task that called itself ready, all the time.
-        0 => Ok(()),
-        stale => {
-            let detail = format!("{stale} reads found less: {:?}", tally.complaints);
+    // Through every task that called itself ready, all the time: less, or no collection at all.
+    let absent = |complaint: &&String| complaint.contains("404");
+    let absent = tally.complaints.iter().filter(absent).count();
+    match (tally.stale_reads, absent) {
+        (0, 0) => Ok(()),
+        (stale, absent) => {
+            let detail = format!(
+                "{stale} reads found less, {absent} nothing: {:?}",
+                tally.complaints
+            );
             Err(Failure::new("nobody serves before it is restored", detail))
         }
     }
+}
+
+/// The set that was restored, as the cluster's own record says.
+async fn taken(world: &World) -> Result<String, Failure> {
+    let (client, leader) = (ask::client().context("build a client")?, world.leader()?);
+    let path = format!("/cluster/metadata/keys/{RESTORE_KEY}");
+    let host = leader.address.to_string();
+    let record = ask::qdrant(&client, &host, &path, &leader.api_key).await;
+    let set = record
+        .as_ref()
+        .and_then(|record| record.get("set")?.as_str());
+    let none = || Failure::new("the restore is on record", format!("{record:?}"));
+    set.map(str::to_owned).ok_or_else(none)
 }
