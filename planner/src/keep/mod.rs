@@ -10,6 +10,7 @@
 //! | [`time`], [`ids`] | UTC moments; the names of sets, folders, hashes |
 //! | [`layout`] | every path below `sets/` |
 //! | [`clock`] | when a set by the clock is due, what was missed, a clock that is wrong |
+//! | [`by_hand`] | what becomes of a request for a set by hand |
 //! | [`records`], [`missing`] | what is written |
 //! | [`mod@read`], [`refusal`] | what is believed of what is read |
 //! | [`mod@plan`] | which copy of each shard is taken |
@@ -20,6 +21,7 @@
 //! | [`mod@choose`] | which set a restore takes |
 
 pub mod assemble;
+pub mod by_hand;
 pub mod choose;
 pub mod clock;
 pub mod folder;
