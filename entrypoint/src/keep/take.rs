@@ -113,15 +113,18 @@ async fn of(shelf: &Shelf, record: &Record) -> Result<Option<SetId>, String> {
     let later = sets.into_iter().filter(|set| set.time() >= record.at);
     for set in later.collect::<Vec<_>>() {
         match shelf.read::<PlanRecord>(set, Entry::Plan).await {
-            Found::Good(plan) if plan.asked.is_some_and(|a| a.token == record.token) => {
-                return Ok(Some(set));
-            }
+            Found::Good(plan) if is_for(&plan, record) => return Ok(Some(set)),
             // It may be this one.
             Found::Unread(why) => return Err(format!("set {set} is not read: {why}")),
             Found::Good(_) | Found::Refused(_) | Found::Absent => {}
         }
     }
     Ok(None)
+}
+
+fn is_for(plan: &PlanRecord, record: &Record) -> bool {
+    let asked = plan.asked.as_ref();
+    asked.is_some_and(|asked| asked.token == record.token)
 }
 
 /// How it ended; `None`: it has not, as far as is known.
