@@ -151,7 +151,8 @@ async fn by_hand(world: &World) -> Result<(), Failure> {
     let made = "the second collection was created";
     world.healed(made, since, world.size()).await?;
     // One collection, through a task that does not lead.
-    let token = sets::ask(&follower(world)?, Some(SECOND)).await?;
+    let through = follower(world)?;
+    let token = sets::ask(&through, Some(SECOND)).await?;
     let one = asked(world, &token).await?;
     let names: Vec<_> = one.manifest.iter().flat_map(|m| &m.collections).collect();
     if names.len() != 1 || names.iter().any(|there| there.name.0 != SECOND) {
@@ -166,7 +167,8 @@ async fn by_hand(world: &World) -> Result<(), Failure> {
     points.more(world, 10).await?;
     // All of them, and who should make the set dies before it can have.
     let leader = world.leader()?;
-    let token = sets::ask(&follower(world)?, None).await?;
+    let through = follower(world)?;
+    let token = sets::ask(&through, None).await?;
     let since = world.timeline.now();
     world
         .kill(&leader, "its steward is asked for a set")
