@@ -72,6 +72,8 @@ events! {
     PROTECTION_LOST = "protection.lost": "A confirmed protection has run out without a new one.";
     MEMBER_FORGOTTEN = "member.forgotten": "The steward has removed the store's record of a task that was killed long ago and is no peer.";
     MEMBER_KEPT = "member.kept": "The record of a task that has been silent for long stays in the store, and why.";
+    SET_ASKED = "set.asked": "Somebody has asked this task for a set by hand; the request waits in Qdrant's key map for the steward.";
+    SET_REQUEST_DROPPED = "set.request_dropped": "A request for a set by hand is out of the key map without a set, and why.";
     SET_BEGUN = "set.begun": "The steward has planned a set of snapshots: which task takes which shard.";
     SET_PART = "set.part": "This task has taken a shard for a set: its file is durable and was read back to its end.";
     SET_PART_FAILED = "set.part_failed": "This task could not take a shard for a set, and why.";

@@ -17,6 +17,7 @@ use crate::ecs::protection::Endpoint;
 use crate::ecs::wanted::Wanted;
 use crate::identity::{self, Identity};
 use crate::keep::Shelf;
+use crate::keep::asked::Asking;
 use crate::keep::lend::Lender;
 use crate::knocks::Knocks;
 use crate::ledger::Ledger;
@@ -122,7 +123,10 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     };
     let qdrant_client = qdrant.client().clone();
     let knocks = Knocks::default();
-    let lender = Lender::new(shelf.clone());
+    let sets = control::Sets {
+        lender: Lender::new(shelf.clone()),
+        asking: Asking::new(&config, qdrant.client().clone()),
+    };
     let still = qdrant.standstill().clone();
     let wakefulness = Wakefulness::watch(long_sleep(&config), move || still.woken())
         .context("start the watch over this process")?;
@@ -144,15 +148,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     let keys = keys.into_iter().flatten().cloned().collect();
     let patience = LIVENESS_FLOOR.max(config.store_timeout * 8 + config.beat * 3);
     tokio::spawn(async move {
-        let served = control::serve(
-            listener,
-            board,
-            keys,
-            patience,
-            qdrant_client,
-            knocks,
-            lender,
-        );
+        let served = control::serve(listener, board, keys, patience, qdrant_client, knocks, sets);
         if let Err(error) = served.await {
             tracing::error!(
                 event = events::FAILED,

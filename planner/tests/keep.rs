@@ -8,6 +8,8 @@
     reason = "sets of known shape, in tests that may fail loudly"
 )]
 
+#[path = "keep/by_hand.rs"]
+mod by_hand;
 #[path = "keep/choosing.rs"]
 mod choosing;
 #[path = "keep/clocks.rs"]

@@ -16,11 +16,13 @@
 //! | [`taker`] | a task's own part: the shards that a plan names it for |
 //! | [`keeper`] | beside the steward: when a set is due, and what becomes of it |
 //! | [`restorer`] | beside the steward: brings back the newest set after a total loss |
+//! | [`asked`] | a request for a set by hand, in Qdrant's key map |
 //! | [`pruner`] | which sets go, and how |
 //! | [`lend`] | a file of a set for this task's own Qdrant, through the control port |
 //! | [`check`] | whether the files of a set are what its manifest says |
-//! | [`command`] | `entrypoint snapshots` |
+//! | [`command`], [`take`], [`pins`] | `entrypoint snapshots` |
 
+pub mod asked;
 pub mod calls;
 pub mod check;
 pub mod command;
@@ -29,10 +31,12 @@ pub mod file;
 pub mod folder;
 pub mod keeper;
 pub mod lend;
+pub mod pins;
 pub mod pruner;
 pub mod restorer;
 pub mod shelf;
 pub mod shelves;
+pub mod take;
 pub mod taker;
 
 mod describe;

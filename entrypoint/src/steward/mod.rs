@@ -41,6 +41,7 @@ use crate::status::Board;
 
 pub use self::clocks::Clocks;
 pub use self::compare::Comparer;
+pub(crate) use self::hands::COMMIT_TIMEOUT;
 pub use self::sweep::Sweeper;
 pub use self::watch::{Look, Watch};
 

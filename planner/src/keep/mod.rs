@@ -10,6 +10,7 @@
 //! | [`time`], [`ids`] | UTC moments; the names of sets, folders, hashes |
 //! | [`layout`] | every path below `sets/` |
 //! | [`clock`] | when a set by the clock is due, what was missed, a clock that is wrong |
+//! | [`by_hand`] | what becomes of a request for a set by hand |
 //! | [`records`], [`missing`] | what is written |
 //! | [`mod@read`], [`refusal`] | what is believed of what is read |
 //! | [`mod@plan`] | which copy of each shard is taken |
@@ -21,6 +22,7 @@
 //! | [`restore`] | what a restore does next, and what it may throw away |
 
 pub mod assemble;
+pub mod by_hand;
 pub mod choose;
 pub mod clock;
 pub mod folder;

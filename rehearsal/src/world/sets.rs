@@ -1,5 +1,5 @@
 //! The sets of snapshots in the store of a world, read as anybody would who has only the directory.
-//! Owns: reading and proving them. Must not: decide which there should be.
+//! Owns: reading and proving them, and asking for one. Must not: decide which there should be.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,8 +11,11 @@ use planner::keep::ids::SetId;
 use planner::keep::layout;
 use planner::keep::read::{Record, read};
 use planner::keep::records::{Manifest, PlanRecord};
+use serde_json::json;
 
 use super::World;
+use crate::ecs::task::Task;
+use crate::timing;
 
 /// What is there of one set.
 #[derive(Debug)]
@@ -56,6 +59,32 @@ pub fn all(world: &World) -> Result<Vec<Set>> {
     }
     sets.sort_by_key(|set| set.id);
     Ok(sets)
+}
+
+/// Asks a task for a set of one collection, or of all; gives the token of the request.
+///
+/// # Errors
+/// When it is refused.
+pub async fn ask(task: &Task, collection: Option<&str>) -> Result<String> {
+    let client = reqwest::Client::builder()
+        .timeout(timing::REST)
+        .no_proxy()
+        .build()
+        .context("build a client")?;
+    let answer = client
+        .post(format!("http://{}:6336/v1/sets", task.address))
+        .header("api-key", &task.api_key)
+        .json(&json!({"owner": "rehearsal", "collection": collection}))
+        .send()
+        .await
+        .context("ask for a set")?;
+    let (code, text) = (answer.status(), answer.text().await?);
+    if !code.is_success() {
+        bail!("{} answers {code}: {text}", task.name());
+    }
+    let record: serde_json::Value = serde_json::from_str(&text).context("read the request")?;
+    let token = record.get("token").and_then(serde_json::Value::as_str);
+    Ok(token.context("a request has a token")?.to_owned())
 }
 
 fn record<R: Record>(folder: &Path, set: SetId, path: &str) -> Result<Option<R>> {

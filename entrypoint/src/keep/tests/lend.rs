@@ -17,8 +17,10 @@ use super::files::arrival;
 use super::sample::{self, PEER, SET, set};
 use super::{Bench, LONG, SHORT, bench};
 use crate::config::Secret;
-use crate::control::{self, tests::board};
+use crate::control;
+use crate::control::tests::{board, config};
 use crate::keep::Shelf;
+use crate::keep::asked::Asking;
 use crate::keep::lend::{self, Lender};
 use crate::knocks::Knocks;
 use crate::status::Board;
@@ -46,8 +48,10 @@ impl Port {
         let nowhere = qdrant_api::BaseUrl::try_from(nowhere).unwrap();
         let qdrant = qdrant_api::Client::new(nowhere, None, SHORT).unwrap();
         let knocks = Knocks::default();
+        let asking = Asking::new(&config(&[]), qdrant.clone());
+        let sets = control::Sets { lender, asking };
         tokio::spawn(control::serve(
-            listener, reader, keys, LONG, qdrant, knocks, lender,
+            listener, reader, keys, LONG, qdrant, knocks, sets,
         ));
         Self { at, _board: sender }
     }
