@@ -231,8 +231,8 @@ pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::keep::Shelf;
     use crate::config::Config;
+    use crate::keep::Shelf;
     use crate::status::Status;
     use crate::store::DirectoryStore;
     use planner::records::{FORMAT, Hello, State as TaskState};
