@@ -66,7 +66,11 @@ impl Hands<'_> {
         let stamp = seen.disk.stamp.as_ref();
         match action {
             Action::Wait => Ok(()),
-            Action::Claim { number, previous } => self.claim(*number, previous.as_ref()).await,
+            Action::Claim {
+                number,
+                previous,
+                mode,
+            } => self.claim(*number, previous.as_ref(), *mode).await,
             Action::Regroup {
                 number,
                 previous,
@@ -125,6 +129,7 @@ impl Hands<'_> {
                 );
                 Ok(())
             }
+            Action::Restored => self.restored(),
             Action::Recreate(formed) => self.recreate(formed).await,
             Action::Kill => {
                 self.qdrant.kill().await;
@@ -141,13 +146,15 @@ impl Hands<'_> {
         &mut self,
         number: u64,
         previous: Option<&GenerationId>,
+        mode: Mode,
     ) -> Result<(), ActError> {
         let word = || uuid::Uuid::new_v4().simple().to_string();
         let generation = GenerationId {
             number,
             token: Token(word()),
         };
-        let stamp = Stamp::founding(StoreId(word()), generation, previous.cloned());
+        let restore = mode == Mode::Restore;
+        let stamp = Stamp::founding(StoreId(word()), generation, previous.cloned(), restore);
         self.write_claim(stamp).await
     }
 
@@ -168,9 +175,8 @@ impl Hands<'_> {
         let (generation, previous) = stamp
             .claims()
             .ok_or(ActError::Gone("this disk claims nothing"))?;
-        let mut claim = self.claim_of(generation, previous);
+        let mut claim = self.claim_of(generation, previous, stamp.mode());
         if let Some(mark) = &stamp.regroup {
-            claim.mode = Mode::Requorum;
             claim.survivors = mark.survivors.clone();
             claim.missing = mark.missing.clone();
             claim.behind = mark.behind.clone();
@@ -180,18 +186,24 @@ impl Hands<'_> {
             tracing::info!(
                 event = events::CLAIMED,
                 generation = generation.number,
-                token = generation.token.0
+                token = generation.token.0,
+                mode = ?claim.mode
             );
         }
         Ok(())
     }
 
-    /// Our claim to this generation by founding.
-    fn claim_of(&self, generation: &GenerationId, previous: Option<&GenerationId>) -> Claim {
+    /// Our claim to this generation, without what only a re-quorum says.
+    fn claim_of(
+        &self,
+        generation: &GenerationId,
+        previous: Option<&GenerationId>,
+        mode: Mode,
+    ) -> Claim {
         Claim {
             format: FORMAT,
             token: generation.token.clone(),
-            mode: Mode::Found,
+            mode,
             task: self.ledger.task().clone(),
             uri: self.qdrant.uri().to_owned(),
             previous: previous.cloned(),
@@ -245,6 +257,16 @@ impl Hands<'_> {
         Ok(())
     }
 
+    /// Only for good: the record in the key map is never taken back.
+    fn restored(&self) -> Result<(), ActError> {
+        let stamp = self.disk.look()?.stamp;
+        let stamp = stamp.ok_or(ActError::Gone("the stamp is gone"))?;
+        Ok(self.disk.write_stamp(&Stamp {
+            restore: false,
+            ..stamp
+        })?)
+    }
+
     async fn join(
         &mut self,
         stamp: Option<&Stamp>,
@@ -269,10 +291,8 @@ impl Hands<'_> {
         if identity.store_id != formed.store_id {
             return Err(ActError::Taken(identity.service));
         }
-        let mut claim = self.claim_of(&formed.generation, formed.previous.as_ref());
-        if !formed.survivors.is_empty() {
-            claim.mode = Mode::Requorum;
-        }
+        let mode = Stamp::of(formed, Stage::Member).mode();
+        let claim = self.claim_of(&formed.generation, formed.previous.as_ref(), mode);
         let number = formed.generation.number;
         let other = self.ledger.claim(number, &claim).await?;
         if other.is_some_and(|other| other.token != formed.generation.token) {

@@ -88,6 +88,7 @@ fn claim() -> Action {
     Action::Claim {
         number: 1,
         previous: None,
+        mode: Mode::Found,
     }
 }
 
@@ -105,6 +106,7 @@ fn formed(number: u64, token: &str) -> Formed {
         complete: false,
         survivors: Default::default(),
         behind: Default::default(),
+        restore: false,
     }
 }
 
@@ -138,6 +140,36 @@ async fn a_claim_is_stamped_and_can_be_repeated() {
         store.undecided().unwrap().1.claim.token,
         stamp.generation.token
     );
+}
+
+#[tokio::test]
+async fn a_claim_to_restore_says_so_everywhere_until_the_restore_was_seen_finished() {
+    let mut bench = Bench::new().await;
+    let claim = Action::Claim {
+        number: 1,
+        previous: None,
+        mode: Mode::Restore,
+    };
+    bench.act(claim).await.unwrap();
+    let stamp = bench.stamp().unwrap();
+    assert!(stamp.restore);
+    let mode = |store: Observed<Store>| store.known().unwrap().generations[&1].claim.mode;
+    assert_eq!(mode(bench.other().look(Depth::Full).await), Mode::Restore);
+    let formed = stamp.claimed("vectors", PeerId(1)).unwrap();
+    let member = Stamp::of(&formed, Stage::Member);
+    bench.disk.write_stamp(&member).unwrap();
+    bench.act(Action::Restored).await.unwrap();
+    let finished = Stamp {
+        restore: false,
+        ..member
+    };
+    assert_eq!(bench.stamp(), Some(finished));
+
+    let mut bench = Bench::new().await;
+    bench.act(Action::Recreate(formed)).await.unwrap();
+    let store = bench.other().look(Depth::Full).await;
+    assert!(store.known().unwrap().formed().unwrap().restore);
+    assert_eq!(mode(store), Mode::Restore);
 }
 
 #[tokio::test]

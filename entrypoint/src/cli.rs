@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use planner::heal::names::CollectionName;
 use planner::keep::ids::SetId;
 
 use crate::child::passthrough;
@@ -85,6 +86,47 @@ enum Snapshots {
         #[arg(long)]
         set: Option<SetId>,
     },
+    /// Ask for a set now, through any task of the cluster.
+    Take {
+        /// This collection alone; otherwise all.
+        #[arg(long)]
+        collection: Option<String>,
+        /// Who asks; otherwise the name of the user.
+        #[arg(long)]
+        owner: Option<String>,
+        /// Wait until there is one, at most 40 minutes.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// What the next deletion would take, and why. Changes nothing.
+    Prune {
+        /// There is nothing else: the steward deletes by itself.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Keep a set until its pin is taken away.
+    Pin {
+        /// The set.
+        set: SetId,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// Who; otherwise the name of the user.
+        #[arg(long)]
+        owner: Option<String>,
+    },
+    /// Take the pin of a set away.
+    Unpin {
+        /// The set.
+        set: SetId,
+    },
+}
+
+/// Who asks, when that is not said.
+fn user() -> String {
+    let names = ["USER", "LOGNAME"].map(std::env::var).into_iter().flatten();
+    let mut names = names.filter(|name| !name.trim().is_empty());
+    names.next().unwrap_or_else(|| "operator".to_owned())
 }
 
 /// Runs the program; `args` without its name. Returns the exit code.
@@ -178,6 +220,23 @@ fn command(runtime: &tokio::runtime::Runtime, command: Command) -> u8 {
                 Snapshots::Check { directory, set } => {
                     keep::command::checked(&config, directory, set).await
                 }
+                Snapshots::Take {
+                    collection,
+                    owner,
+                    wait,
+                } => {
+                    let wish = keep::asked::Wish {
+                        collection: collection.map(CollectionName),
+                        owner: owner.unwrap_or_else(user),
+                    };
+                    keep::take::take(&config, &wish, wait).await
+                }
+                Snapshots::Prune { dry_run } => keep::command::prune(&config, dry_run).await,
+                Snapshots::Pin { set, reason, owner } => {
+                    let owner = owner.unwrap_or_else(user);
+                    keep::pins::pin(&config, &keep::pins::Wish { set, owner, reason }).await
+                }
+                Snapshots::Unpin { set } => keep::pins::unpin(&config, set).await,
             }
         }),
         Command::Plan { json } => runtime.block_on(query::plan(&config, json)),

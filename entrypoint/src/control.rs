@@ -1,12 +1,13 @@
-//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`, `/v1/plan`, `/v1/pause`. Reads the
-//! board; of all that it is asked for, only a pause changes anything.
+//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`, `/v1/plan`, `/v1/pause`, and the
+//! files below `/v1/sets`. Reads the board; of all that it is asked for, only a pause and a request for a
+//! set change anything.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -18,12 +19,14 @@ use tokio::sync::watch;
 
 use crate::config::Secret;
 use crate::events;
+use crate::keep::asked::{self, Asking, NotTaken};
+use crate::keep::lend::{self, Lender};
 use crate::knocks::Knocks;
 use crate::status::Board;
 use crate::steward::pause::{self, PauseError};
 
 /// What the handlers share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Shared {
     board: watch::Receiver<Board>,
     keys: Arc<[Secret]>,
@@ -31,6 +34,16 @@ struct Shared {
     /// Asks our own Qdrant.
     qdrant: Client,
     knocks: Knocks,
+    sets: Sets,
+}
+
+/// What is asked of this task about sets.
+#[derive(Clone)]
+pub struct Sets {
+    /// Gives files of sets.
+    pub lender: Lender,
+    /// Takes requests for sets by hand.
+    pub asking: Asking,
 }
 
 /// Serves the control port until the process ends. `keys` are Qdrant's own API keys; without any,
@@ -42,8 +55,17 @@ pub async fn serve(
     patience: Duration,
     qdrant: Client,
     knocks: Knocks,
+    sets: Sets,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(board, keys, patience, qdrant, knocks)).await
+    let shared = Shared {
+        board,
+        keys: keys.into(),
+        patience,
+        qdrant,
+        knocks,
+        sets,
+    };
+    axum::serve(listener, router(shared)).await
 }
 
 /// Binds the control port.
@@ -51,25 +73,14 @@ pub async fn bind(at: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(at).await
 }
 
-fn router(
-    board: watch::Receiver<Board>,
-    keys: Vec<Secret>,
-    patience: Duration,
-    qdrant: Client,
-    knocks: Knocks,
-) -> Router {
-    let shared = Shared {
-        board,
-        keys: keys.into(),
-        patience,
-        qdrant,
-        knocks,
-    };
+fn router(shared: Shared) -> Router {
     let private = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/hello", get(hello))
         .route("/v1/plan", get(plan))
         .route("/v1/pause", post(set_pause).delete(end_pause))
+        .route("/v1/sets", get(asked_set).post(ask_set))
+        .route(lend::ROUTE, get(file_of_a_set))
         .layer(middleware::from_fn_with_state(shared.clone(), authorize));
     Router::new()
         .route("/livez", get(livez))
@@ -182,12 +193,48 @@ async fn hello(State(shared): State<Shared>, Query(question): Query<Question>) -
     Json(shared.board.borrow().hello()).into_response()
 }
 
+async fn ask_set(State(shared): State<Shared>, Json(wish): Json<asked::Wish>) -> Response {
+    match shared.sets.asking.take(wish).await {
+        Ok(record) => {
+            let (by, token) = (&record.by, &record.token);
+            tracing::info!(event = events::SET_ASKED, %token, "by {by}: {:?}", record.scope);
+            (StatusCode::ACCEPTED, Json(record)).into_response()
+        }
+        Err(error) => not_taken(&error),
+    }
+}
+
+async fn asked_set(State(shared): State<Shared>) -> Response {
+    match shared.sets.asking.waiting().await {
+        Ok(record) => Json(record).into_response(),
+        Err(error) => not_taken(&error),
+    }
+}
+
+fn not_taken(error: &NotTaken) -> Response {
+    (error.code(), format!("{}\n", crate::log::chain(error))).into_response()
+}
+
+/// The path as it came: what is encoded in it is not decoded, for no name of ours needs that.
+async fn file_of_a_set(State(shared): State<Shared>, asked: Uri) -> Response {
+    shared.sets.lender.lend(asked.path()).await
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
     use std::time::Instant;
 
+    use axum::extract::Path;
+    use axum::routing::get as get_route;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::config::Config;
+    use crate::keep::Shelf;
     use crate::status::Status;
+    use crate::store::DirectoryStore;
     use planner::records::{FORMAT, Hello, State as TaskState};
 
     pub(crate) fn board() -> Board {
@@ -224,6 +271,10 @@ pub(crate) mod tests {
             set: None,
             sets: String::new(),
             sets_wrong: None,
+            restore: String::new(),
+            planned: None,
+            restore_wrong: None,
+            filling: None,
             whole: false,
             child: serde_json::Value::Null,
             decision: serde_json::Value::Null,
@@ -239,14 +290,30 @@ pub(crate) mod tests {
         keys: &[&str],
         patience: Duration,
     ) -> (String, watch::Sender<Board>) {
-        let (sender, reader) = watch::channel(board);
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let keys = keys.iter().map(|key| Secret::new(*key)).collect();
         // Nobody listens there.
         let nowhere = "127.0.0.1:1".parse::<SocketAddr>().unwrap();
         let nowhere = qdrant_api::BaseUrl::try_from(nowhere).unwrap();
         let qdrant = Client::new(nowhere, None, Duration::from_secs(1)).unwrap();
+        serve_with(board, keys, patience, qdrant, &[("ENTRYPOINT_SETS", "15m")]).await
+    }
+
+    /// The same before this Qdrant, with this in its environment.
+    async fn serve_with(
+        board: Board,
+        keys: &[&str],
+        patience: Duration,
+        qdrant: Client,
+        env: &[(&str, &str)],
+    ) -> (String, watch::Sender<Board>) {
+        let (sender, reader) = watch::channel(board);
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let keys = keys.iter().map(|key| Secret::new(*key)).collect();
+        let asking = Asking::new(&config(env), qdrant.clone());
+        // Nobody asks for a file.
+        let nothing = DirectoryStore::new("/nonexistent");
+        let shelf = Shelf::start(Arc::new(nothing), patience).unwrap();
+        let lender = Lender::new(shelf);
         tokio::spawn(serve(
             listener,
             reader,
@@ -254,6 +321,7 @@ pub(crate) mod tests {
             patience,
             qdrant,
             Knocks::default(),
+            Sets { lender, asking },
         ));
         (base, sender)
     }
@@ -348,6 +416,125 @@ pub(crate) mod tests {
             assert_eq!(found, code, "{bad}: {text}");
             assert!(text.contains(says), "{bad}: {text}");
         }
+    }
+
+    pub(crate) fn config(env: &[(&str, &str)]) -> Config {
+        let env = env.iter().map(|(name, value)| {
+            let (name, value) = (*name, *value);
+            (name.to_owned(), value.to_owned())
+        });
+        Config::from_env(&env.collect::<BTreeMap<_, _>>()).unwrap()
+    }
+
+    type Keys = Arc<Mutex<BTreeMap<String, Value>>>;
+
+    /// A Qdrant with one collection, `notes`, and a key map.
+    async fn qdrant() -> (Client, Keys) {
+        let keys = Keys::default();
+        let result = |value: Value| Json(json!({"result": value, "status": "ok", "time": 0.0}));
+        let read = move |State(keys): State<Keys>, Path(key): Path<String>| async move {
+            let value = keys.lock().unwrap().get(&key).cloned();
+            result(value.unwrap_or_default())
+        };
+        let write = move |State(keys): State<Keys>, Path(key), Json(value): Json<Value>| async move {
+            keys.lock().unwrap().insert(key, value);
+            result(json!(true))
+        };
+        let notes = move || async move { result(json!({"collections": [{"name": "notes"}]})) };
+        let router = Router::new()
+            .route("/collections", get_route(notes))
+            .route("/cluster/metadata/keys/{key}", get_route(read).put(write))
+            .with_state(keys.clone());
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let at = qdrant_api::BaseUrl::try_from(listener.local_addr().unwrap()).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let client = Client::new(at, None, Duration::from_secs(5)).unwrap();
+        (client, keys)
+    }
+
+    async fn post(url: String, key: &str, body: &str) -> (u16, String) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client
+            .post(url)
+            .header("api-key", key)
+            .header("content-type", "application/json")
+            .body(body.to_owned());
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    const ALL: &str = r#"{"owner":"on call"}"#;
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_request_for_a_set_is_on_record_and_is_the_only_one() {
+        let (client, keys) = qdrant().await;
+        let env = [("ENTRYPOINT_SETS", "15m")];
+        let (base, _board) = serve_with(board(), &["key"], PATIENCE, client, &env).await;
+        let url = || format!("{base}/v1/sets");
+        assert_eq!(post(url(), "wrong", ALL).await.0, 401);
+        let header = Some(("api-key", "key"));
+        assert_eq!(get(url(), header).await, (200, "null".to_owned()));
+        for (bad, code, says) in [
+            (r#"{"owner":" "}"#, 400, "owner"),
+            (r#"{}"#, 422, "owner"),
+            (r#"{"owner":"o","when":"now"}"#, 422, "when"),
+            (
+                r#"{"owner":"o","collection":"news"}"#,
+                404,
+                "there is no collection news",
+            ),
+        ] {
+            let (found, text) = post(url(), "key", bad).await;
+            assert_eq!(found, code, "{bad}: {text}");
+            assert!(text.contains(says), "{bad}: {text}");
+        }
+        assert!(keys.lock().unwrap().is_empty());
+        let one = r#"{"owner":"on call","collection":"notes"}"#;
+        let (code, text) = post(url(), "key", one).await;
+        assert_eq!(code, 202, "{text}");
+        let record: asked::Record = serde_json::from_str(&text).unwrap();
+        assert_eq!(get(url(), header).await, (200, text));
+        let there = keys.lock().unwrap().get(asked::TAKE_KEY).cloned();
+        assert_eq!(there.unwrap(), serde_json::to_value(&record).unwrap());
+        let (code, text) = post(url(), "key", ALL).await;
+        assert_eq!(code, 409);
+        let since = record.at.to_string();
+        for part in ["on call", "collection notes", &since] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_would_wait_in_vain_is_refused_with_the_reason() {
+        for (env, says) in [
+            (vec![], "ENTRYPOINT_SETS is off"),
+            (
+                vec![("ENTRYPOINT_SETS", "15m"), ("ENTRYPOINT_HEAL", "dry-run")],
+                "dry-run",
+            ),
+        ] {
+            let (client, keys) = qdrant().await;
+            let (base, _board) = serve_with(board(), &[], PATIENCE, client, &env).await;
+            let (code, text) = post(format!("{base}/v1/sets"), "", ALL).await;
+            assert_eq!(code, 409, "{text}");
+            assert!(text.contains(says), "{text}");
+            assert!(keys.lock().unwrap().is_empty());
+        }
+        let (client, keys) = qdrant().await;
+        let until = jiff::Timestamp::now() + Duration::from_secs(60);
+        let paused = json!({"format": 1, "owner": "ops", "reason": "a move", "until": until});
+        keys.lock()
+            .unwrap()
+            .insert(pause::PAUSE_KEY.to_owned(), paused);
+        let env = [("ENTRYPOINT_SETS", "15m")];
+        let (base, _board) = serve_with(board(), &[], PATIENCE, client, &env).await;
+        let (code, text) = post(format!("{base}/v1/sets"), "", ALL).await;
+        assert_eq!(code, 409, "{text}");
+        assert!(text.contains("ops") && text.contains("a move"), "{text}");
+        // Without a Qdrant that answers nothing is known.
+        let (base, _board) = start(board(), &[], PATIENCE).await;
+        assert_eq!(post(format!("{base}/v1/sets"), "", ALL).await.0, 503);
     }
 
     #[tokio::test]

@@ -72,6 +72,8 @@ events! {
     PROTECTION_LOST = "protection.lost": "A confirmed protection has run out without a new one.";
     MEMBER_FORGOTTEN = "member.forgotten": "The steward has removed the store's record of a task that was killed long ago and is no peer.";
     MEMBER_KEPT = "member.kept": "The record of a task that has been silent for long stays in the store, and why.";
+    SET_ASKED = "set.asked": "Somebody has asked this task for a set by hand; the request waits in Qdrant's key map for the steward.";
+    SET_REQUEST_DROPPED = "set.request_dropped": "A request for a set by hand is out of the key map without a set, and why.";
     SET_BEGUN = "set.begun": "The steward has planned a set of snapshots: which task takes which shard.";
     SET_PART = "set.part": "This task has taken a shard for a set: its file is durable and was read back to its end.";
     SET_PART_FAILED = "set.part_failed": "This task could not take a shard for a set, and why.";
@@ -81,6 +83,16 @@ events! {
     SET_INCOMPLETE = "set.incomplete": "A set is finished in which not every collection is whole: which, and why.";
     SET_GIVEN_UP = "set.given_up": "A set will never be finished, and why; its files go later.";
     SET_MISSED = "set.missed": "Slots have passed without a set. None is made up for.";
+    RESTORE_BEGUN = "restore.begun": "Everything was lost: this set is restored before anybody is served.";
+    RESTORE_SKIPPED = "restore.skipped": "A newer set is not restored, and why.";
+    RESTORE_WAITS = "restore.waits": "Why the restore does not go on now.";
+    RESTORE_CLEARED = "restore.cleared": "A collection that the restore had begun was deleted, to be made again or because the set that is restored now lacks it.";
+    RESTORE_COLLECTION = "restore.collection": "A collection is restored: every copy of each shard counts the same.";
+    RESTORE_COUNTS = "restore.counts": "A restored shard has more or fewer points than were counted before and after its file was taken: something was deleted meanwhile, or the count was an estimate.";
+    RESTORE_FAILED = "restore.failed": "A set could not be restored, and why; given up, it gives way to the next older one.";
+    RESTORE_FINISHED = "restore.finished": "All is restored and the cluster may serve; what was written after the set is lost.";
+    SET_LENT = "set.lent": "This task has given a file of a set, to its end, to who asked its control port: its own Qdrant recovers a shard from it.";
+    SET_NOT_LENT = "set.not_lent": "This task could not give a file of a set, or not to its end, and why.";
     SET_DELETED = "set.deleted": "A set that nobody needs any more was deleted, and why.";
     SET_KEPT = "set.kept": "A set that was to be deleted is still there, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";

@@ -146,7 +146,7 @@ impl Ledger {
             );
         }
         let mut members = BTreeMap::new();
-        let mut sets = false;
+        let mut sets = None;
         if depth == Depth::Full {
             for key in self.store.list(&Prefix::new("members")?).await? {
                 let Some(task) = key.name().strip_suffix(".json") else {
@@ -156,7 +156,7 @@ impl Ledger {
                     members.insert(TaskId::from(task), member);
                 }
             }
-            sets = self.any_set().await?;
+            sets = Some(self.any_set().await?);
         }
         let own = members.remove(&self.task).map(|member| member.beat);
         let store = Store {

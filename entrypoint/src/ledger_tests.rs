@@ -32,6 +32,7 @@ fn formed(number: u64, token: &str) -> Formed {
         complete: true,
         survivors: Default::default(),
         behind: Default::default(),
+        restore: false,
     }
 }
 
@@ -193,9 +194,16 @@ async fn a_manifest_is_a_set_and_a_plan_is_not() {
     let set = dir.path().join("sets/20260101T000000Z");
     std::fs::create_dir_all(&set).unwrap();
     std::fs::write(set.join("plan.json"), "{}").unwrap();
-    assert!(!look(&mut a).await.sets);
+    assert_eq!(look(&mut a).await.sets, Some(false));
     std::fs::write(set.join("manifest.json"), "{}").unwrap();
-    assert!(look(&mut a).await.sets);
+    assert_eq!(look(&mut a).await.sets, Some(true));
+    // Who does not look for them says so.
+    let shallow = a.look(Depth::Generations).await;
+    assert_eq!(shallow.known().unwrap().sets, None);
+    // Nor is a set that cannot be read none.
+    std::fs::remove_file(set.join("manifest.json")).unwrap();
+    std::fs::create_dir(set.join("manifest.json")).unwrap();
+    assert!(a.look(Depth::Full).await.known().is_none());
 }
 
 #[tokio::test]

@@ -101,10 +101,12 @@ impl Senses {
         } else {
             Depth::Full
         };
+        let stamp = disk.stamp.as_ref();
+        let restoring = stamp.filter(|stamp| stamp.restore);
         let (answer, store, child) = tokio::join!(
             lookup(self.resolver.as_ref()),
             ledger.look(depth),
-            qdrant.look(wanted.probe_commit),
+            qdrant.look(wanted.probe_commit, restoring),
         );
         if let (Observed::Known(store), Depth::Full) = (&store, depth) {
             self.known = addresses_in(store);

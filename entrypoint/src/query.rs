@@ -1,12 +1,16 @@
-//! Asks the running entrypoint of this task: `health`, `status`, `plan`, `pause`, `resume`.
+//! Asks the running entrypoint of this task: `health`, `status`, `plan`, `pause`, `resume`, and for a set
+//! by hand.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
+use planner::ids::Token;
 use reqwest::Method;
+use serde::Serialize;
 
 use crate::config::Config;
+use crate::keep::asked;
 use crate::status::Status;
 use crate::steward::pause;
 
@@ -27,15 +31,15 @@ fn control(config: &Config) -> SocketAddr {
 }
 
 async fn get(config: &Config, path: &str) -> anyhow::Result<reqwest::Response> {
-    ask(config, Method::GET, path, TIMEOUT, None).await
+    ask::<()>(config, Method::GET, path, TIMEOUT, None).await
 }
 
-async fn ask(
+async fn ask<B: Serialize>(
     config: &Config,
     method: Method,
     path: &str,
     timeout: Duration,
-    body: Option<&pause::Request>,
+    body: Option<&B>,
 ) -> anyhow::Result<reqwest::Response> {
     let url = format!("http://{}{path}", control(config));
     let client = reqwest::Client::builder()
@@ -69,7 +73,25 @@ pub async fn pause(config: &Config, request: &pause::Request) -> u8 {
 
 /// `entrypoint resume`. Exit code 0, or 1 when it was not ended.
 pub async fn resume(config: &Config) -> u8 {
-    said(ask(config, Method::DELETE, "/v1/pause", COMMIT_TIMEOUT, None).await).await
+    said(ask::<()>(config, Method::DELETE, "/v1/pause", COMMIT_TIMEOUT, None).await).await
+}
+
+/// Asks for a set by hand.
+pub(crate) async fn ask_for_set(
+    config: &Config,
+    wish: &asked::Wish,
+) -> anyhow::Result<reqwest::Response> {
+    // It reads the key map twice as well.
+    let timeout = COMMIT_TIMEOUT * 2;
+    ask(config, Method::POST, "/v1/sets", timeout, Some(wish)).await
+}
+
+/// The request for a set by hand that waits.
+pub(crate) async fn request_for_set(config: &Config) -> anyhow::Result<Option<Token>> {
+    let answer = ask::<()>(config, Method::GET, "/v1/sets", COMMIT_TIMEOUT, None).await?;
+    let answer = answer.error_for_status().context("read the request")?;
+    let there: Option<asked::Record> = answer.json().await.context("read the request")?;
+    Ok(there.map(|record| record.token))
 }
 
 async fn said(answer: anyhow::Result<reqwest::Response>) -> u8 {
@@ -177,7 +199,8 @@ fn lines(value: &serde_json::Value) -> String {
     text
 }
 
-async fn fetch(config: &Config) -> anyhow::Result<(String, Status)> {
+/// The status, as text and read.
+pub(crate) async fn fetch(config: &Config) -> anyhow::Result<(String, Status)> {
     let answer = get(config, "/v1/status").await?;
     let answer = answer.error_for_status().context("read the status")?;
     let text = answer.text().await.context("read the status")?;

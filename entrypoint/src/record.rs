@@ -51,6 +51,7 @@ fn action(action: &Action) -> String {
                 formed.generation.number
             )
         }
+        Action::Restored => "take note that the restore is finished".to_owned(),
         Action::Kill => "kill Qdrant".to_owned(),
         Action::Discard(_) => "free the disk".to_owned(),
         Action::SetAside(Aside::Superseded { newer }) => {

@@ -165,6 +165,8 @@ impl Hands<'_> {
             };
             self.disk.write_stamp(&Stamp {
                 rejoin: Some(mark),
+                // Who forms may not have seen yet that the restore was finished; we have.
+                restore: formed.restore && stamp.restore,
                 ..Stamp::of(formed, Stage::Joining)
             })?;
         }

@@ -34,6 +34,7 @@ use crate::events;
 use crate::identity::Identity;
 use crate::keep::calls::Calls;
 use crate::keep::keeper::{self, Keeper};
+use crate::keep::restorer::Restorer;
 use crate::keep::retention_settings;
 use crate::keep::shelf::Shelf;
 use crate::keep::taker::{Call, Taker};
@@ -73,8 +74,8 @@ pub struct Parts {
     pub knocks: Knocks,
     /// Who notices that this process slept.
     pub wakefulness: Wakefulness,
-    /// The sets of snapshots in the store; `None` where none are made.
-    pub shelf: Option<Shelf>,
+    /// The sets of snapshots in the store.
+    pub shelf: Shelf,
 }
 
 /// What one look came to.
@@ -122,6 +123,7 @@ pub struct Task {
     /// Which set this task has a part in.
     calls: Calls,
     _sets: Option<Sets>,
+    _restorer: AbortOnDropHandle<()>,
 }
 
 /// What makes sets of snapshots.
@@ -188,6 +190,10 @@ impl Task {
             set: None,
             sets: String::new(),
             sets_wrong: None,
+            restore: String::new(),
+            planned: None,
+            restore_wrong: None,
+            filling: None,
             whole: false,
             child: qdrant.describe(),
             decision: serde_json::Value::Null,
@@ -218,7 +224,17 @@ impl Task {
         );
         let (swept, compared) = (posted.clone(), posted.clone());
         let (calls, called) = Calls::new();
-        let sets = shelf.zip(retention_settings(&config)).map(|(shelf, kept)| {
+        // Also where no sets are made: there may be some of before.
+        let restorer = Restorer::new(
+            qdrant.client().clone(),
+            shelf.clone(),
+            board.clone(),
+            config.control_port,
+            config.qdrant.api_key.clone(),
+            config.heal,
+        );
+        let restored = posted.clone();
+        let sets = retention_settings(&config).map(|kept| {
             let keeper = Keeper::new(
                 keeper::Settings {
                     kept,
@@ -266,6 +282,7 @@ impl Task {
             _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
             calls,
             _sets: sets,
+            _restorer: AbortOnDropHandle::new(tokio::spawn(restorer.run(restored))),
         };
         (task, reader)
     }
@@ -477,6 +494,8 @@ impl Task {
             true => self.calls.hear(call),
             false => self.calls.end(),
         }
+        let began = seen.disk.stamp.as_ref().is_some_and(|stamp| stamp.restore);
+        let restoring = began && qdrant.restored != Observed::Known(true);
         let ids = listed.peers.keys().map(|id| PeerId(*id)).collect();
         let outside = steward::service::outside(seen, service, &ids);
         let others = steward::service::hellos(seen, service);
@@ -489,6 +508,7 @@ impl Task {
                 wanted_revision: wanted.revision,
                 told: wanted.told,
                 full: wanted.full,
+                restoring,
                 wanted_tasks: usize::try_from(wanted.tasks.unwrap_or(self.config.cluster_size))
                     .unwrap_or(usize::MAX),
                 at: Instant::now(),

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::child::{Reaper, StopBudget};
 use crate::cli::EX_UNAVAILABLE;
-use crate::config::{Auto, Config, Heal, Sets};
+use crate::config::{Auto, Config, Heal};
 use crate::disk::Disk;
 use crate::ecs::api::Api;
 use crate::ecs::keeper::Keeper;
@@ -17,6 +17,8 @@ use crate::ecs::protection::Endpoint;
 use crate::ecs::wanted::Wanted;
 use crate::identity::{self, Identity};
 use crate::keep::Shelf;
+use crate::keep::asked::Asking;
+use crate::keep::lend::Lender;
 use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::observe::Senses;
@@ -97,13 +99,8 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
         .context("look for the mark of another task")?;
     // Nothing is touched yet: an unreachable EFS would hang us here.
     let place = Arc::new(DirectoryStore::new(config.store.directory()));
-    let shelf = match config.sets {
-        Sets::Off => None,
-        Sets::Every(_) => {
-            let shelf = Shelf::start(place.clone(), config.store_timeout);
-            Some(shelf.context("start the store of snapshots")?)
-        }
-    };
+    let shelf = Shelf::start(place.clone(), config.store_timeout);
+    let shelf = shelf.context("start the store of snapshots")?;
     let store = StoreHandle::start(place, config.store_timeout).context("start the store")?;
     let ledger = Ledger::new(store, identity.task.as_str().into());
     let qdrant = Qdrant::new(&config, identity.address).context("prepare Qdrant")?;
@@ -126,6 +123,10 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     };
     let qdrant_client = qdrant.client().clone();
     let knocks = Knocks::default();
+    let sets = control::Sets {
+        lender: Lender::new(shelf.clone()),
+        asking: Asking::new(&config, qdrant.client().clone()),
+    };
     let still = qdrant.standstill().clone();
     let wakefulness = Wakefulness::watch(long_sleep(&config), move || still.woken())
         .context("start the watch over this process")?;
@@ -147,7 +148,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     let keys = keys.into_iter().flatten().cloned().collect();
     let patience = LIVENESS_FLOOR.max(config.store_timeout * 8 + config.beat * 3);
     tokio::spawn(async move {
-        let served = control::serve(listener, board, keys, patience, qdrant_client, knocks);
+        let served = control::serve(listener, board, keys, patience, qdrant_client, knocks, sets);
         if let Err(error) = served.await {
             tracing::error!(
                 event = events::FAILED,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use planner::heal::names::CollectionName;
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
 use planner::keep::ids::SetId;
 use planner::records::{FORMAT, Hello, Said, State};
@@ -88,6 +89,19 @@ pub struct Status {
     /// What a person must know of the clock that sets go by, for the alarms.
     #[serde(skip)]
     pub sets_wrong: Option<String>,
+    /// What the restore does or waits for, while this task's Qdrant leads in a generation that began with
+    /// one.
+    #[serde(default)]
+    pub restore: String,
+    /// When the steward last said what it plans.
+    #[serde(skip)]
+    pub planned: Option<Instant>,
+    /// What a person must know of the restore, for the alarms.
+    #[serde(skip)]
+    pub restore_wrong: Option<String>,
+    /// The collection whose copies the restore is filling: the steward leaves it alone meanwhile.
+    #[serde(skip)]
+    pub filling: Option<CollectionName>,
     /// The steward sees every shard whole.
     #[serde(default)]
     pub whole: bool,

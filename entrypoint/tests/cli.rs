@@ -38,3 +38,26 @@ fn an_unknown_command_and_an_unknown_variable_are_64() {
     let said = stderr(&typo);
     assert!(said.contains("ENTRYPOINT_CLUSTER_SIZE"), "{said}");
 }
+
+#[test]
+fn prune_without_dry_run_is_refused_in_one_line() {
+    let output = entrypoint(&["snapshots", "prune"], &[]);
+    assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(
+        said.contains("by itself") && said.contains("--dry-run"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_pin_needs_a_reason_and_a_set() {
+    for args in [
+        ["snapshots", "pin", "20260228T091500Z"].as_slice(),
+        ["snapshots", "pin", "yesterday", "--reason", "r"].as_slice(),
+    ] {
+        let output = entrypoint(args, &[]);
+        assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
+    }
+}

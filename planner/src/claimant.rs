@@ -67,7 +67,9 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
     // R3 once more, now: what allowed the claim may have changed since.
     let allowed = match store.next_number() > number.saturating_add(1) {
         true => Err(Refusal::Never("a higher number is claimed".to_owned())),
-        false => claims::may_found(settings, memory, seen, store, stamp.previous.as_ref()),
+        false => claims::still_wanted(settings, store, stamp.mode()).and_then(|()| {
+            claims::may_found(settings, memory, seen, store, stamp.previous.as_ref())
+        }),
     };
     if let Some(why) = held_too_long(settings, memory, seen, allowed.is_ok())
         && ours.is_some()
@@ -81,14 +83,14 @@ fn rules(settings: &Settings, memory: &mut Memory, seen: &Observation, stamp: &S
         return Decision::act(Phase::Founding, action, reason).alarm(Alarm::FoundingFails(why));
     }
     match allowed {
-        Ok((_, alarm)) => {
+        Ok(allowed) => {
             // A store that was emptied since has lost its name, or got another one.
             let named = store
                 .identity
                 .as_ref()
                 .is_some_and(|identity| identity.store_id == stamp.store_id);
             let mut decision = go_on(seen, ours.is_some() && named);
-            decision.alarms.extend(alarm);
+            decision.alarms.extend(allowed.alarm);
             decision
         }
         Err(Refusal::Never(why)) if ours.is_some() => Decision::act(

@@ -4,6 +4,7 @@
 use crate::decision::{Alarm, Reason};
 use crate::ids::GenerationId;
 use crate::memory::Memory;
+use crate::records::Mode;
 use crate::settings::Settings;
 use crate::view::{Observation, Store};
 use crate::witness;
@@ -26,16 +27,55 @@ impl Refusal {
     }
 }
 
-/// May a claim that follows `previous` be made, or be formed, now?
-///
-/// Returns the reason to log and, when a cluster is given up for it, the alarm.
+/// What a claim may begin.
+pub(crate) struct Allowed {
+    /// *Found*, or *restore*.
+    pub(crate) mode: Mode,
+    /// Why; for the log.
+    pub(crate) reason: Reason,
+    /// When a cluster is given up for it.
+    pub(crate) alarm: Option<Alarm>,
+}
+
+/// What a claim would have to be, whoever may make it: where sets exist an empty cluster is never
+/// founded beside them.
+fn wanted(settings: &Settings, store: &Store) -> Result<Mode, Refusal> {
+    match store.sets {
+        None => {
+            let why = "whether it holds snapshot sets was not read".to_owned();
+            Err(Refusal::not_yet(Reason::StoreUnclear(why)))
+        }
+        Some(true) if !adopts(settings, store) => Ok(Mode::Restore),
+        Some(_) => Ok(Mode::Found),
+    }
+}
+
+/// Sets may have come or gone since the claim was made: then it is given up, whatever else is allowed,
+/// and made anew.
+pub(crate) fn still_wanted(settings: &Settings, store: &Store, mode: Mode) -> Result<(), Refusal> {
+    if foreign(settings, store).is_some() {
+        // Its sets are not ours, and it is an alarm.
+        return Ok(());
+    }
+    match (mode, wanted(settings, store)?) {
+        (Mode::Found, Mode::Restore) => Err(Refusal::Never(
+            "snapshot sets exist, and the claim is to begin empty".to_owned(),
+        )),
+        (Mode::Restore, Mode::Found) => Err(Refusal::Never(
+            "the snapshot sets that it was to restore are gone".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// May a claim that follows `previous` be made, or be formed, now, and which?
 pub(crate) fn may_found(
     settings: &Settings,
     memory: &Memory,
     seen: &Observation,
     store: &Store,
     previous: Option<&GenerationId>,
-) -> Result<(Reason, Option<Alarm>), Refusal> {
+) -> Result<Allowed, Refusal> {
     if let Some(alarm) = foreign(settings, store) {
         return Err(Refusal::alarm(alarm));
     }
@@ -96,11 +136,14 @@ pub(crate) fn may_found(
                 );
                 return Err(Refusal::not_yet(Reason::NotEmpty(address, why)));
             }
-            if store.sets && !adopts(settings, store) {
-                let alarm = Alarm::RestoreNeeded(None);
-                return Err(Refusal::alarm(alarm));
+            match wanted(settings, store)? {
+                Mode::Restore => may_restore_unrecorded(settings, memory, store),
+                mode => Ok(Allowed {
+                    mode,
+                    reason: Reason::MayFound,
+                    alarm: None,
+                }),
             }
-            Ok((Reason::MayFound, None))
         }
         Some(lost) => {
             if !memory.silence.complete(settings) {
@@ -112,16 +155,63 @@ pub(crate) fn may_found(
             }
             witness::all_give_way(settings, seen, store, &addresses, Some(lost))
                 .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
-            if store.sets && !adopts(settings, store) {
-                let alarm = Alarm::RestoreNeeded(Some(lost.clone()));
-                return Err(Refusal::alarm(alarm));
-            }
-            Ok((
-                Reason::MayFoundAgain(lost.clone()),
-                Some(Alarm::ClusterLost(lost.clone())),
-            ))
+            let mode = wanted(settings, store)?;
+            let reason = match mode {
+                Mode::Restore if !settings.restore => {
+                    return Err(restore_needed(Some(lost), ASKED_FOR));
+                }
+                Mode::Restore => Reason::MayRestore(Some(lost.clone())),
+                _ => Reason::MayFoundAgain(lost.clone()),
+            };
+            let lost = Some(lost.clone());
+            Ok(Allowed {
+                mode,
+                reason,
+                alarm: Some(Alarm::ClusterLost { lost, mode }),
+            })
         }
     }
+}
+
+const ASKED_FOR: &str = "ENTRYPOINT_RESTORE=wait asks for a person";
+
+fn restore_needed(lost: Option<&GenerationId>, why: &'static str) -> Refusal {
+    let lost = lost.cloned();
+    Refusal::alarm(Alarm::RestoreNeeded { lost, why })
+}
+
+/// Sets exist and no generation is on record. Sets do not make themselves, so there was a cluster, and no
+/// chain of tokens would fence what may be left of it: it is waited for as for one that is lost, also
+/// where the store lists no member at all. Whoever lives writes its records again long before (R2).
+///
+/// A store that lost its name as well gets another one, by which none of its sets would be its own.
+fn may_restore_unrecorded(
+    settings: &Settings,
+    memory: &Memory,
+    store: &Store,
+) -> Result<Allowed, Refusal> {
+    if !settings.restore {
+        return Err(restore_needed(None, ASKED_FOR));
+    }
+    if store.identity.is_none() {
+        let why = "the store has lost its identity.json, so whose sets they are is not known";
+        return Err(restore_needed(None, why));
+    }
+    if !memory.silence.complete(settings) {
+        let why = memory
+            .silence
+            .hindrance()
+            .unwrap_or("whoever made them is silent");
+        return Err(Refusal::not_yet(Reason::StoreUnclear(format!(
+            "it holds snapshot sets and no formed generation: {why}"
+        ))));
+    }
+    let mode = Mode::Restore;
+    Ok(Allowed {
+        mode,
+        reason: Reason::MayRestore(None),
+        alarm: Some(Alarm::ClusterLost { lost: None, mode }),
+    })
 }
 
 /// The store belongs to another service, or to another stack and nobody told us to take it over.

@@ -4,10 +4,11 @@ use core::time::Duration;
 
 use crate::decision::{Action, Alarm, Aside, Decision, NotReady, Phase, Reason};
 use crate::memory::{Memory, Passed, count};
+use crate::observed::Observed;
 use crate::records::{Plight, Stage, State};
 use crate::settings::Settings;
-use crate::view::Observation;
-use crate::{claimant, joiner, member, newcomer, requorum};
+use crate::view::{Child, Observation};
+use crate::{claimant, duties, joiner, member, newcomer, requorum};
 
 /// Decides one round.
 ///
@@ -33,9 +34,25 @@ pub fn decide(
     // balancer calls unhealthy, and with it the disk.
     memory.ready |= seen.disk.served && !memory.anew;
     if memory.ready {
-        decision.ready = Ok(());
+        decision.ready = match restoring(seen, &decision.action) {
+            true => Err(NotReady::Restoring),
+            false => Ok(()),
+        };
     }
     decision
+}
+
+/// Our generation, or the one that we are about to join, began with a restore that we have not seen
+/// finished. Whoever was ready before comes to it with data set aside, and would be sent what the restore
+/// takes away again; that weighs more than that ECS may end this task.
+fn restoring(seen: &Observation, action: &Action) -> bool {
+    if let Action::StartJoiner { formed, .. } = action {
+        return formed.restore;
+    }
+    let restore = seen.disk.stamp.as_ref().is_some_and(|stamp| stamp.restore);
+    let finished = matches!(&seen.child, Child::Running(Observed::Known(qdrant))
+        if duties::restored(qdrant));
+    restore && !finished
 }
 
 /// Whatever is waited for, it is not waited for in silence.

@@ -12,7 +12,7 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{GenerationId, PeerId, TaskId};
-use crate::records::{Formed, Grant, Held, Plight, State};
+use crate::records::{Formed, Grant, Held, Mode, Plight, State};
 
 /// One round's decision. At most one action; everything else that was not done has its reason in
 /// `reason` or `alarms`.
@@ -95,6 +95,8 @@ pub enum Action {
         number: u64,
         /// The formed generation it follows.
         previous: Option<GenerationId>,
+        /// *Found*, or *restore*.
+        mode: Mode,
     },
     /// Mark our disk as that of a claimant by re-quorum, with a new token, then create the claim.
     Regroup {
@@ -164,6 +166,8 @@ pub enum Action {
     },
     /// Write the formed record into Qdrant's key map, committed.
     Publish(Formed),
+    /// The restore into our generation is finished: take that mark off our stamp.
+    Restored,
     /// Write identity, claim and outcome of our generation into a store that lost them.
     Recreate(Formed),
     /// Stop Qdrant at once (SIGKILL): it must not serve a moment longer.
@@ -229,6 +233,8 @@ pub enum NotReady {
         /// Members wanted.
         wanted: usize,
     },
+    /// The generation began with a restore, and nothing says yet that it is finished.
+    Restoring,
 }
 
 impl fmt::Display for NotReady {
@@ -244,6 +250,9 @@ impl fmt::Display for NotReady {
             Self::Forming { members, wanted } => {
                 write!(f, "the first formation has {members} of {wanted} members")
             }
+            Self::Restoring => f.write_str(
+                "restoring: what was in the snapshot sets is not all back in this cluster yet",
+            ),
         }
     }
 }

@@ -24,16 +24,25 @@ pub(crate) fn fulfil(
     if let Some(action) = publish(settings, stamp, qdrant, complete) {
         decision.action = action;
         decision.reason = Reason::Publish;
+    } else if stamp.restore && restored(qdrant) {
+        decision.action = Action::Restored;
+        decision.reason = Reason::RestoreFinished;
     } else if let Some((action, reason)) = mend_store(settings, seen, stamp, qdrant) {
         decision.action = action;
         decision.reason = reason;
     }
     decision.alarms.extend(store_alarm(settings, seen, stamp));
-    decision.ready = ready(settings, early, qdrant, members);
+    decision.ready = ready(settings, early, stamp, qdrant, members);
 }
 
-/// Tells the peers, through consensus, which generation this is and when its first formation is
-/// complete. Only the leader writes, so that one write suffices.
+/// What our key map says of the restore. Unknown is not finished.
+pub(crate) fn restored(qdrant: &Qdrant) -> bool {
+    qdrant.restored == Observed::Known(true)
+}
+
+/// Tells the peers, through consensus, which generation this is, when its first formation is complete, and
+/// when nobody who comes need wait for a restore any more. Only the leader writes, so that one write
+/// suffices.
 fn publish(settings: &Settings, stamp: &Stamp, qdrant: &Qdrant, complete: bool) -> Option<Action> {
     let Observed::Known(proof) = &qdrant.proof else {
         return None;
@@ -41,11 +50,15 @@ fn publish(settings: &Settings, stamp: &Stamp, qdrant: &Qdrant, complete: bool) 
     let regrouped = !stamp.survivors.is_empty();
     let wanted = match proof {
         Some(proof) if is_before_requorum(stamp, proof) => true,
-        Some(proof) => !proof.complete && complete,
+        Some(proof) if !proof.complete && complete => true,
+        // That can wait for a quorum, and whoever has lost it must not wait for this.
+        Some(proof) => proof.restore && !stamp.restore && lives(qdrant),
         None => true,
     };
-    // Nothing is formed for the first time: newcomers are admitted one by one.
-    let complete = complete || regrouped;
+    // Once complete it stays so; and after a re-quorum nothing is formed for the first time: newcomers
+    // are admitted one by one.
+    let was = proof.as_ref().is_some_and(|proof| proof.complete);
+    let complete = complete || regrouped || was;
     (wanted && qdrant.leads)
         .then(|| {
             stamp
@@ -53,6 +66,11 @@ fn publish(settings: &Settings, stamp: &Stamp, qdrant: &Qdrant, complete: bool) 
                 .map(Action::Publish)
         })
         .flatten()
+}
+
+/// As far as is known here, consensus commits.
+fn lives(qdrant: &Qdrant) -> bool {
+    qdrant.has_leader && qdrant.commits != Some(false)
 }
 
 /// The key map came with the data through a re-quorum and still names the generation before: the
@@ -73,8 +91,7 @@ fn mend_store(
     if claims::foreign(settings, store).is_some() {
         return None;
     }
-    let alive = qdrant.has_leader && qdrant.commits != Some(false);
-    if !alive {
+    if !lives(qdrant) {
         // Whether the cluster goes on is not known here, so nothing is said in its name.
         return None;
     }
@@ -143,6 +160,7 @@ fn live_members(settings: &Settings, seen: &Observation, generation: &Generation
 fn ready(
     settings: &Settings,
     early: bool,
+    stamp: &Stamp,
     qdrant: &Qdrant,
     members: usize,
 ) -> Result<(), NotReady> {
@@ -152,6 +170,10 @@ fn ready(
             members,
             wanted: settings.ready_peers,
         });
+    }
+    // What a client wrote into a collection before that, the restore would take away again.
+    if stamp.restore && !restored(qdrant) {
+        return Err(NotReady::Restoring);
     }
     if !qdrant.is_voter {
         return Err(NotReady::Learner);

@@ -146,8 +146,8 @@ fn lost_with_nothing(
     if !ours || !memory.silence.complete(settings) {
         return None;
     }
-    claims::may_found(settings, memory, seen, store, previous).ok()?;
-    Some(leave(seen, Reason::MayFoundAgain(stamp.generation.clone())).state(State::Stuck))
+    let next = claims::may_found(settings, memory, seen, store, previous).ok()?;
+    Some(leave(seen, next.reason).state(State::Stuck))
 }
 
 /// Qdrant is stopped and no believed peer of our generation answers.

@@ -187,14 +187,15 @@ pub(crate) fn without_peers(
             let reason = Reason::OthersFirst(gave_up.why.clone());
             Decision::wait(Phase::Waiting, reason).alarm(Alarm::FoundingFails(gave_up.why.clone()))
         }
-        Ok((reason, alarm)) => {
+        Ok(allowed) => {
             let action = Action::Claim {
                 number: store.next_number(),
                 previous,
+                mode: allowed.mode,
             };
             let mut decision =
-                Decision::act(Phase::Founding, action, reason).state(State::Claiming);
-            decision.alarms.extend(alarm);
+                Decision::act(Phase::Founding, action, allowed.reason).state(State::Claiming);
+            decision.alarms.extend(allowed.alarm);
             decision
         }
         Err(Refusal::Never(why)) => Decision::wait(Phase::Waiting, Reason::ClaimOvertaken(why)),

@@ -4,10 +4,12 @@
 
 mod hello;
 mod orders;
+mod restore;
 mod stamp;
 
 pub use hello::*;
 pub use orders::*;
+pub use restore::*;
 pub use stamp::*;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,12 +43,15 @@ pub struct Identity {
     pub stack: Option<String>,
 }
 
-/// Why a generation begins. Restore will be a further mode of the same protocol.
+/// Why a generation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// A new, empty cluster.
     Found,
+    /// A new, empty cluster into which the newest set of snapshots is restored before it serves (rule
+    /// R7).
+    Restore,
     /// The survivors of a generation whose quorum is lost go on with their data (rule R8).
     Requorum,
 }
@@ -137,4 +142,8 @@ pub struct Formed {
     /// The survivors whose data has stood still since an earlier claim, see [`Claim::behind`].
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub behind: BTreeSet<PeerId>,
+    /// The generation began with a restore, or goes on from one that did, and whoever wrote this had not
+    /// seen it finished: nobody serves before that.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub restore: bool,
 }

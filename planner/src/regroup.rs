@@ -15,7 +15,7 @@ use crate::records::{Held, Hello, Outcome, Regroup, Stamp, State, Succession};
 use crate::requorum::{self, Hindered};
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe};
-use crate::{aside, destruction, rejoin, witness};
+use crate::{aside, destruction, duties, rejoin, witness};
 
 /// Decides for a member whose disk says that ours is the claim.
 pub(crate) fn decide(
@@ -38,7 +38,12 @@ pub(crate) fn decide(
     }
     let decision = rules(settings, memory, seen, stamp, mark);
     let alarm = requorum::alarm(&mark.previous, mark.survivors.values(), mark.missing.len());
-    decision.state(State::HoldsData).alarm(alarm)
+    let mut decision = decision.state(State::HoldsData).alarm(alarm);
+    // A store that was emptied and taken by another cluster never takes our claim.
+    decision
+        .alarms
+        .extend(duties::store_alarm(settings, seen, stamp));
+    decision
 }
 
 fn rules(

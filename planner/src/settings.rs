@@ -48,4 +48,7 @@ pub struct Settings {
     pub dns_settle: Duration,
     /// Survivors of a lost majority go on by themselves (rule R8); otherwise they call a person.
     pub requorum: bool,
+    /// A new cluster begins with what the snapshot sets of a lost one hold (rule R7); otherwise a person is
+    /// called.
+    pub restore: bool,
 }

@@ -75,8 +75,9 @@ pub struct Store {
     pub members: BTreeMap<TaskId, Member>,
     /// Our own newest beat was read back in this round.
     pub own_beat_seen: bool,
-    /// At least one snapshot set exists, so a lost cluster is restored, not founded anew.
-    pub sets: bool,
+    /// At least one snapshot set exists, so a lost cluster is restored, not founded anew; `None` where
+    /// this was not looked for, which is neither.
+    pub sets: Option<bool>,
 }
 
 /// One generation in the store.
@@ -225,4 +226,7 @@ pub struct Qdrant {
     pub commit: u64,
     /// What the steward has ordered, as its own key map says.
     pub orders: Observed<Orders>,
+    /// The restore into its generation is finished, as its own key map says: known to be so only when the
+    /// record was read and says it. Asked only while the stamp says that there is one.
+    pub restored: Observed<bool>,
 }

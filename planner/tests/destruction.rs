@@ -30,7 +30,7 @@ fn disk(stage: Stage, collections: bool) -> Disk {
     let stamp = Stamp {
         founder: Some(PeerId(1)),
         stage,
-        ..Stamp::founding("s".into(), id(1, "ours"), None)
+        ..Stamp::founding("s".into(), id(1, "ours"), None, false)
     };
     Disk {
         stamp: Some(stamp),
@@ -89,6 +89,7 @@ fn formed() -> Option<Outcome> {
         complete: false,
         survivors: Default::default(),
         behind: Default::default(),
+        restore: false,
     }))
 }
 
@@ -225,6 +226,7 @@ fn a_survivor_goes_over_only_into_the_highest_generation_that_counts_on_it() {
         complete: false,
         survivors: [PeerId(1), PeerId(3)].into(),
         behind: Default::default(),
+        restore: false,
     };
     let proven = id(2, "two");
     let member = disk(Stage::Member, true);

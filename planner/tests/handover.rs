@@ -31,6 +31,7 @@ fn settings() -> Settings {
         loss_timeout: STEP * 240,
         dns_settle: STEP * 20,
         requorum: true,
+        restore: true,
     }
 }
 
@@ -97,6 +98,7 @@ impl Scene {
                         survivors: Default::default(),
                         held: None,
                         behind: Default::default(),
+                        restore: false,
                     }),
                     joined: true,
                     collections: true,
@@ -119,6 +121,7 @@ impl Scene {
                     commits: None,
                     commit: 9,
                     orders: Observed::Known(Default::default()),
+                    restored: Observed::Unknown("not asked for".to_owned()),
                 })),
             },
             collections: Observed::Known(BTreeMap::new()),

@@ -8,6 +8,8 @@
     reason = "sets of known shape, in tests that may fail loudly"
 )]
 
+#[path = "keep/by_hand.rs"]
+mod by_hand;
 #[path = "keep/choosing.rs"]
 mod choosing;
 #[path = "keep/clocks.rs"]
@@ -24,6 +26,8 @@ mod names;
 mod planning;
 #[path = "keep/refusals.rs"]
 mod refusals;
+#[path = "keep/restoring.rs"]
+mod restoring;
 #[path = "keep/resuming.rs"]
 mod resuming;
 #[path = "keep/retaining.rs"]

@@ -22,7 +22,7 @@ fn seen(stage: Option<Stage>, joined: bool) -> Observation {
     };
     let stamp = stage.map(|stage| Stamp {
         stage,
-        ..Stamp::founding("s".into(), generation, None)
+        ..Stamp::founding("s".into(), generation, None, false)
     });
     Observation {
         disk: Disk {

@@ -26,6 +26,8 @@ mod loss;
 mod peers;
 #[path = "rules/requorum.rs"]
 mod requorum;
+#[path = "rules/restore.rs"]
+mod restore;
 #[path = "rules/scene.rs"]
 mod scene;
 #[path = "rules/stores.rs"]

@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::describe::ShardKey;
 use crate::error::Error;
 use crate::request::Request;
 
@@ -106,6 +107,39 @@ impl Client {
     ) -> Result<(), Error> {
         let body = json!({"params": {"replication_factor": factor}});
         let request = Request::new(Method::PATCH, &["collections", collection]).json(&body);
+        self.ask_done(waiting(request, timeout_secs)).await
+    }
+
+    /// `PUT /collections/{c}/shards`: gives a collection with custom sharding a key and so many new
+    /// shards for it, numbered on from its highest one (lib/collection/src/collection/sharding_keys.rs).
+    /// Everything else is as the collection has it.
+    ///
+    /// # Errors
+    /// [`Error`]; 400 for a key that is there already or a collection that is sharded by itself.
+    pub async fn create_shard_key(
+        &self,
+        collection: &str,
+        key: &ShardKey,
+        shards: u32,
+        timeout_secs: u64,
+    ) -> Result<(), Error> {
+        let body = json!({ "shard_key": key, "shards_number": shards });
+        let request = Request::new(Method::PUT, &["collections", collection, "shards"]).json(&body);
+        self.ask_done(waiting(request, timeout_secs)).await
+    }
+
+    /// `POST /collections/{c}/shards/delete`: takes a key away with all its shards and their data.
+    ///
+    /// # Errors
+    /// [`Error`]; 400 for a key that is not there.
+    pub async fn delete_shard_key(
+        &self,
+        collection: &str,
+        key: &ShardKey,
+        timeout_secs: u64,
+    ) -> Result<(), Error> {
+        let segments = ["collections", collection, "shards", "delete"];
+        let request = Request::new(Method::POST, &segments).json(&json!({ "shard_key": key }));
         self.ask_done(waiting(request, timeout_secs)).await
     }
 

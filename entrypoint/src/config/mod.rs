@@ -30,7 +30,7 @@ pub use self::{
     qdrant::QdrantSettings,
     types::{
         AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
-        Secret, Sets, StoreUrl, Word,
+        Restore, Secret, Sets, StoreUrl, Word,
     },
 };
 
@@ -100,6 +100,8 @@ pub struct Config {
     pub heal: Heal,
     /// What the survivors of a lost majority do.
     pub requorum: Requorum,
+    /// What a new cluster does with the sets of a lost one.
+    pub restore: Restore,
     /// How many copies every shard should have.
     pub copies: Copies,
     /// Silence after which a peer is gone, when a second witness says so.
@@ -239,6 +241,7 @@ impl Config {
             probe_timeout: r.read(&vars::PROBE_TIMEOUT),
             heal: r.read(&vars::HEAL),
             requorum: r.read(&vars::REQUORUM),
+            restore: r.read(&vars::RESTORE),
             copies: r.read(&vars::COPIES).unwrap_or(Copies::DEFAULT),
             gone_timeout: r.read(&vars::GONE_TIMEOUT),
             lost_copy_timeout: r.read(&vars::LOST_COPY_TIMEOUT),

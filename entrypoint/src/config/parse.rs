@@ -9,8 +9,8 @@ use std::{
 use planner::keep::clock::Interval;
 
 use super::types::{
-    AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Secret,
-    Sets, StoreUrl, Word,
+    AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Restore,
+    Secret, Sets, StoreUrl, Word,
 };
 
 /// Longest duration that is accepted. Longer ones are mistakes, and would overflow when added to
@@ -354,6 +354,7 @@ macro_rules! words {
 words!(DnsType, "`a`, `srv`", "a or srv", "a" => DnsType::A, "srv" => DnsType::Srv);
 words!(AdoptStore, "`fresh`", "fresh, or remove the variable", "fresh" => AdoptStore::Fresh);
 words!(Requorum, "`auto`, `wait`", "auto or wait", "auto" => Requorum::Auto, "wait" => Requorum::Wait);
+words!(Restore, "`auto`, `wait`", "auto or wait", "auto" => Restore::Auto, "wait" => Restore::Wait);
 words!(Heal, "`act`, `dry-run`", "act or dry-run", "act" => Heal::Act, "dry-run" => Heal::DryRun);
 words!(Auto, "`auto`, `off`", "auto or off", "auto" => Auto::Auto, "off" => Auto::Off);
 words!(LogFormat, "`json`, `text`", "json or text", "json" => LogFormat::Json, "text" => LogFormat::Text);

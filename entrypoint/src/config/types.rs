@@ -177,6 +177,15 @@ pub enum Requorum {
     Wait,
 }
 
+/// What a new cluster does with the snapshot sets of one that was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restore {
+    /// It begins with what they hold.
+    Auto,
+    /// Nobody founds; a person is called.
+    Wait,
+}
+
 /// How many copies every shard should have, however its collection was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {

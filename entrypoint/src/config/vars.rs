@@ -11,7 +11,7 @@ use super::{
     parse::Value,
     types::{
         AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
-        Secret, Sets, StoreUrl, Word,
+        Restore, Secret, Sets, StoreUrl, Word,
     },
 };
 
@@ -192,8 +192,8 @@ variables! {
 
     SETS: Sets = var("ENTRYPOINT_SETS", Group::Sets, || Sets::Off,
         "How often a set is made, such as 15m: every collection, each shard once, as native snapshots in \
-         the store. Slots are whole multiples by UTC. This version does not restore by itself: see \
-         docs/snapshots.md before it is set.");
+         the store. Slots are whole multiples by UTC. What becomes of them when everything is lost is \
+         ENTRYPOINT_RESTORE.");
     KEEP_ALL: Duration = var("ENTRYPOINT_KEEP_ALL", Group::Sets, || ms(4 * 3_600_000),
         "Of how long every set is kept, counted in sets: four hours are 16 of a quarter of an hour.");
     KEEP_HOURLY: u32 = var("ENTRYPOINT_KEEP_HOURLY", Group::Sets, || 24,
@@ -243,6 +243,10 @@ variables! {
         "What the survivors of a lost majority do when all others have been silent for the loss \
          time-out: auto goes on without them, with the data that is left; wait calls a person. Either \
          way an alarm says so.");
+    RESTORE: Restore = var("ENTRYPOINT_RESTORE", Group::Healing, || Restore::Auto,
+        "What is done when the whole cluster was lost, all its members silent for the loss time-out, and \
+         snapshot sets exist: auto begins a new cluster for what the newest hold, and none of its tasks is \
+         ready before they are restored; wait founds nothing and calls a person.");
     COPIES: Option<Copies> = derived("ENTRYPOINT_COPIES", Group::Healing,
         "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR, else 3",
         "How many copies of every shard there should be. The replication factor of a collection that \

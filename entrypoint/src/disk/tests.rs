@@ -12,7 +12,7 @@ fn stamp() -> Stamp {
     Stamp {
         founder: Some(PeerId(7)),
         stage: Stage::Member,
-        ..Stamp::founding(StoreId::from("s"), generation, None)
+        ..Stamp::founding(StoreId::from("s"), generation, None, false)
     }
 }
 

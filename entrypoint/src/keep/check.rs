@@ -1,13 +1,18 @@
 //! Reads every file of a set again: whether it is there, has the size and the hash that the manifest
-//! says, and is a whole archive. Changes nothing, and blocks: not for the async side.
+//! says, and is a whole archive. Changes nothing. A store that hangs is something that could not be
+//! looked at, and not for ever.
 
-use planner::keep::layout::Entry;
+use std::time::Duration;
+
 use planner::keep::records::{CollectionEntry, FileEntry, Manifest};
 
-use super::key;
+use super::{FileError, Shelf};
 use crate::archive::{Refusal, Verifier};
 use crate::log::chain;
-use crate::store::{BlobStore, StoreError, Stored, read_through};
+use crate::store::{StoreError, Stored, Sum};
+
+/// How long a file is waited for while others are being read.
+const WAIT: Duration = Duration::from_secs(600);
 
 /// What one check of a set came to.
 #[derive(Debug, Default)]
@@ -26,18 +31,18 @@ pub struct Checked {
 #[derive(Debug, thiserror::Error)]
 enum Bad {
     #[error(transparent)]
-    Store(#[from] StoreError),
+    File(#[from] FileError),
     #[error("it is no whole shard snapshot")]
     Refused(#[from] Refusal),
 }
 
 /// Checks all files that the manifest names.
-pub fn check(store: &dyn BlobStore, manifest: &Manifest) -> Checked {
+pub async fn check(shelf: &Shelf, manifest: &Manifest) -> Checked {
     let mut checked = Checked::default();
     for there in &manifest.collections {
         for file in &there.files {
             let at = format!("{} ({} shard {})", file.path, there.name, file.shard);
-            match one(store, manifest, there, file) {
+            match one(shelf, manifest, there, file).await {
                 Ok(Some(stored)) if stored.size != file.bytes || stored.sha256 != file.sha256 => {
                     let Stored { size, sha256 } = stored;
                     checked.wrong.push(format!(
@@ -50,37 +55,37 @@ pub fn check(store: &dyn BlobStore, manifest: &Manifest) -> Checked {
                     checked.bytes = checked.bytes.saturating_add(stored.size);
                 }
                 Ok(None) => checked.wrong.push(format!("{at} is not there")),
-                Err(Bad::Store(error @ StoreError::Incomplete { .. })) => {
-                    checked.wrong.push(format!("{at}: {}", chain(&error)));
-                }
-                Err(Bad::Store(error)) => checked.unread.push(format!("{at}: {}", chain(&error))),
-                Err(bad @ Bad::Refused(_)) => checked.wrong.push(format!("{at}: {}", chain(&bad))),
+                Err(
+                    bad @ (Bad::Refused(_)
+                    | Bad::File(FileError::Store(StoreError::Incomplete { .. }))),
+                ) => checked.wrong.push(format!("{at}: {}", chain(&bad))),
+                Err(Bad::File(error)) => checked.unread.push(format!("{at}: {}", chain(&error))),
             }
         }
     }
     checked
 }
 
-fn one(
-    store: &dyn BlobStore,
+async fn one(
+    shelf: &Shelf,
     manifest: &Manifest,
     there: &CollectionEntry,
     file: &FileEntry,
 ) -> Result<Option<Stored>, Bad> {
-    let entry = Entry::Payload(there.index, file.shard, file.peer);
-    let key = key(manifest.set, entry).map_err(StoreError::from)?;
-    let Some(mut reader) = store.blob(&key)? else {
+    let opened = shelf.open(manifest.set, there.index, file.shard, file.peer, WAIT);
+    let Some(mut reader) = opened.await? else {
         return Ok(None);
     };
-    let mut verifier = Verifier::new();
+    let (mut verifier, mut sum) = (Verifier::new(), Sum::default());
     let mut refused = None;
-    let stored = read_through(reader.as_mut(), |bytes| {
+    while let Some(bytes) = reader.piece().await? {
+        sum.add(&bytes);
         // Read to its end all the same: a wrong hash says more than where the archive is broken.
         if refused.is_none() {
-            refused = verifier.push(bytes).err();
+            refused = verifier.push(&bytes).err();
         }
-        Ok::<_, StoreError>(())
-    })?;
+    }
+    let stored = sum.done();
     let same = stored.size == file.bytes && stored.sha256 == file.sha256;
     match refused {
         Some(refusal) if same => Err(refusal.into()),

@@ -1,5 +1,5 @@
 //! `entrypoint snapshots …`: what is in the store, why each set is kept, and whether its files are what
-//! their manifests say. Reads the store alone, without any task that runs; changes nothing. What it shows
+//! their manifests say. What is here reads the store alone, without any task that runs; changes nothing. What it shows
 //! is judged at this moment: the steward judges anew before it deletes, and knows the age of what it sees.
 
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use planner::keep::seen::{Seen, State};
 use super::check::{Checked, check};
 use super::shelves::{Known, look};
 use super::{Shelf, retention_settings};
+use crate::cli::EX_CONFIG;
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::log::chain;
@@ -40,7 +41,43 @@ pub async fn list(config: &Config) -> u8 {
     }
 }
 
+/// What would be deleted next, and why: what [`list`] says of those that are not kept. Gives the exit code.
+pub async fn prune(config: &Config, dry_run: bool) -> u8 {
+    if !dry_run {
+        eprintln!(
+            "entrypoint: snapshots: the steward's task deletes by itself what is not kept; \
+             `snapshots prune --dry-run` says what that would be"
+        );
+        return EX_CONFIG;
+    }
+    match doomed(config).await {
+        Ok(lines) => {
+            if lines.is_empty() {
+                println!("nothing: every set is kept");
+            }
+            lines.iter().for_each(|line| println!("{line}"));
+            0
+        }
+        Err(why) => {
+            eprintln!("entrypoint: snapshots: {why}");
+            UNREAD
+        }
+    }
+}
+
+async fn doomed(config: &Config) -> Result<Vec<String>, String> {
+    let judged = judged(config).await?;
+    let doomed = judged.into_iter().filter(|(keeps, _)| !keeps);
+    Ok(doomed.map(|(_, line)| line).collect())
+}
+
 async fn listed(config: &Config) -> Result<Vec<String>, String> {
+    let judged = judged(config).await?;
+    Ok(judged.into_iter().map(|(_, line)| line).collect())
+}
+
+/// Every set, with whether it is kept.
+async fn judged(config: &Config) -> Result<Vec<(bool, String)>, String> {
     let settings = retention_settings(config)
         .ok_or("no sets are made or deleted: ENTRYPOINT_SETS is off".to_owned())?;
     let store = open(config.store.directory());
@@ -58,7 +95,8 @@ async fn listed(config: &Config) -> Result<Vec<String>, String> {
             Some(Verdict::Delete { why, now: false }) => format!("goes later: {why}"),
             None => "not looked at".to_owned(),
         };
-        format!("{}  {}  {verdict}", set.id, state(set))
+        let goes = matches!(verdicts.get(&set.id), Some(Verdict::Delete { .. }));
+        (!goes, format!("{}  {}  {verdict}", set.id, state(set)))
     });
     Ok(lines.collect())
 }
@@ -128,7 +166,7 @@ async fn sets(
                 unread = true;
             }
             Found::Good(manifest) => {
-                let found = check(store.as_ref(), &manifest);
+                let found = check(&shelf, &manifest).await;
                 tell(&manifest, &found);
                 wrong |= !found.wrong.is_empty();
                 unread |= !found.unread.is_empty();
@@ -161,7 +199,10 @@ fn open(directory: &Path) -> Arc<DirectoryStore> {
 }
 
 /// The store's own name: a set of another one is not ours.
-async fn store_id(config: &Config, store: &Arc<DirectoryStore>) -> Result<StoreId, String> {
+pub(super) async fn store_id(
+    config: &Config,
+    store: &Arc<DirectoryStore>,
+) -> Result<StoreId, String> {
     let store = StoreHandle::start(store.clone(), config.store_timeout);
     let store = store.map_err(|error| chain(&error))?;
     let mut ledger = Ledger::new(store, TaskId::from("a look from outside"));

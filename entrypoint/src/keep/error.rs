@@ -106,12 +106,12 @@ pub enum FileError {
         /// For how long.
         since: Duration,
     },
-    /// Not begun, since another file is being written.
-    #[error("keep: {path} not begun: {by} is still being written, and one is at a time")]
+    /// Not begun, since as many others as may be are under way.
+    #[error("keep: {path} not begun: {by} is still under way, and no more are done at a time")]
     Occupied {
         /// The file.
         path: String,
-        /// The other one.
+        /// One of them.
         by: String,
     },
     /// An earlier error, or a push that was not awaited to its end, has ended the file.

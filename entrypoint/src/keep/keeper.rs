@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use planner::heal::names::ShardRef;
 use planner::heal::view::ClusterView;
-use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
+use planner::ids::{GenerationId, PeerId, StoreId, TaskId, Token};
 use planner::keep::assemble::{End, NoManifest, assemble, awaited};
+use planner::keep::by_hand::{self, Request, by_hand};
 use planner::keep::clock::{Clock, Hold, Sight, Synchronised, Verdict};
 use planner::keep::folder::Found;
 use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
-use planner::keep::plan::{Described, Order, plan};
+use planner::keep::plan::{Described, NoPlan, Order, plan};
 use planner::keep::records::{Manifest, Origin, Outcome, PartRecord, PlanRecord, Scope, Source};
 use planner::keep::resume::{FINISH_WITHIN, Resume, Unfinished, resume};
 use planner::keep::retention;
@@ -25,6 +26,7 @@ use planner::observed::Observed;
 use qdrant_api::Client;
 use tokio::sync::watch as channel;
 
+use super::asked::{self, OnRecord};
 use super::describe::describe;
 use super::pruner::Pruner;
 use super::shelves::{Known, Shelves, look};
@@ -41,6 +43,8 @@ const QUICK: Duration = Duration::from_millis(100);
 const CALM: Duration = Duration::from_secs(2);
 /// What changes with every look is said this seldom.
 const SAID: Duration = Duration::from_secs(60);
+/// A set by hand that could not be planned is tried again after this: no slot ends its waiting.
+const AGAIN: Duration = Duration::from_secs(15);
 
 /// What a keeper is told once.
 #[derive(Clone, Debug)]
@@ -95,6 +99,17 @@ struct Watch {
     shelves: Option<Shelves>,
     /// Asked once: a Qdrant of another version is another task's.
     qdrant: Option<String>,
+    /// The request for which the store was looked at anew.
+    looked_for: Option<Token>,
+    /// When it could not be planned, and why.
+    tried: Option<(Instant, String)>,
+}
+
+/// The set that is to be planned.
+struct Wanted {
+    set: SetId,
+    /// Somebody asked for it; otherwise it is the clock's.
+    request: Option<Request>,
 }
 
 impl Keeper {
@@ -159,6 +174,8 @@ impl Keeper {
                         clock: Clock::new(every, now),
                         shelves: None,
                         qdrant: None,
+                        looked_for: None,
+                        tried: None,
                     });
                     self.turn(posts, now, watch).await
                 }
@@ -181,9 +198,28 @@ impl Keeper {
         if self.settings.mode == Heal::DryRun {
             return Err("nothing is changed with dry-run: no sets are made".to_owned());
         }
+        if posts.borrow().as_ref().is_some_and(|post| post.restoring) {
+            // What is half restored is no set, and what it is restored from is not deleted.
+            return Err("the cluster is being restored: no sets are made or deleted".to_owned());
+        }
         let paused = pause::read(&self.client).await;
         let paused = paused.map_err(|error| chain(&error))?;
+        let on_record = asked::read(&self.client).await;
+        let on_record = on_record.map_err(|error| chain(&error))?;
         let place = self.place(&mut watch.qdrant).await?;
+        if let Some(Making { plan, .. }) = &self.making {
+            let token = plan.asked.as_ref().map(|asked| asked.token.clone());
+            let sight = by_hand::Sight {
+                now,
+                interval: self.settings.kept.interval,
+                sets: Observed::Unknown("a set is being made".to_owned()),
+                under_way: Some((plan.set, token)),
+                clock: None,
+                hold: None,
+            };
+            // That it waits is no news beside what the set waits for.
+            let _ = self.answer(on_record.clone(), &sight).await;
+        }
         if let Some(making) = self.making.take() {
             let (making, over) = self.progress(&place, posts, making, now).await;
             match over {
@@ -221,8 +257,9 @@ impl Keeper {
             });
             return Ok(());
         }
-        let hold = match paused {
-            Some(_) => Some(Hold::Off),
+        let off = paused.map(|_| Hold::Off);
+        let hold = match off {
+            Some(_) => off,
             None => self.is_empty(now).await?.then_some(Hold::Empty),
         };
         let tick = watch.clock.tick(&Sight {
@@ -242,12 +279,93 @@ impl Keeper {
             );
         }
         self.wrong = tick.alarm.map(|wrong| wrong.to_string());
-        let Verdict::Due(set) = tick.verdict else {
+        let wanted = match tick.verdict {
+            Verdict::Due(set) => Wanted { set, request: None },
+            not_yet @ Verdict::NotYet { .. } => {
+                let sight = by_hand::Sight {
+                    now,
+                    interval: self.settings.kept.interval,
+                    sets: there.asked(),
+                    under_way: None,
+                    clock: Some(not_yet),
+                    hold: off,
+                };
+                match self.answer(on_record, &sight).await? {
+                    Some(wanted) => wanted,
+                    None => return Ok(()),
+                }
+            }
+        };
+        let Some(token) = wanted.request.as_ref().map(|r| r.asked.token.clone()) else {
+            if self.begin(wanted, now, &place, posts, there).await? {
+                watch.shelves = None;
+            }
             return Ok(());
         };
-        if self.begin(set, now, &place, posts, there).await? {
-            watch.shelves = None;
+        // Its name follows from what is there, and so must be seen just before: no slot does that for it.
+        if watch.looked_for.as_ref() != Some(&token) {
+            (watch.looked_for, watch.shelves) = (Some(token), None);
+            return Ok(());
         }
+        if let Some((at, why)) = &watch.tried
+            && at.elapsed() < AGAIN
+        {
+            return Err(why.clone());
+        }
+        let begun = self.begin(wanted, now, &place, posts, there).await;
+        (watch.looked_for, watch.tried) = (None, None);
+        match begun {
+            Ok(true) => watch.shelves = None,
+            Ok(false) => {}
+            Err(why) => {
+                watch.tried = Some((Instant::now(), why.clone()));
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// What becomes of a request; gives the set that is to be planned for it. `Err`: it waits, for people.
+    async fn answer(
+        &self,
+        on_record: OnRecord,
+        sight: &by_hand::Sight,
+    ) -> Result<Option<Wanted>, String> {
+        let request = match on_record {
+            OnRecord::Nothing => return Ok(None),
+            OnRecord::Refused(why) => return Err(why),
+            OnRecord::Request(request) => request,
+        };
+        match by_hand(&request, sight) {
+            by_hand::Verdict::Due(set) => Ok(Some(Wanted {
+                set,
+                request: Some(request),
+            })),
+            by_hand::Verdict::Waits(why) => {
+                let by = &request.asked.by;
+                Err(format!("the set that {by} asked for waits: {why}"))
+            }
+            by_hand::Verdict::Taken(_) => self.settle(&request).await.map(|()| None),
+            by_hand::Verdict::Dropped(why) => {
+                self.drop_request(&request, &why.to_string()).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A request that has its set goes out of the key map. While that fails its token tells.
+    async fn settle(&self, request: &Request) -> Result<(), String> {
+        let ended = asked::end(&self.client, &request.asked.token).await;
+        ended.map_err(|error| chain(&error))
+    }
+
+    async fn drop_request(&self, request: &Request, why: &str) -> Result<(), String> {
+        self.settle(request).await?;
+        let (by, what) = (&request.asked.by, asked::what(&request.scope));
+        tracing::warn!(
+            event = events::SET_REQUEST_DROPPED,
+            "{what}, by {by}: {why}"
+        );
         Ok(())
     }
 
@@ -309,12 +427,13 @@ impl Keeper {
     /// Plans a set; says whether the store may hold another plan now.
     async fn begin(
         &mut self,
-        set: SetId,
+        wanted: Wanted,
         now: Utc,
         place: &Place,
         posts: &channel::Receiver<Option<Post>>,
         there: &Shelves,
     ) -> Result<bool, String> {
+        let Wanted { set, request } = wanted;
         let view = self.survey(posts, place).await?;
         let described = describe(&self.client, &view).await;
         let present = match &view.collections {
@@ -324,23 +443,39 @@ impl Keeper {
         let none = BTreeSet::new();
         let order = Order {
             set,
-            origin: Origin::Clock,
-            scope: Scope::All,
+            origin: request.as_ref().map_or(Origin::Clock, |_| Origin::Hand),
+            asked: request.as_ref().map(|request| request.asked.clone()),
+            scope: request
+                .as_ref()
+                .map_or(Scope::All, |request| request.scope.clone()),
             source: self.source(place),
             now,
             failed_before: self.failed.clone(),
             deleted: deleted(there.seen(), set, &place.generation, &present, &none),
         };
-        let record = plan(&order, &view, &described).map_err(|why| format!("set {set}: {why}"))?;
+        let record = match (plan(&order, &view, &described), &request) {
+            (Ok(record), _) => record,
+            // What was asked for has been deleted since.
+            (Err(why @ (NoPlan::Empty | NoPlan::NoSuchCollection(_))), Some(request)) => {
+                self.drop_request(request, &why.to_string()).await?;
+                return Ok(false);
+            }
+            (Err(why), _) => return Err(format!("set {set}: {why}")),
+        };
         match self.shelf.create(&record).await {
             Ok(Created::Ours) => {
-                tracing::info!(event = events::SET_BEGUN, "set {set}");
+                let by = request.as_ref().map(|request| request.asked.by.as_str());
+                tracing::info!(event = events::SET_BEGUN, by, "set {set}");
                 self.making = Some(Making {
                     plan: record,
                     since: Instant::now(),
                     newest: set,
                     parts: Vec::new(),
                 });
+                if let Some(request) = &request {
+                    // When it fails the next turn does it, or the next steward.
+                    let _ = self.settle(request).await;
+                }
             }
             // Another steward was quicker: it is found with the next look.
             Ok(Created::Exists(_)) => {}

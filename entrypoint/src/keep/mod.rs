@@ -10,15 +10,19 @@
 //! | [`shelf`] | [`Shelf`]: the sets, their records, what is in each; one thread |
 //! | [`folder`] | what retention, restore and the end of a set read of one set |
 //! | [`shelves`] | the same of all sets |
-//! | [`file`] | [`FileWriter`]: one shard on its way into a set; one thread |
+//! | [`file`] | [`FileWriter`], [`FileReader`]: one shard on its way into a set, or out of it; one thread |
 //! | [`error`] | what can go wrong, as one line each |
 //! | [`calls`] | which set this task has a part in, as the rounds hear it |
 //! | [`taker`] | a task's own part: the shards that a plan names it for |
 //! | [`keeper`] | beside the steward: when a set is due, and what becomes of it |
+//! | [`restorer`] | beside the steward: brings back the newest set after a total loss |
+//! | [`asked`] | a request for a set by hand, in Qdrant's key map |
 //! | [`pruner`] | which sets go, and how |
+//! | [`lend`] | a file of a set for this task's own Qdrant, through the control port |
 //! | [`check`] | whether the files of a set are what its manifest says |
-//! | [`command`] | `entrypoint snapshots` |
+//! | [`command`], [`take`], [`pins`] | `entrypoint snapshots` |
 
+pub mod asked;
 pub mod calls;
 pub mod check;
 pub mod command;
@@ -26,9 +30,13 @@ pub mod error;
 pub mod file;
 pub mod folder;
 pub mod keeper;
+pub mod lend;
+pub mod pins;
 pub mod pruner;
+pub mod restorer;
 pub mod shelf;
 pub mod shelves;
+pub mod take;
 pub mod taker;
 
 mod describe;
@@ -44,7 +52,7 @@ use planner::keep::retention;
 use planner::keep::time::Utc;
 
 pub use self::error::{FileError, ShelfError};
-pub use self::file::FileWriter;
+pub use self::file::{FileReader, FileWriter};
 pub use self::folder::{Circumstances, Records};
 pub use self::shelf::{Inside, Shelf};
 

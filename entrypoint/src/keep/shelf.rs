@@ -18,7 +18,7 @@ use planner::keep::read::{Record, read};
 use planner::keep::refusal::{Fault, Refusal};
 use serde::Serialize;
 
-use super::file::{Desk, FileWriter};
+use super::file::{Desk, FileReader, FileWriter};
 use super::{FileError, ShelfError, key, record};
 use crate::log::chain;
 use crate::store::lane::{Call, Lane};
@@ -26,6 +26,10 @@ use crate::store::{BlobStore, Created, Key, Op, Prefix, StoreError, Stuck};
 
 /// Most files in one set that [`Shelf::entries`] takes into memory.
 const MAX_INSIDE: usize = 64 * 1024;
+
+/// Most files that are read at a time. Each has a thread and about 1 MiB of memory, and a node that
+/// recovers more shards at once than these gets none of them sooner.
+const READ: usize = 4;
 
 /// A cheap-to-clone view of the sets in which every call ends within about its patience.
 ///
@@ -42,7 +46,8 @@ struct Shared {
     patience: Duration,
     store: Arc<dyn BlobStore>,
     lane: Lane<dyn BlobStore>,
-    desk: Desk,
+    written: Desk,
+    read: Desk,
 }
 
 /// What lies in the folder of a set.
@@ -66,7 +71,8 @@ impl Shelf {
             patience,
             lane: Lane::start("keep", Arc::clone(&store))?,
             store,
-            desk: Desk::default(),
+            written: Desk::new(1),
+            read: Desk::new(READ),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -79,12 +85,20 @@ impl Shelf {
         &self.shared.place
     }
 
-    /// What is past its patience now: the call, the file, or both.
+    /// What is past its patience now: the call, and the files.
     #[must_use]
     pub fn stuck(&self) -> Vec<Stuck> {
         let call = self.shared.lane.stuck();
-        let file = self.shared.desk.stuck(self.shared.patience);
-        call.into_iter().chain(file).collect()
+        let Shared {
+            written,
+            read,
+            patience,
+            ..
+        } = self.shared.as_ref();
+        let files = [written, read].map(|desk| desk.stuck(*patience));
+        call.into_iter()
+            .chain(files.into_iter().flatten())
+            .collect()
     }
 
     /// Whether a call is past its patience now.
@@ -267,12 +281,38 @@ impl Shelf {
         let key = key(set, Entry::Payload(index, shard, peer)).map_err(StoreError::from)?;
         let Shared {
             store,
-            desk,
+            written,
             patience,
             ..
         } = self.shared.as_ref();
-        let turn = desk.turn(&key, *patience).await?;
+        let turn = written.turn(&key, *patience, *patience).await?;
         FileWriter::begin(Arc::clone(store), key, turn, *patience).await
+    }
+
+    /// Opens the file of one shard of one peer; `None` when the store says that there is none. So many
+    /// at a time: another one is waited for, but no longer than `longest`. Whether the file counts,
+    /// the set's records say.
+    ///
+    /// # Errors
+    /// [`FileError::Stuck`] at once while the threads of all others hang; [`FileError::Occupied`];
+    /// [`FileError::Hangs`]; the store's.
+    pub async fn open(
+        &self,
+        set: SetId,
+        index: CollectionIndex,
+        shard: ShardId,
+        peer: PeerId,
+        longest: Duration,
+    ) -> Result<Option<FileReader>, FileError> {
+        let key = key(set, Entry::Payload(index, shard, peer)).map_err(StoreError::from)?;
+        let Shared {
+            store,
+            read,
+            patience,
+            ..
+        } = self.shared.as_ref();
+        let turn = read.turn(&key, *patience, longest).await?;
+        FileReader::begin(Arc::clone(store), key, turn, *patience).await
     }
 
     fn call(&self, op: Op, path: &str) -> Call {

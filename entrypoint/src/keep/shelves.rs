@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use planner::ids::StoreId;
+use planner::ids::{StoreId, Token};
+use planner::keep::by_hand;
 use planner::keep::clock::Taken;
 use planner::keep::folder::{Found, seen};
 use planner::keep::ids::SetId;
@@ -38,6 +39,8 @@ pub struct Shelves {
     /// Those with a plan of ours: whether it is by hand.
     planned: Vec<(SetId, Origin)>,
     unfinished: Vec<PlanRecord>,
+    /// The requests that have their set, whatever became of it.
+    asked: BTreeMap<Token, SetId>,
 }
 
 /// Reads what there is of every set. `ours` is the store's own name, `running` the version of Qdrant.
@@ -57,6 +60,7 @@ pub async fn look(
         seen: Vec::with_capacity(sets.len()),
         planned: Vec::new(),
         unfinished: Vec::new(),
+        asked: BTreeMap::new(),
     };
     for set in sets {
         let folder = shelf.folder(set).await.under(at_rest(Duration::ZERO));
@@ -68,6 +72,12 @@ pub async fn look(
         }
         if let State::Unfinished { age, .. } = &mut seen.state {
             *age = since.elapsed();
+        }
+        if let Found::Good(plan) = &folder.plan
+            && plan.source.cluster == *ours
+            && let Some(asked) = &plan.asked
+        {
+            there.asked.insert(asked.token.clone(), set);
         }
         if kind != Kind::Other
             && let Found::Good(plan) = folder.plan
@@ -117,17 +127,32 @@ impl Shelves {
 
     /// What the clock goes by. Unknown while one of the sets could not be read: it may be the newest.
     pub fn taken(&self) -> Observed<Taken> {
-        let unread = self.seen.iter().find_map(|seen| match &seen.state {
-            State::Unread(why) => Some(format!("set {}: {why}", seen.id)),
-            _ => None,
-        });
-        if let Some(why) = unread {
+        if let Some(why) = self.unread() {
             return Observed::Unknown(why);
         }
         let tombstoned = self.seen.iter().filter(|seen| seen.tombstoned);
         Observed::Known(Taken {
             newest: self.newest(),
             given_up: tombstoned.map(|seen| seen.id).collect(),
+        })
+    }
+
+    /// What a request for a set by hand goes by. Unknown while one of the sets could not be read: it may
+    /// have been made for it.
+    pub fn asked(&self) -> Observed<by_hand::Sets> {
+        if let Some(why) = self.unread() {
+            return Observed::Unknown(why);
+        }
+        Observed::Known(by_hand::Sets {
+            latest: self.seen.iter().map(|seen| seen.id).max(),
+            asked: self.asked.clone(),
+        })
+    }
+
+    fn unread(&self) -> Option<String> {
+        self.seen.iter().find_map(|seen| match &seen.state {
+            State::Unread(why) => Some(format!("set {}: {why}", seen.id)),
+            _ => None,
         })
     }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use planner::ids::PeerId;
 use planner::observed::Observed;
-use planner::records::Formed;
+use planner::records::{Formed, Stamp};
 use planner::restart::{RestartPolicy, Restarts};
 use planner::view::{Child as ChildView, Qdrant as View};
 use qdrant_api::{ApiKey, BaseUrl, Client, Cluster, ClusterInfo, ConsensusThread};
@@ -27,7 +27,7 @@ use crate::standstill::Standstill;
 
 use self::watch::{CommitProbe, ReadyWatch};
 
-pub use self::keys::{read_orders, read_proof};
+pub use self::keys::{read_orders, read_proof, read_restore};
 pub use self::watch::probe_commit;
 
 /// What went wrong with our own Qdrant.
@@ -386,8 +386,9 @@ impl Qdrant {
         self.last.as_ref()
     }
 
-    /// Looks at it: the process, then its REST interface.
-    pub async fn look(&mut self, probe_commit: bool) -> ChildView {
+    /// Looks at it: the process, then its REST interface. `restoring` is the stamp of a generation whose
+    /// restore we have not seen finished.
+    pub async fn look(&mut self, probe_commit: bool, restoring: Option<&Stamp>) -> ChildView {
         self.notice_exit();
         if self.child.is_none() {
             return match &self.resting_until {
@@ -401,11 +402,11 @@ impl Qdrant {
             () = still.begins() => {
                 ChildView::Running(Observed::Unknown("it was made to stand still".to_owned()))
             }
-            view = self.ask(probe_commit) => view,
+            view = self.ask(probe_commit, restoring) => view,
         }
     }
 
-    async fn ask(&mut self, probe_commit: bool) -> ChildView {
+    async fn ask(&mut self, probe_commit: bool, restoring: Option<&Stamp>) -> ChildView {
         let info = match self.client.cluster().await {
             Ok(Cluster::Enabled(info)) => info,
             Ok(Cluster::Disabled) => {
@@ -417,6 +418,10 @@ impl Qdrant {
         let orders = match read_orders(&self.client).await {
             Ok(orders) => Observed::Known(orders),
             Err(why) => Observed::Unknown(why),
+        };
+        let restored = match restoring {
+            Some(stamp) => self.restored(stamp).await,
+            None => Observed::Unknown("not asked for".to_owned()),
         };
         let commits = self.commit.look(&self.client, probe_commit);
         let view = View {
@@ -436,12 +441,14 @@ impl Qdrant {
             commits,
             commit: info.raft.commit,
             orders,
+            restored,
         };
         self.last = Some(info);
         ChildView::Running(Observed::Known(view))
     }
 
-    /// The formed record in our key map. A complete one does not change any more.
+    /// The formed record in our key map. A complete one does not change any more, but for that its restore
+    /// is finished, which is read elsewhere.
     async fn proof(&mut self) -> Observed<Option<Formed>> {
         if let Some(proof) = &self.proof
             && proof.complete
@@ -453,6 +460,13 @@ impl Qdrant {
                 self.proof.clone_from(&proof);
                 Observed::Known(proof)
             }
+            Err(why) => Observed::Unknown(why),
+        }
+    }
+
+    async fn restored(&self, stamp: &Stamp) -> Observed<bool> {
+        match read_restore(&self.client).await {
+            Ok(restore) => Observed::Known(restore.is_some_and(|r| r.is_finished_for(stamp))),
             Err(why) => Observed::Unknown(why),
         }
     }

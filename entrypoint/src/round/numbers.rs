@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use planner::settings::Settings;
 
-use crate::config::{Config, Requorum};
+use crate::config::{Config, Requorum, Restore};
 use crate::identity::Identity;
 
 /// The healing planner's numbers from ours; what nobody needs to set stays at its default.
@@ -40,6 +40,7 @@ pub(super) fn settings(config: &Config, identity: &Identity) -> Settings {
         loss_timeout: config.loss_timeout,
         dns_settle: config.dns_settle,
         requorum: config.requorum == Requorum::Auto,
+        restore: config.restore == Restore::Auto,
     }
 }
 

@@ -34,6 +34,7 @@ impl Task {
         let status = &self.board.borrow().status;
         alarms.extend(status.concerns.iter().cloned());
         alarms.extend(status.sets_wrong.clone());
+        alarms.extend(status.restore_wrong.clone());
         alarms
     }
 

@@ -121,6 +121,7 @@ fn post_of_a_steward() -> Post {
         wanted_revision: None,
         told: false,
         full: false,
+        restoring: false,
         wanted_tasks: 3,
         at: std::time::Instant::now(),
         fresh_for: Duration::from_secs(60),

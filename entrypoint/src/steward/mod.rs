@@ -8,7 +8,7 @@
 
 mod clocks;
 mod compare;
-mod elsewhere;
+pub mod elsewhere;
 mod hands;
 mod page;
 pub mod pause;
@@ -41,6 +41,7 @@ use crate::status::Board;
 
 pub use self::clocks::Clocks;
 pub use self::compare::Comparer;
+pub(crate) use self::hands::COMMIT_TIMEOUT;
 pub use self::sweep::Sweeper;
 pub use self::watch::{Look, Watch};
 
@@ -66,6 +67,8 @@ pub struct Post {
     pub told: bool,
     /// ECS says that it has no room to start a task of the wanted revision before another ends.
     pub full: bool,
+    /// The generation began with a restore that is not known to be finished.
+    pub restoring: bool,
     /// When this was seen.
     pub at: Instant,
     /// For how long it may be acted upon.
@@ -161,7 +164,8 @@ impl Steward {
         }
         let surveyed = survey::survey(&self.client, post, &self.clocks, step).await;
         let mut view = match surveyed {
-            Ok((view, clocks)) => {
+            Ok((mut view, clocks)) => {
+                self.leave_alone(&mut view);
                 self.clocks = clocks;
                 self.last = Some(now);
                 self.blind = None;
@@ -213,6 +217,17 @@ impl Steward {
         heal::orders(&self.settings, &self.memory, view)
     }
 
+    /// What is being restored is not healed: its copies are not Active while they are filled, and those
+    /// that are may still be empty.
+    fn leave_alone(&self, view: &mut ClusterView) {
+        let filling = self.board.borrow().status.filling.clone();
+        if let (Some(name), Observed::Known(all)) = (filling, &mut view.collections)
+            && let Some(Observed::Known(there)) = all.get_mut(&name)
+        {
+            there.resharding = true;
+        }
+    }
+
     async fn probe(&self) -> Observed<bool> {
         match probe_commit(&self.client).await {
             Ok(()) => Observed::Known(true),
@@ -234,6 +249,7 @@ impl Steward {
                 return;
             }
         };
+        self.leave_alone(&mut view);
         // The probe of this round stands; it was answered a moment ago.
         view.commits = Observed::Known(true);
         // A survey of many collections takes its time, and the rounds went on meanwhile.
@@ -317,6 +333,7 @@ impl Steward {
         let concerns = self.concerns.alarms(&self.settings);
         self.board.send_modify(|board| {
             board.status.plan = page;
+            board.status.planned = Some(Instant::now());
             board.status.whole = whole;
             board.status.concerns = concerns.iter().map(ToString::to_string).collect();
         });

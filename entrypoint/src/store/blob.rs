@@ -149,22 +149,22 @@ pub struct Leftover {
 
 /// Sums up what passes by.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sum {
+pub(crate) struct Sum {
     hash: sha2::Sha256,
     size: u64,
 }
 
 impl Sum {
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.hash.update(bytes);
         self.size = self.size.saturating_add(bytes.len() as u64);
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    pub(super) fn done(self) -> Stored {
+    pub(crate) fn done(self) -> Stored {
         Stored {
             size: self.size,
             sha256: Sha256(self.hash.finalize().into()),

@@ -18,6 +18,7 @@ mod s3;
 pub(crate) mod testing;
 mod worker;
 
+pub(crate) use blob::Sum;
 pub use blob::{BlobReader, BlobStore, BlobWriter, Leftover, Listed, Stored, read_through, sha256};
 pub use directory::DirectoryStore;
 pub use error::{Op, StoreError};

@@ -1,6 +1,7 @@
 //! What a person must look at.
 
 use crate::ids::{GenerationId, TaskId};
+use crate::records::Mode;
 use core::fmt;
 use core::time::Duration;
 
@@ -13,11 +14,21 @@ pub enum Alarm {
     ForeignStore(String),
     /// Believed peers, or peers and store, contradict each other.
     Contradiction(String),
-    /// A generation is lost for good and a new, empty one takes its place.
-    ClusterLost(GenerationId),
-    /// Snapshot sets exist and the cluster that made them is lost, or has left no record; this
-    /// version cannot restore them by itself.
-    RestoreNeeded(Option<GenerationId>),
+    /// A generation is lost for good, or has left no record, and a new one takes its place.
+    ClusterLost {
+        /// It; `None` where only its snapshot sets are left.
+        lost: Option<GenerationId>,
+        /// How the new one begins: empty, or with what the sets hold.
+        mode: Mode,
+    },
+    /// Snapshot sets exist and the cluster that made them is lost, or has left no record; nobody
+    /// restores them without a person's word.
+    RestoreNeeded {
+        /// It; `None` where only its sets are left.
+        lost: Option<GenerationId>,
+        /// Why a person is asked.
+        why: &'static str,
+    },
     /// Our peer was removed while it held data; the data is kept and needs a person's word.
     RemovedWithData,
     /// Somebody is alive whom we cannot read, and has been for a while.
@@ -93,17 +104,35 @@ impl fmt::Display for Alarm {
                 f,
                 "two clusters contradict each other ({what}): nothing is decided; stop the wrong one"
             ),
-            Self::ClusterLost(lost) => write!(
-                f,
-                "generation {lost} was lost with all its members and no snapshot set exists: an empty cluster begins"
-            ),
-            Self::RestoreNeeded(None) => f.write_str(
-                "the store holds snapshot sets and no record of the cluster that made them: this version does not restore by itself; restore by hand, or move sets/ away to begin empty",
-            ),
-            Self::RestoreNeeded(Some(lost)) => write!(
-                f,
-                "generation {lost} was lost with all its members and snapshot sets exist: this version does not restore by itself; restore by hand"
-            ),
+            Self::ClusterLost { lost, mode } => {
+                match lost {
+                    Some(lost) => write!(f, "generation {lost} was lost with all its members")?,
+                    None => f.write_str("the store has no record of a cluster")?,
+                }
+                f.write_str(match mode {
+                    Mode::Restore => {
+                        " and snapshot sets exist: the newest are restored into a new cluster; what was written after them is lost"
+                    }
+                    Mode::Found | Mode::Requorum => {
+                        " and no snapshot set exists: an empty cluster begins"
+                    }
+                })
+            }
+            Self::RestoreNeeded { lost, why } => {
+                match lost {
+                    Some(lost) => write!(
+                        f,
+                        "generation {lost} was lost with all its members and snapshot sets exist"
+                    )?,
+                    None => f.write_str(
+                        "the store holds snapshot sets and no record of the cluster that made them",
+                    )?,
+                }
+                write!(
+                    f,
+                    ": nothing is restored by itself ({why}); restore by hand, or move sets/ away to begin empty"
+                )
+            }
             Self::RemovedWithData => f.write_str(
                 "this peer was removed from the cluster while its disk holds collections: the data is kept and Qdrant stays stopped; end the task when the data is no longer wanted",
             ),

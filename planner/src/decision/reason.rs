@@ -14,6 +14,9 @@ pub enum Reason {
     MayFound,
     /// All members of the last generation are gone and no snapshot set exists.
     MayFoundAgain(GenerationId),
+    /// All members of the last generation are gone, or there is no record of one, and snapshot sets
+    /// exist.
+    MayRestore(Option<GenerationId>),
     /// DNS has not answered often enough, or not lately.
     DnsNotSettled(String),
     /// This address does not say that it is empty.
@@ -59,6 +62,8 @@ pub enum Reason {
     InCluster,
     /// The generation is formed and must be told to the peers.
     Publish,
+    /// The restore into our generation is finished, and need not be asked for again.
+    RestoreFinished,
     /// Our claim must be formed now.
     LeadsItself,
     /// `formed` was read back.
@@ -115,6 +120,13 @@ impl fmt::Display for Reason {
                     "every member of generation {lost} is gone and no snapshot set exists"
                 )
             }
+            Self::MayRestore(Some(lost)) => write!(
+                f,
+                "every member of generation {lost} is gone: snapshot sets are restored into the next one"
+            ),
+            Self::MayRestore(None) => f.write_str(
+                "snapshot sets exist, and neither a record nor a sign of the cluster that made them: they are restored into a new one",
+            ),
             Self::DnsNotSettled(what) => write!(f, "DNS must settle first: {what}"),
             Self::NotEmpty(address, what) => write!(f, "{address} is not empty: {what}"),
             Self::CannotRead(address, what) => {
@@ -170,6 +182,7 @@ impl fmt::Display for Reason {
             Self::Learner => f.write_str("Qdrant has joined and does not vote yet"),
             Self::InCluster => f.write_str("in the cluster"),
             Self::Publish => f.write_str("the peers must be told which generation this is"),
+            Self::RestoreFinished => f.write_str("the restore into this cluster is finished"),
             Self::LeadsItself => {
                 f.write_str("Qdrant leads itself and nothing speaks against forming")
             }

@@ -139,6 +139,7 @@ pub fn assemble(
         format: FORMAT,
         set: plan.set,
         origin: plan.origin,
+        asked: plan.asked.clone(),
         scope: plan.scope.clone(),
         source: end.source.clone(),
         started: plan.planned,

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use crate::heal::names::{CollectionName, ShardId};
 use crate::keep::ids::CollectionIndex;
 use crate::keep::layout;
-use crate::keep::records::{CollectionEntry, Description, Manifest, Scope, Sharding};
+use crate::keep::records::{
+    Asked, CollectionEntry, Description, Manifest, Origin, Scope, Sharding,
+};
 use crate::keep::refusal::{CollectionFault, Fault};
 
 pub(super) fn check(manifest: &Manifest) -> Result<(), Fault> {
@@ -16,6 +18,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Fault> {
         .iter()
         .map(|entry| (entry.index, &entry.name, entry.description.as_ref()));
     names(&manifest.scope, named)?;
+    asked(manifest.origin, manifest.asked.as_ref())?;
     let mut files = BTreeSet::new();
     for entry in entries {
         if manifest.deleted.contains_key(&entry.name) {
@@ -37,6 +40,14 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Fault> {
         account(entry).map_err(|fault| Fault::Collection(entry.name.clone(), fault))?;
     }
     Ok(())
+}
+
+/// Nobody asks for what the clock makes, or a stop.
+pub(super) fn asked(origin: Origin, asked: Option<&Asked>) -> Result<(), Fault> {
+    match asked {
+        Some(_) if origin != Origin::Hand => Err(Fault::Asked),
+        _ => Ok(()),
+    }
 }
 
 /// Indexes, names and aliases are each there once, and the scope is kept.

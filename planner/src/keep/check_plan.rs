@@ -1,6 +1,6 @@
 //! Whether a plan, and the record of one file, are in accord with themselves.
 
-use crate::keep::check_manifest::{names, shards};
+use crate::keep::check_manifest::{asked, names, shards};
 use crate::keep::layout;
 use crate::keep::records::{Outcome, PartRecord, PlanRecord};
 use crate::keep::refusal::{CollectionFault, Fault};
@@ -11,6 +11,7 @@ pub(super) fn check(plan: &PlanRecord) -> Result<(), Fault> {
         .iter()
         .map(|entry| (entry.index, &entry.name, entry.description.as_ref()));
     names(&plan.scope, named)?;
+    asked(plan.origin, plan.asked.as_ref())?;
     for entry in entries {
         let wrong = |fault| Fault::Collection(entry.name.clone(), fault);
         if plan.deleted.contains_key(&entry.name) {

@@ -57,6 +57,24 @@ pub enum Skip {
     Fewer(BTreeSet<CollectionName>),
 }
 
+impl Skip {
+    /// An older set may be restored instead without asking anybody: this one is no set of everything, or
+    /// was found to be bad. Of all else a person has to say that it is to be lost: what cannot be read or
+    /// believed now, and what would take every other collection back in time for the sake of one.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::Tombstoned | Self::Unfinished | Self::OfOne | Self::Failed(_) | Self::GivenUp => {
+                true
+            }
+            Self::Foreign(_)
+            | Self::Unread(_)
+            | Self::Lacks(_)
+            | Self::NotWhole(_)
+            | Self::Fewer(_) => false,
+        }
+    }
+}
+
 /// The newest set from which all that is wanted can be restored.
 pub fn choose(sets: &[Seen], wanted: &Wanted, given_up: &BTreeSet<SetId>) -> Choice {
     let mut newest_first: Vec<_> = sets.iter().collect();

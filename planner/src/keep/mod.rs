@@ -10,6 +10,7 @@
 //! | [`time`], [`ids`] | UTC moments; the names of sets, folders, hashes |
 //! | [`layout`] | every path below `sets/` |
 //! | [`clock`] | when a set by the clock is due, what was missed, a clock that is wrong |
+//! | [`by_hand`] | what becomes of a request for a set by hand |
 //! | [`records`], [`missing`] | what is written |
 //! | [`mod@read`], [`refusal`] | what is believed of what is read |
 //! | [`mod@plan`] | which copy of each shard is taken |
@@ -18,8 +19,10 @@
 //! | [`folder`], [`seen`] | what is known of each set in the store |
 //! | [`mod@retention`], [`reasons`] | which sets are kept, and why |
 //! | [`mod@choose`] | which set a restore takes |
+//! | [`restore`] | what a restore does next, and what it may throw away |
 
 pub mod assemble;
+pub mod by_hand;
 pub mod choose;
 pub mod clock;
 pub mod folder;
@@ -31,6 +34,7 @@ pub mod read;
 pub mod reasons;
 pub mod records;
 pub mod refusal;
+pub mod restore;
 pub mod resume;
 pub mod retention;
 pub mod seen;

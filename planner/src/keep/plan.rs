@@ -21,7 +21,7 @@ use crate::keep::check_manifest::shards;
 use crate::keep::ids::{CollectionIndex, SetId};
 use crate::keep::missing::{Lack, Missing};
 use crate::keep::records::{
-    Description, FORMAT, Holder, Origin, PlanRecord, PlannedCollection, Scope, Source,
+    Asked, Description, FORMAT, Holder, Origin, PlanRecord, PlannedCollection, Scope, Source,
 };
 use crate::keep::time::Utc;
 use crate::observed::Observed;
@@ -36,6 +36,8 @@ pub struct Order {
     pub set: SetId,
     /// Why.
     pub origin: Origin,
+    /// Who asked for it, when it is by hand.
+    pub asked: Option<Asked>,
     /// Of what.
     pub scope: Scope,
     /// Where it will be from.
@@ -147,6 +149,7 @@ pub fn plan(
         format: FORMAT,
         set: order.set,
         origin: order.origin,
+        asked: order.asked.clone(),
         scope: order.scope.clone(),
         source: order.source.clone(),
         planned: order.now,

@@ -52,6 +52,8 @@ pub enum Keep {
     ProvenCollection(CollectionName, Level),
     /// The newest that as a whole was found to be good at this level.
     Proven(Level),
+    /// The newest of all: that some collections have ended stands only there.
+    Ends,
 }
 
 /// Why a set is deleted.
@@ -117,6 +119,7 @@ impl fmt::Display for Keep {
                 write!(f, "{name}: newest that is proven ({level})")
             }
             Self::Proven(level) => write!(f, "newest that is proven as a whole ({level})"),
+            Self::Ends => f.write_str("newest of all: it says which collections have ended"),
         }
     }
 }

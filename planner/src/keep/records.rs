@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::heal::names::{CollectionName, ShardId};
-use crate::ids::{GenerationId, PeerId, StoreId, TaskId};
+use crate::ids::{GenerationId, PeerId, StoreId, TaskId, Token};
 use crate::keep::ids::{CollectionIndex, SetId, Sha256};
 use crate::keep::missing::Missing;
 use crate::keep::time::Utc;
@@ -28,6 +28,17 @@ pub enum Origin {
     Hand,
     /// The only node was stopped.
     Stop,
+}
+
+/// The request that a set by hand was made for. It is in the set and so outlives whoever planned it:
+/// the next steward sees that the request has its set, and makes no second one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Unlike that of any other request.
+    pub token: Token,
+    /// Who asked.
+    pub by: String,
 }
 
 /// What a set is of.
@@ -66,6 +77,9 @@ pub struct PlanRecord {
     pub set: SetId,
     /// Why it is made.
     pub origin: Origin,
+    /// Who asked for it, when it is by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// What it is of.
     pub scope: Scope,
     /// Where it is from.
@@ -223,6 +237,9 @@ pub struct Manifest {
     pub set: SetId,
     /// Why it was made.
     pub origin: Origin,
+    /// Who asked for it, when it is by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// What it is of.
     pub scope: Scope,
     /// Where it is from; the steward is the one that finished it.

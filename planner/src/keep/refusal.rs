@@ -45,6 +45,8 @@ pub enum Fault {
     Empty,
     /// It is of one collection, and lists other ones.
     Scope,
+    /// Somebody asked for it, and it is not by hand.
+    Asked,
     /// Two collections have this folder.
     SameIndex(CollectionIndex),
     /// Two collections have this name.
@@ -137,6 +139,7 @@ impl fmt::Display for Fault {
             Self::OtherPlace(place) => write!(f, "it belongs at {place}"),
             Self::Empty => f.write_str("it has no collection"),
             Self::Scope => f.write_str("it is of one collection and lists others"),
+            Self::Asked => f.write_str("it names who asked for it and is not by hand"),
             Self::SameIndex(index) => write!(f, "two collections are in the folder {index}"),
             Self::SameName(name) => write!(f, "collection {name} is there twice"),
             Self::SameAlias(alias) => write!(f, "two collections have the alias {alias}"),

@@ -103,6 +103,9 @@ pub fn retention(settings: &Settings, sets: &[Seen], failing: bool) -> BTreeMap<
         .collect();
     history.sort_unstable_by_key(|(id, _)| core::cmp::Reverse(*id));
 
+    if let Some((newest, _)) = newest_of_all(sets).filter(|(_, there)| !there.deleted.is_empty()) {
+        keep(newest, Keep::Ends);
+    }
     let ended = ended(sets);
     let names: BTreeSet<_> = history
         .iter()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{GenerationId, PeerId, StoreId, TaskId};
-use crate::records::{FORMAT, Formed};
+use crate::records::{FORMAT, Formed, Mode};
 
 /// How far the Qdrant on this disk has come in its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,6 +53,11 @@ pub struct Stamp {
     /// The survivors whose data had stood still when this generation began.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub behind: BTreeSet<PeerId>,
+    /// The generation began with a restore, or goes on from one that did, and this task has not seen
+    /// it finished: it does not serve before that ([`Restore`](crate::records::Restore)). Taken off for
+    /// good once it has, so that neither a missed read nor a new process asks again.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub restore: bool,
 }
 
 /// The mark of a survivor that rests for the claim of another.
@@ -111,14 +116,16 @@ impl Stamp {
             rejoin: None,
             held: None,
             behind: formed.behind.clone(),
+            restore: formed.restore,
         }
     }
 
-    /// The stamp of a claimant that begins with an empty disk.
+    /// The stamp of a claimant that begins with an empty disk, to `restore` or to found.
     pub fn founding(
         store_id: StoreId,
         generation: GenerationId,
         previous: Option<GenerationId>,
+        restore: bool,
     ) -> Self {
         Self {
             format: FORMAT,
@@ -132,6 +139,7 @@ impl Stamp {
             rejoin: None,
             held: None,
             behind: BTreeSet::new(),
+            restore,
         }
     }
 
@@ -145,7 +153,17 @@ impl Stamp {
         }
     }
 
-    /// The record that ends our claim, with this peer as its founder.
+    /// The mode of the claim on this disk, and of the record of a claim that is written again.
+    pub fn mode(&self) -> Mode {
+        match (&self.regroup, self.survivors.is_empty(), self.restore) {
+            (None, true, true) => Mode::Restore,
+            (None, true, false) => Mode::Found,
+            _ => Mode::Requorum,
+        }
+    }
+
+    /// The record that ends our claim, with this peer as its founder. Survivors take an unfinished restore
+    /// along: what is left of it is theirs to finish.
     pub fn claimed(&self, service: &str, founder: PeerId) -> Option<Formed> {
         let (claim, previous) = self.claims()?;
         let survivors = self.regroup.iter().flat_map(|mark| mark.survivors.keys());
@@ -160,6 +178,7 @@ impl Stamp {
             complete: false,
             survivors: survivors.copied().collect(),
             behind: behind.copied().collect(),
+            restore: self.restore,
         })
     }
 
@@ -176,6 +195,7 @@ impl Stamp {
             complete,
             survivors: self.survivors.clone(),
             behind: self.behind.clone(),
+            restore: self.restore,
         })
     }
 }

@@ -143,6 +143,7 @@ pub fn order() -> Order {
     Order {
         set: set(SLOT),
         origin: Origin::Clock,
+        asked: None,
         scope: Scope::All,
         source: source(),
         now: at("2026-02-28T09:15:02Z"),

@@ -7,7 +7,7 @@ use planner::heal::names::ShardId;
 use planner::ids::PeerId;
 use planner::keep::missing::{Lack, Missing, When};
 use planner::keep::read::read;
-use planner::keep::records::{Manifest, Scope, ShardKey, Sharding};
+use planner::keep::records::{Asked, Manifest, Origin, Scope, ShardKey, Sharding};
 use serde_json::{Map, Value, json};
 
 use crate::sample::{SLOT, manifest, name, set};
@@ -163,6 +163,11 @@ fn is_valid(value: &Value) -> Result<(), String> {
 fn full() -> Manifest {
     let mut manifest = manifest();
     manifest.deleted.insert(name("old"), set(SLOT));
+    manifest.origin = Origin::Hand;
+    manifest.asked = Some(Asked {
+        token: "word".into(),
+        by: "on call".to_owned(),
+    });
     let description = manifest.collections[0].description.as_mut().unwrap();
     description.sharding = Sharding::Custom;
     description.keys = BTreeMap::from([
@@ -257,6 +262,7 @@ fn every_field_of_the_schema_is_written() {
         assert_eq!(sorted(known), sorted(there), "{def}");
     };
     same("Manifest", &written);
+    same("Asked", &written["asked"]);
     same("Source", &written["source"]);
     same("Description", &written["collections"][0]["description"]);
     same("File", &written["collections"][0]["files"][0]);
@@ -267,12 +273,14 @@ fn every_field_of_the_schema_is_written() {
 
 #[test]
 fn what_the_schema_refuses_is_refused() {
-    let changes: [&dyn Fn(&mut Value); 12] = [
+    let changes: [&dyn Fn(&mut Value); 14] = [
         &|all| all["novelty"] = json!(1),
         &|all| all["format"] = json!(2),
         &|all| all["set"] = json!("2026-02-28T09:15:00Z"),
         &|all| all["started"] = json!("20260228T091500Z"),
         &|all| all["origin"] = json!("moon"),
+        &|all| all["asked"] = json!("on call"),
+        &|all| all["asked"]["why"] = json!("a test"),
         &|all| all["scope"] = json!({"one": "a", "two": "b"}),
         &|all| all["collections"] = json!([]),
         &|all| all["collections"][0]["files"][0]["path"] = json!("../c000/s0-2.shard"),

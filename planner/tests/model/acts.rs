@@ -9,7 +9,9 @@ use planner::records::{Claim, FORMAT, Formed, Mode, Outcome, Regroup, Rejoin, St
 use planner::view::Disk;
 
 use crate::steps::How;
-use crate::world::{Group, LOSS_TIMEOUT, SERVICE, STEADY, Sabotage, TICK, World, Write, host};
+use crate::world::{
+    Group, LOSS_TIMEOUT, Restore, SERVICE, STEADY, Sabotage, TICK, World, Write, host,
+};
 
 impl World {
     pub fn act(&mut self, i: usize, how: How) {
@@ -18,11 +20,17 @@ impl World {
         };
         match intent.action.clone() {
             Action::Wait => {}
-            Action::Claim { number, previous } => {
+            Action::Claim {
+                number,
+                previous,
+                mode,
+            } => {
                 let store_id = self.token('s').as_str().into();
                 let token = Token(self.token('t'));
                 let generation = GenerationId { number, token };
-                self.claim(i, Stamp::founding(store_id, generation, previous), how);
+                let restore = mode == Mode::Restore;
+                let stamp = Stamp::founding(store_id, generation, previous, restore);
+                self.claim(i, stamp, how);
             }
             Action::Regroup {
                 number,
@@ -118,6 +126,11 @@ impl World {
                     self.write(i, Write::Outcome(number, outcome), how);
                 }
             }
+            Action::Restored => {
+                if let Some(stamp) = &mut self.tasks[i].disk.stamp {
+                    stamp.restore = false;
+                }
+            }
             Action::Kill => self.tasks[i].stop(),
             Action::Discard(ground) => {
                 let store = self.store_view(&self.tasks[i]);
@@ -157,6 +170,7 @@ impl World {
                 voters: alone,
                 proof: self.groups[old].proof.clone(),
                 data: self.groups[old].data,
+                restore: self.groups[old].restore.clone(),
                 leader: None,
                 // Its own first entries are its own.
                 commit: self.tasks[i].commit + 2,
@@ -191,6 +205,7 @@ impl World {
                     left: disk.voters.difference(&formed.survivors).copied().collect(),
                     commit: disk.commit,
                 }),
+                restore: formed.restore && disk.stamp.as_ref().is_some_and(|s| s.restore),
                 ..Stamp::of(formed, Stage::Joining)
             });
         }
@@ -270,10 +285,7 @@ impl World {
         Claim {
             format: FORMAT,
             token: id.token.clone(),
-            mode: match survivors.is_empty() {
-                true => Mode::Found,
-                false => Mode::Requorum,
-            },
+            mode: stamp.map_or(Mode::Found, Stamp::mode),
             task: self.tasks[i].id(),
             uri: self.tasks[i].uri(),
             previous: previous.cloned(),
@@ -344,10 +356,15 @@ impl World {
         if self.tasks[i].group.is_none() {
             let peer = self.new_peer();
             let address = self.tasks[i].address;
+            let stamp = self.tasks[i].disk.stamp.as_ref();
             self.groups.push(Group {
                 voters: [(peer, address)].into(),
                 proof: None,
                 data: false,
+                restore: match stamp.filter(|stamp| stamp.restore) {
+                    Some(stamp) => Restore::Due(stamp.generation.clone()),
+                    None => Restore::Nothing,
+                },
                 leader: None,
                 commit: 1,
             });
@@ -440,6 +457,10 @@ impl World {
             true => self.alive_elsewhere(&formed.generation),
             false => self.left_out(formed, late),
         };
+        let empty = formed.survivors.is_empty() && !formed.restore;
+        if claimed && empty && self.store.sets {
+            self.broken = Some("an empty cluster was founded beside snapshot sets");
+        }
         if claimed && over_the_living {
             self.broken = Some("founded over the living");
         }

@@ -13,7 +13,7 @@ const PATIENCE: u8 = 60;
 /// That something goes on does not.
 fn names(alarm: &Alarm) -> bool {
     match alarm {
-        Alarm::Regrouping { .. } | Alarm::ClusterLost(_) | Alarm::Adrift { .. } => false,
+        Alarm::Regrouping { .. } | Alarm::ClusterLost { .. } | Alarm::Adrift { .. } => false,
         Alarm::QuorumLost { next, .. } => next.contains("cannot go on by themselves: "),
         _ => true,
     }
@@ -27,6 +27,22 @@ impl World {
         }
         if self.two_serve() {
             return Err("two generations serve".to_owned());
+        }
+        for task in &self.tasks {
+            let Some(group) = task.group.filter(|group| !self.is_whole(*group)) else {
+                continue;
+            };
+            if task.ready && task.runs() {
+                return Err("a task serves what is not restored yet".to_owned());
+            }
+            let told = self.groups[group].proof.as_ref();
+            let stamp = task.disk.stamp.as_ref();
+            let (Some(told), Some(stamp)) = (told, stamp) else {
+                continue;
+            };
+            if stamp.generation == told.generation && !stamp.restore {
+                return Err("a member does not know of the restore".to_owned());
+            }
         }
         Ok(())
     }
@@ -104,6 +120,9 @@ impl World {
                         self.take(Step::Round(i));
                     }
                 }
+                if self.may_restore(i) {
+                    self.take(Step::Restore(i));
+                }
             }
             self.is_sound().map_err(|why| {
                 format!("{why}, in fair weather:{}\n  before that:", self.story())
@@ -161,6 +180,7 @@ impl World {
         self.tasks
             .iter()
             .all(|task| task.group == Some(group) && task.runs() && task.is_member())
+            && self.is_whole(group)
     }
 
     /// One line per task, for people.

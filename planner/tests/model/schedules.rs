@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use planner::records::Stage;
 
 use crate::steps::{Fault, Step};
-use crate::world::{Sabotage, World};
+use crate::world::{Group, Restore, Sabotage, World};
 
 /// Steps before the weather turns fair.
 const LENGTH: usize = 120;
@@ -74,6 +74,27 @@ pub fn lost_schedule(seed: u64, sabotage: Sabotage) -> Result<(), String> {
     go_on(world, rng, calm)
 }
 
+/// Schedules in which a generation was formed for a restore, and in which one was finished.
+pub static RESTORES: AtomicU64 = AtomicU64::new(0);
+pub static RESTORED: AtomicU64 = AtomicU64::new(0);
+
+/// One that begins where a whole cluster was just lost for good, and its sets are left. Where all of its
+/// members only sleep and the store is emptied meanwhile, nothing is left that could know of them:
+/// `docs/failures.md` names that.
+pub fn gone_schedule(seed: u64, sabotage: Sabotage) -> Result<(), String> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let tasks: u8 = rng.random_range(1..=4);
+    if rng.random_ratio(1, 4) && rng.random_range(0..1_u64 << tasks) > 0 {
+        return Ok(());
+    }
+    let faults = rng.random_range(0..=5);
+    let calm = rng.random_range(8..80);
+    let warm = rng.random_range(0..12);
+    let mut world = World::gone(tasks, 0, 0, sabotage).fair(warm)?;
+    world.budget = faults;
+    go_on(world, rng, calm)
+}
+
 fn go_on(mut world: World, mut rng: SmallRng, calm: u32) -> Result<(), String> {
     let mut path = Vec::new();
     for _ in 0..LENGTH {
@@ -95,6 +116,11 @@ fn go_on(mut world: World, mut rng: SmallRng, calm: u32) -> Result<(), String> {
             && task.disk.collections
     });
     WENT_OVER.fetch_add(over.count() as u64, Ordering::Relaxed);
+    let restores = world.history.iter().any(|formed| formed.restore);
+    RESTORES.fetch_add(u64::from(restores), Ordering::Relaxed);
+    let finished = |group: &Group| matches!(group.restore, Restore::Finished(_));
+    let restored = world.groups.iter().any(finished);
+    RESTORED.fetch_add(u64::from(restored), Ordering::Relaxed);
     world
         .comes_to_rest()
         .map_err(|why| format!("{why}\nafter {path:?}{}", world.story()))
@@ -119,6 +145,6 @@ fn pick(world: &World, rng: &mut SmallRng, calm: u32) -> Option<Step> {
 fn is_rare(step: &Step) -> bool {
     !matches!(
         step,
-        Step::Round(_) | Step::Act(_, crate::steps::How::Answered) | Step::Tick
+        Step::Round(_) | Step::Act(_, crate::steps::How::Answered) | Step::Tick | Step::Restore(_)
     )
 }

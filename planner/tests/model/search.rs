@@ -20,6 +20,8 @@ pub enum Start {
         asleep: u64,
         warm: u8,
     },
+    /// Where all have just been lost, snapshot sets are left, and then so many ticks of fair weather.
+    Gone { asleep: u64, warm: u8 },
 }
 
 /// The bounds of one search.
@@ -46,6 +48,9 @@ impl Bounds {
                 asleep,
                 warm,
             } => World::half_lost(self.tasks, survivors, asleep, 0, Sabotage::None)
+                .fair(warm)
+                .expect("nothing is broken in fair weather"),
+            Start::Gone { asleep, warm } => World::gone(self.tasks, asleep, 0, Sabotage::None)
                 .fair(warm)
                 .expect("nothing is broken in fair weather"),
         };

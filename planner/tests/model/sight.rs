@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use planner::observed::Observed;
-use planner::records::{FORMAT, Grant, GrantKind, Hello, Orders, Said, State};
+use planner::records::{FORMAT, Grant, GrantKind, Hello, Orders, Said, Stamp, State};
 use planner::view::{Child, Disk, Dns, Generation, Observation, Probe, Qdrant, Store};
 
-use crate::world::{DnsMode, SERVICE, Sabotage, Task, World, host, ip};
+use crate::world::{DnsMode, Group, Restore, SERVICE, Sabotage, Task, World, host, ip};
 
 impl World {
     pub fn observe(&self, i: usize) -> Observation {
@@ -82,7 +82,7 @@ impl World {
             generations,
             members,
             own_beat_seen: own.is_some_and(|own| own.beat == task.beat),
-            sets: false,
+            sets: Some(files.sets && self.sabotage != Sabotage::Blind),
         })
     }
 
@@ -145,6 +145,11 @@ impl World {
         let group = &self.groups[group];
         let commits = self.commits(i);
         let is_voter = group.voters.contains_key(&peer_id);
+        let stamp = task.disk.stamp.as_ref().filter(|stamp| stamp.restore);
+        let restored = match stamp {
+            Some(stamp) => Observed::Known(self.restored(group, stamp)),
+            None => Observed::Unknown("not asked for".to_owned()),
+        };
         Child::Running(Observed::Known(Qdrant {
             peer_id,
             leads: task.leads && is_voter,
@@ -157,7 +162,29 @@ impl World {
             commits: task.probe_commit.then_some(commits),
             commit: task.commit,
             orders: Observed::Known(allowed(task, GrantKind::Serve)),
+            restored,
         }))
+    }
+}
+
+impl World {
+    fn restored(&self, group: &Group, stamp: &Stamp) -> bool {
+        let (generation, finished) = match &group.restore {
+            Restore::Nothing | Restore::Due(_) => return false,
+            Restore::Begun(id) => (id, self.sabotage == Sabotage::Hasty),
+            Restore::Finished(id) => (id, true),
+        };
+        let record = planner::records::Restore {
+            format: FORMAT,
+            generation: generation.clone(),
+            set: None,
+            collections: BTreeMap::new(),
+            tries: 0,
+            given_up: BTreeSet::new(),
+            finished,
+            accepted: None,
+        };
+        record.is_finished_for(stamp)
     }
 }
 

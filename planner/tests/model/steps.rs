@@ -5,7 +5,9 @@ use planner::memory::Passed;
 use planner::records::{FORMAT, Member, Stage, State};
 use planner::view::{Disk, Probe};
 
-use crate::world::{DnsMode, Intent, LOSS_TIMEOUT, STEADY, Sabotage, Said, TICK, Task, World, ip};
+use crate::world::{
+    DnsMode, Intent, LOSS_TIMEOUT, Restore, STEADY, Sabotage, Said, TICK, Task, World, ip,
+};
 
 /// How a write into the store ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +54,8 @@ pub enum Step {
     Tick,
     /// Free, once: a client makes a collection.
     Use,
+    /// The task whose Qdrant leads goes on with the restore: once it has begun, and once it is finished.
+    Restore(usize),
     Hit(usize, Fault),
     /// Every file in the store is gone.
     EmptyStore,
@@ -119,9 +123,14 @@ impl World {
         if faults && self.store.identity.is_some() {
             steps.push(Step::EmptyStore);
         }
-        if !self.used && self.served().is_some() {
+        if !self.used && self.is_used() {
             steps.push(Step::Use);
         }
+        steps.extend(
+            (0..self.tasks.len())
+                .filter(|i| self.may_restore(*i))
+                .map(Step::Restore),
+        );
         let all_turned = self
             .tasks
             .iter()
@@ -176,6 +185,7 @@ impl World {
                     self.groups[group].commit += 1;
                 }
             }
+            Step::Restore(i) => self.restore(i),
             Step::Hit(i, fault) => {
                 self.budget -= 1;
                 self.hit(i, fault);
@@ -227,6 +237,7 @@ impl World {
         task.quorum_lost = decision.quorum_lost;
         task.plight = decision.plight.clone();
         task.said_commit = decision.commit;
+        task.ready = decision.ready.is_ok();
         // That nothing comes of it is what the search is to find, not to excuse.
         decision
             .alarms
@@ -365,6 +376,48 @@ impl World {
             Ailment::NotListed => task.unlisted = false,
         }
         task.shaken();
+    }
+
+    /// Clients are sent to the cluster.
+    fn is_used(&self) -> bool {
+        self.served().is_some_and(|group| self.is_whole(group))
+    }
+
+    /// Nothing is to be restored, or all was.
+    pub fn is_whole(&self, group: usize) -> bool {
+        matches!(
+            self.groups[group].restore,
+            Restore::Nothing | Restore::Finished(_)
+        )
+    }
+
+    /// By the mark on its stamp, as a member and where consensus commits.
+    pub fn may_restore(&self, i: usize) -> bool {
+        let task = &self.tasks[i];
+        let marked = task.disk.stamp.as_ref().is_some_and(|stamp| stamp.restore);
+        task.group.is_some_and(|group| {
+            marked
+                && task.is_member()
+                && task.leads
+                && self.commits(i)
+                && self.groups[group].proof.is_some()
+                && !self.is_whole(group)
+        })
+    }
+
+    fn restore(&mut self, i: usize) {
+        let task = &self.tasks[i];
+        let (Some(group), Some(stamp)) = (task.group, &task.disk.stamp) else {
+            return;
+        };
+        let generation = stamp.generation.clone();
+        let group = &mut self.groups[group];
+        group.restore = match group.restore {
+            Restore::Due(_) => Restore::Begun(generation),
+            _ => Restore::Finished(generation),
+        };
+        group.data = true;
+        group.commit += 1;
     }
 
     /// A group that takes writes and has told so.

@@ -46,6 +46,10 @@ pub enum Sabotage {
     StartsAgain,
     /// Whoever began anew for a claim that came to nothing starts again in its old generation.
     Unmarked,
+    /// That sets were not found is taken for that there are none.
+    Blind,
+    /// That the restore has begun is taken for that it is finished.
+    Hasty,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +112,8 @@ pub struct Task {
     /// Rounds since something last happened to it, up to [`STEADY`].
     pub steady: u8,
     pub alarms: Said,
+    /// The load balancer sends it traffic.
+    pub ready: bool,
 }
 
 /// The alarms of the last round. They follow from the rest of the state: two states that differ in
@@ -153,6 +159,21 @@ pub struct Group {
     pub leader: Option<PeerId>,
     /// Its last committed entry.
     pub commit: u64,
+    /// What its key map says of the restore with which it began.
+    pub restore: Restore,
+}
+
+/// How far the restore into a Raft cluster has come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Restore {
+    /// It was founded, and has no record.
+    Nothing,
+    /// It is to be restored, for this generation, and has no record.
+    Due(GenerationId),
+    /// Some collections are there.
+    Begun(GenerationId),
+    /// The record says that it is finished.
+    Finished(GenerationId),
 }
 
 /// The store: files, and writes that have not landed.
@@ -163,6 +184,8 @@ pub struct Shared {
     pub leases: BTreeMap<u64, u64>,
     pub outcomes: BTreeMap<u64, Outcome>,
     pub members: BTreeMap<TaskId, Member>,
+    /// There are snapshot sets.
+    pub sets: bool,
     /// Writes without an answer, with the name of the writer.
     pub late: Vec<(u8, Write)>,
 }
@@ -228,6 +251,7 @@ impl World {
             intent: None,
             steady: 0,
             alarms: Said::default(),
+            ready: false,
         }
     }
 
@@ -251,6 +275,7 @@ impl World {
             loss_timeout: TICK * u32::from(loss),
             dns_settle: TICK * 2,
             requorum: true,
+            restore: true,
         }
     }
 
@@ -292,6 +317,14 @@ impl World {
         world.elect();
         world.sabotage = sabotage;
         world.budget = budget;
+        world
+    }
+
+    /// A cluster that was just lost with all its tasks, and whose snapshot sets are left. Empty ones have
+    /// taken their place; those of the bits of `asleep` sleep instead.
+    pub fn gone(tasks: u8, asleep: u64, budget: u8, sabotage: Sabotage) -> Self {
+        let mut world = Self::half_lost(tasks, 0, asleep, budget, sabotage);
+        world.store.sets = true;
         world
     }
 

@@ -34,6 +34,7 @@ fn formed() -> Formed {
         complete: true,
         survivors: BTreeSet::new(),
         behind: Default::default(),
+        restore: false,
     }
 }
 
@@ -79,7 +80,7 @@ fn store(beat: u64) -> Store {
         generations: [(1, generation)].into(),
         members: [(task(), member(beat))].into(),
         own_beat_seen: true,
-        sets: false,
+        sets: Some(false),
     }
 }
 

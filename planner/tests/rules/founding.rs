@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use planner::decision::{Action, Alarm, Discard, Phase, Reason};
-use planner::records::{Outcome, Stage, State};
+use planner::records::{Mode, Outcome, Stage, State};
 use planner::view::{Child, Disk, Dns, Probe};
 
 use crate::scene::{
@@ -14,6 +14,7 @@ use crate::scene::{
 const FIRST: Action = Action::Claim {
     number: 1,
     previous: None,
+    mode: Mode::Found,
 };
 
 #[test]
@@ -168,15 +169,6 @@ fn members_of_a_cluster_in_a_store_that_lost_its_records_are_waited_for() {
 }
 
 #[test]
-fn snapshot_sets_without_a_formed_generation_are_not_founded_over() {
-    let mut scene = Scene::empty();
-    scene.store().sets = true;
-    let decision = scene.wait(LOSS_TIMEOUT * 2);
-    waits(&decision, "see the alarm");
-    assert_eq!(decision.alarms, [Alarm::RestoreNeeded(None)]);
-}
-
-#[test]
 fn a_claim_that_may_not_be_formed_is_given_up_and_others_go_first() {
     let mut scene = Scene::claimant();
     scene.dns_fails();
@@ -242,6 +234,7 @@ fn abandoned_claims_do_not_change_what_is_allowed() {
     let next = Action::Claim {
         number: 3,
         previous: None,
+        mode: Mode::Found,
     };
     acts(&scene.rounds(3), &next);
 }
@@ -297,14 +290,12 @@ fn founding_is_allowed_once_more_before_it_is_formed() {
     };
     let unreadable = |s: &mut Scene| s.at(2, Probe::Opaque("401".to_owned()));
     let beat = |s: &mut Scene| s.store().own_beat_seen = false;
-    let sets = |s: &mut Scene| s.store().sets = true;
     let foreign = |s: &mut Scene| s.identity("x", "other", None);
-    let changes: [(&str, &dyn Fn(&mut Scene)); 7] = [
+    let changes: [(&str, &dyn Fn(&mut Scene)); 6] = [
         ("DNS fails", &Scene::dns_fails),
         ("a silent address", &silent),
         ("somebody unreadable", &unreadable),
         ("own beat not read", &beat),
-        ("sets appear", &sets),
         ("the store is another's", &foreign),
         ("the store is unknown", &Scene::forget_store),
     ];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use planner::decision::{Action, Decision, Discard};
 use planner::destruction::{may_discard, may_set_aside, word_for};
 use planner::observed::Observed;
-use planner::records::{Formed, Outcome, Stage, State};
+use planner::records::{Formed, Mode, Outcome, Stage, State};
 use planner::view::{Child, Dns, Observation, Probe, Store};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -19,11 +19,12 @@ use crate::scene::{
 fn a_formed() -> impl Strategy<Value = Formed> {
     let tokens = select(vec!["one", "one", "uno"]);
     let stores = select(vec!["store", "store", "store", "elsewhere"]);
-    (1..4_u64, tokens, stores, any::<bool>(), any::<bool>()).prop_map(
-        |(number, token, store, chained, complete)| {
+    (1..4_u64, tokens, stores, any::<[bool; 3]>()).prop_map(
+        |(number, token, store, [chained, complete, restore])| {
             let mut formed = formed(number, token);
             formed.store_id = store.into();
             formed.complete = complete;
+            formed.restore = restore;
             if !chained {
                 formed.previous = None;
             }
@@ -87,7 +88,8 @@ fn a_store() -> impl Strategy<Value = Observed<Store>> {
         Some(("elsewhere", "vectors")),
         Some(("store", "other")),
     ]);
-    let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.1));
+    let sets = prop::option::weighted(0.9, prop::bool::weighted(0.3));
+    let flags = (prop::bool::weighted(0.9), sets);
     (
         generations,
         members,
@@ -129,14 +131,14 @@ fn a_store() -> impl Strategy<Value = Observed<Store>> {
 
 fn a_child() -> impl Strategy<Value = Child> {
     let answering = (
-        any::<[bool; 4]>(),
+        any::<[bool; 5]>(),
         prop::bool::weighted(0.1),
         prop::option::of(a_formed()),
         select(vec![None, Some(true), Some(false)]),
         any::<bool>(),
     )
         .prop_map(
-            |([leads, leader, voter, ready], ended, proof, commits, mute)| {
+            |([leads, leader, voter, ready, restored], ended, proof, commits, mute)| {
                 let mut qdrant = qdrant(proof);
                 qdrant.leads = leads;
                 qdrant.has_leader = leader;
@@ -144,8 +146,10 @@ fn a_child() -> impl Strategy<Value = Child> {
                 qdrant.ready = ready;
                 qdrant.consensus_stopped = ended;
                 qdrant.commits = commits;
+                qdrant.restored = Observed::Known(restored);
                 if mute {
                     qdrant.proof = unknown();
+                    qdrant.restored = unknown();
                 }
                 crate::scene::running(qdrant)
             },
@@ -237,6 +241,16 @@ fn check(seen: &Observation, decision: &Decision) -> Result<(), TestCaseError> {
             prop_assert!(seen.store.known().is_some_and(|s| s.own_beat_seen));
             prop_assert!(!matches!(seen.dns, Dns::Failed(_)));
             prop_assert!(!seen.disk.collections || founding);
+            let restore = match &decision.action {
+                Action::Claim { mode, .. } => *mode == Mode::Restore,
+                _ => seen.disk.stamp.as_ref().is_some_and(|s| s.restore),
+            };
+            let sets = seen.store.known().and_then(|s| s.sets);
+            prop_assert_eq!(
+                sets,
+                Some(restore),
+                "sets are restored, and nothing else is"
+            );
             for probe in seen.peers.values() {
                 match probe {
                     Probe::Opaque(_) => prop_assert!(false, "somebody is alive"),
@@ -252,6 +266,14 @@ fn check(seen: &Observation, decision: &Decision) -> Result<(), TestCaseError> {
         }
         Action::Kill => prop_assert!(runs),
         _ => {}
+    }
+    let finished = matches!(&seen.child, Child::Running(Observed::Known(qdrant))
+        if qdrant.restored == Observed::Known(true));
+    if seen.disk.stamp.as_ref().is_some_and(|s| s.restore) && !finished {
+        prop_assert!(
+            decision.ready.is_err(),
+            "nobody serves before the restore is finished"
+        );
     }
     Ok(())
 }
@@ -295,7 +317,7 @@ proptest! {
             let action = scene.round().action;
             prop_assert!(
                 matches!(action, Action::Wait | Action::Kill | Action::StartMember
-                    | Action::Settle(_) | Action::Publish(_)),
+                    | Action::Settle(_) | Action::Publish(_) | Action::Restored),
                 "{action:?}"
             );
         }

@@ -2,7 +2,7 @@
 
 use planner::decision::{Action, Alarm, Discard, Phase};
 use planner::ids::PeerId;
-use planner::records::{Formed, Stage, State};
+use planner::records::{Formed, Mode, Stage, State};
 use planner::view::{Child, Probe};
 
 use crate::scene::{
@@ -17,6 +17,7 @@ fn second() -> Action {
     Action::Claim {
         number: 2,
         previous: Some(id(1, "one")),
+        mode: Mode::Found,
     }
 }
 
@@ -38,7 +39,13 @@ fn a_generation_is_lost_when_all_were_silent_for_the_loss_time_out() {
         );
         let decision = scene.round();
         acts(&decision, &second());
-        assert!(alarmed(&decision, |a| matches!(a, Alarm::ClusterLost(_))));
+        assert!(alarmed(&decision, |a| {
+            let mode = Mode::Found;
+            *a == Alarm::ClusterLost {
+                lost: Some(id(1, "one")),
+                mode,
+            }
+        }));
     }
 }
 
@@ -146,13 +153,17 @@ fn those_who_give_way_do_not_break_the_silence() {
 }
 
 #[test]
-fn snapshot_sets_call_a_person_and_nothing_is_claimed() {
+fn snapshot_sets_call_a_person_where_that_is_asked_for_and_nothing_is_claimed() {
     let mut scene = Scene::lost();
-    scene.store().sets = true;
+    scene.settings.restore = false;
+    scene.store().sets = Some(true);
     let decision = scene.rounds(COMPLETE * 3);
     acts(&decision, &Action::Wait);
     assert_eq!(decision.phase, Phase::Blocked);
-    assert_eq!(decision.alarms, [Alarm::RestoreNeeded(Some(id(1, "one")))]);
+    assert!(matches!(
+        &decision.alarms[..],
+        [Alarm::RestoreNeeded { lost: Some(lost), .. }] if *lost == id(1, "one")
+    ));
     // Left set after a take-over, it says nothing about a cluster of our own stack.
     scene.settings.adopt_fresh = true;
     acts(&scene.round(), &Action::Wait);

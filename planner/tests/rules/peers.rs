@@ -33,7 +33,7 @@ fn a_live_believed_peer_is_joined_whatever_the_store_says() {
             s.store().generations.insert(1, entry);
         }),
         ("somebody else's store", |s| s.identity("x", "other", None)),
-        ("sets", |s| s.store().sets = true),
+        ("sets", |s| s.store().sets = Some(true)),
     ];
     for (what, change) in changes {
         let mut scene = Scene::empty();

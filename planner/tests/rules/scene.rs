@@ -55,6 +55,7 @@ pub fn formed(number: u64, token: &str) -> Formed {
         complete: false,
         survivors: Default::default(),
         behind: Default::default(),
+        restore: false,
     }
 }
 
@@ -151,6 +152,7 @@ pub fn qdrant(proof: Option<Formed>) -> Qdrant {
         commits: None,
         commit: 2,
         orders: Observed::Known(Orders::default()),
+        restored: Observed::Unknown("not asked for".to_owned()),
     }
 }
 
@@ -185,12 +187,14 @@ impl Scene {
                 loss_timeout: LOSS_TIMEOUT,
                 dns_settle: SETTLE,
                 requorum: true,
+                restore: true,
             },
             memory: Memory::default(),
             seen: Observation {
                 disk: Disk::EMPTY,
                 store: Observed::Known(Store {
                     own_beat_seen: true,
+                    sets: Some(false),
                     ..Store::default()
                 }),
                 dns: Dns::Arrived([address(1)].into()),

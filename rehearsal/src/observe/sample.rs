@@ -21,6 +21,8 @@ pub struct Status {
     pub ready_reason: String,
     /// What a person should look at.
     pub alarms: Vec<String>,
+    /// What its restore does.
+    pub restore: String,
 }
 
 /// A generation with its token.

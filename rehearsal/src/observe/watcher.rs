@@ -28,6 +28,8 @@ pub struct Harm {
     pub least: Option<usize>,
     /// Seconds during which a copy was on its way.
     pub transferring: f64,
+    /// Everything is lost: until that is healed collections are made, and made again.
+    pub lost: bool,
 }
 
 /// The watcher of one run.
@@ -57,10 +59,19 @@ impl Watcher {
                 let tasks = ecs.tasks();
                 let look = copies::look(&client, timeline.now(), &tasks).await;
                 // Harm is noted before it is done, so what it does is never seen first.
-                let (harmed, least) = {
+                let (harmed, least, lost) = {
                     let harm = lock(&shared);
-                    (harm.tasks.clone(), harm.least)
+                    (harm.tasks.clone(), harm.least, harm.lost)
                 };
+                if lost {
+                    watch = Watch::default();
+                    before = None;
+                    told.tell(&look, &timeline);
+                    if publish.send(Arc::new(look)).is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 let fewer = least.and_then(|least| watch.fewer(&look, least, &harmed));
                 // What ECS stops, or what is over, may lose its copies: to the others.
                 let over = tasks
@@ -118,9 +129,16 @@ impl Watcher {
         lock(&self.harm).transferring
     }
 
+    /// Everything is about to be lost: until that is healed no copy counts.
+    pub fn lost(&self) {
+        lock(&self.harm).lost = true;
+    }
+
     /// What was harmed is healed: from now on the copies of these tasks count again.
     pub fn healed(&self) {
-        lock(&self.harm).tasks.clear();
+        let mut harm = lock(&self.harm);
+        harm.tasks.clear();
+        harm.lost = false;
     }
 
     /// Copies on living tasks that Qdrant took out of service, over all views.

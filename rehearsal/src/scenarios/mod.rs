@@ -24,6 +24,7 @@ mod kill_any;
 mod kill_first;
 mod kill_leader;
 mod kill_two;
+mod lose_everything;
 mod low_factor;
 mod majority_returns;
 mod one;
@@ -141,6 +142,7 @@ pub const ALL: &[&Scenario] = &[
     &shard_keys::SCENARIO,
     &records_swept::SCENARIO,
     &snapshots::SCENARIO,
+    &lose_everything::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,

@@ -1,9 +1,9 @@
 //! Proves that sets of snapshots are made by the clock under writes, that each is whole, that old ones
-//! go, and that a set survives the steward that began it.
+//! go, that a set survives the steward that began it, and that who asks for one gets one, and not two.
 
 use anyhow::Context;
 
-use super::healing::{begin, end, setup_of_several};
+use super::healing::{USUAL, begin, end, followers, setup_of_several};
 use super::prelude::*;
 use crate::world::sets::{self, Set};
 
@@ -21,6 +21,11 @@ pub const SCENARIO: Scenario = Scenario {
             name: "steward-dies",
             setup: often_and_broken,
             run: |world| Box::pin(steward_dies(world)),
+        },
+        Case {
+            name: "by-hand",
+            setup: seldom_and_broken,
+            run: |world| Box::pin(by_hand(world)),
         },
     ],
 };
@@ -52,6 +57,19 @@ fn often_and_broken(setup: &mut Setup) {
     let events = ["set.given_up", "set.part_failed", "set.not_taken"];
     setup.allowed.events.extend(events);
 }
+
+/// Hardly a slot begins, and a task dies that may be a source.
+fn seldom_and_broken(setup: &mut Setup) {
+    often_and_broken(setup);
+    for (name, value) in &mut setup.env {
+        if let "ENTRYPOINT_SETS" | "ENTRYPOINT_KEEP_ALL" = *name {
+            *value = "1h".to_owned();
+        }
+    }
+}
+
+/// Beside the usual collection.
+const SECOND: &str = "second";
 
 async fn by_the_clock(world: &World) -> Result<(), Failure> {
     let points = begin(world).await?;
@@ -127,6 +145,80 @@ async fn steward_dies(world: &World) -> Result<(), Failure> {
         })
         .await?;
     end(world, points).await
+}
+
+async fn by_hand(world: &World) -> Result<(), Failure> {
+    let points = begin(world).await?;
+    let since = world.timeline.now();
+    world.create(&world.leader()?, SECOND, USUAL).await?;
+    let made = "the second collection was created";
+    world.healed(made, since, world.size()).await?;
+    // One collection, through a task that does not lead.
+    let through = follower(world)?;
+    let token = sets::ask(&through, Some(SECOND)).await?;
+    let one = asked(world, &token).await?;
+    let names: Vec<_> = one.manifest.iter().flat_map(|m| &m.collections).collect();
+    if names.len() != 1 || names.iter().any(|there| there.name.0 != SECOND) {
+        let names = names.iter().map(|there| there.name.0.as_str());
+        let detail = format!("{} holds {:?}", one.id, names.collect::<Vec<_>>());
+        return Err(Failure::new(
+            "a set of one collection holds that one",
+            detail,
+        ));
+    }
+    one.prove().with_context(|| format!("set {}", one.id))?;
+    points.more(world, 10).await?;
+    // All of them, and who should make the set dies before it can have.
+    let leader = world.leader()?;
+    let through = follower(world)?;
+    let token = sets::ask(&through, None).await?;
+    let since = world.timeline.now();
+    world
+        .kill(&leader, "its steward is asked for a set")
+        .await?;
+    let all = asked(world, &token).await?;
+    let held = all.prove().with_context(|| format!("set {}", all.id))?;
+    let there = all.manifest.iter().flat_map(|m| &m.collections).count();
+    if held == 0 || there != 2 || all.id <= one.id {
+        let detail = format!(
+            "{} of {there} collections and {held} points after {}",
+            all.id, one.id
+        );
+        return Err(Failure::new("a set by hand is of everything", detail));
+    }
+    world
+        .healed("the steward died", since, world.size())
+        .await?;
+    // Whoever has led meanwhile saw that the request has its set.
+    let _ = asked(world, &token).await?;
+    end(world, points).await
+}
+
+/// A task that does not lead.
+fn follower(world: &World) -> Result<Arc<Task>, Failure> {
+    world.any(&followers(world, &[])?)
+}
+
+/// Waits for the finished set of this request, which is the only one.
+async fn asked(world: &World, token: &str) -> Result<Set, Failure> {
+    let of = |set: &Set| {
+        let asked = set.plan.as_ref().and_then(|plan| plan.asked.as_ref());
+        asked.is_some_and(|asked| asked.token.0 == token)
+    };
+    let finished = || {
+        let all = sets::all(world).ok()?;
+        let there: Vec<_> = all.into_iter().filter(of).collect();
+        let over = |set: &Set| set.manifest.is_some() || set.tombstone;
+        (!there.is_empty() && there.iter().all(over)).then_some(there)
+    };
+    let mut there = world.aim("a set by hand", 2 * PATIENCE, finished).await?;
+    match (there.pop(), there.len()) {
+        (Some(set), 0) if !set.tombstone => Ok(set),
+        (last, more) => {
+            let detail = format!("{last:?} and {more} more for request {token}");
+            Err(Failure::new("a request becomes one set", detail))
+        }
+    }
 }
 
 /// Waits for a finished set that is newer than this one.

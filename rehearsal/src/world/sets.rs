@@ -1,5 +1,5 @@
 //! The sets of snapshots in the store of a world, read as anybody would who has only the directory.
-//! Owns: reading and proving them. Must not: decide which there should be.
+//! Owns: reading and proving them, and asking for one. Must not: decide which there should be.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,8 +11,11 @@ use planner::keep::ids::SetId;
 use planner::keep::layout;
 use planner::keep::read::{Record, read};
 use planner::keep::records::{Manifest, PlanRecord};
+use serde_json::json;
 
 use super::World;
+use crate::ecs::task::Task;
+use crate::timing;
 
 /// What is there of one set.
 #[derive(Debug)]
@@ -58,6 +61,32 @@ pub fn all(world: &World) -> Result<Vec<Set>> {
     Ok(sets)
 }
 
+/// Asks a task for a set of one collection, or of all; gives the token of the request.
+///
+/// # Errors
+/// When it is refused.
+pub async fn ask(task: &Task, collection: Option<&str>) -> Result<String> {
+    let client = reqwest::Client::builder()
+        .timeout(timing::REST)
+        .no_proxy()
+        .build()
+        .context("build a client")?;
+    let answer = client
+        .post(format!("http://{}:6336/v1/sets", task.address))
+        .header("api-key", &task.api_key)
+        .json(&json!({"owner": "rehearsal", "collection": collection}))
+        .send()
+        .await
+        .context("ask for a set")?;
+    let (code, text) = (answer.status(), answer.text().await?);
+    if !code.is_success() {
+        bail!("{} answers {code}: {text}", task.name());
+    }
+    let record: serde_json::Value = serde_json::from_str(&text).context("read the request")?;
+    let token = record.get("token").and_then(serde_json::Value::as_str);
+    Ok(token.context("a request has a token")?.to_owned())
+}
+
 fn record<R: Record>(folder: &Path, set: SetId, path: &str) -> Result<Option<R>> {
     match fs::read(folder.join(path)) {
         Ok(bytes) => Ok(Some(read(&set.to_string(), path, &bytes)?)),
@@ -67,6 +96,22 @@ fn record<R: Record>(folder: &Path, set: SetId, path: &str) -> Result<Option<R>>
 }
 
 impl Set {
+    /// Changes the first byte of its first file, as a disk does that lies.
+    ///
+    /// # Errors
+    /// When it has none, or it cannot be written.
+    pub fn spoil(&self) -> Result<()> {
+        let manifest = self.manifest.as_ref().context("it has no manifest")?;
+        let mut files = manifest.collections.iter().flat_map(|there| &there.files);
+        let path = self
+            .folder
+            .join(&files.next().context("it has no file")?.path);
+        let mut bytes = fs::read(&path).context("read a file")?;
+        // In the name of the first entry: what cannot be unpacked Qdrant answers with 500.
+        *bytes.first_mut().context("it is empty")? ^= 0xff;
+        fs::write(&path, bytes).context("write a file")
+    }
+
     /// Every file that the manifest names is there, of its size and hash, and a whole archive; gives
     /// how many points all of them hold at least.
     ///

@@ -1,7 +1,7 @@
-//! One file at a time, and so at most one thread that hangs. Two would not be faster, for they share
-//! the way to the store, and would hold twice the memory.
+//! So many files at a time, and so at most as many threads that hang: of those that are written one,
+//! for two would not be faster, share the way to the store, and hold twice the memory.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -11,11 +11,12 @@ use super::progress::Progress;
 use crate::keep::FileError;
 use crate::store::{Key, Stuck};
 
-/// Where files are written one after the other.
+/// Where files wait for their turn.
 #[derive(Debug)]
 pub(in crate::keep) struct Desk {
+    seats: usize,
     turn: Arc<Semaphore>,
-    taken: Arc<Mutex<Option<Taken>>>,
+    taken: Arc<Mutex<Vec<Taken>>>,
 }
 
 #[derive(Debug)]
@@ -24,40 +25,47 @@ struct Taken {
     progress: Arc<Progress>,
 }
 
-impl Default for Desk {
-    fn default() -> Self {
+impl Desk {
+    /// One for so many files at a time.
+    pub(in crate::keep) fn new(seats: usize) -> Self {
         Self {
-            turn: Arc::new(Semaphore::new(1)),
+            seats,
+            turn: Arc::new(Semaphore::new(seats)),
             taken: Arc::default(),
         }
     }
-}
 
-impl Desk {
     /// What has not moved for `patience`.
-    pub(in crate::keep) fn stuck(&self, patience: Duration) -> Option<Stuck> {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = taken.as_ref()?;
-        let (op, since) = taken.progress.stalled()?;
-        (since >= patience).then(|| Stuck {
-            op,
-            path: taken.path.clone(),
-            since,
-        })
+    pub(in crate::keep) fn stuck(&self, patience: Duration) -> Vec<Stuck> {
+        let taken = lock(&self.taken);
+        let stuck = taken.iter().filter_map(|taken| {
+            let (op, since) = taken.progress.stalled()?;
+            (since >= patience).then(|| Stuck {
+                op,
+                path: taken.path.clone(),
+                since,
+            })
+        });
+        stuck.collect()
     }
 
-    /// Waits for the turn, but no longer than `patience`, and not at all for a thread that hangs.
+    /// Waits for the turn, but no longer than `longest`, and not at all while all that have it are
+    /// threads that hang.
     pub(in crate::keep) async fn turn(
         &self,
         key: &Key,
         patience: Duration,
+        longest: Duration,
     ) -> Result<Turn, FileError> {
-        if let Some(hung) = self.stuck(patience) {
+        let hung = self.stuck(patience);
+        if hung.len() >= self.seats
+            && let Some(hung) = hung.into_iter().next()
+        {
             return Err(stuck(key, hung));
         }
-        match timeout(patience, Arc::clone(&self.turn).acquire_owned()).await {
+        match timeout(longest, Arc::clone(&self.turn).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Turn::take(permit, &self.taken, key)),
-            Ok(Err(_)) | Err(_) => Err(match self.stuck(patience) {
+            Ok(Err(_)) | Err(_) => Err(match self.stuck(patience).into_iter().next() {
                 Some(hung) => stuck(key, hung),
                 None => FileError::Occupied {
                     path: key.to_string(),
@@ -68,10 +76,13 @@ impl Desk {
     }
 
     fn by(&self) -> String {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = taken.as_ref().map(|taken| taken.path.clone());
+        let path = lock(&self.taken).first().map(|taken| taken.path.clone());
         path.unwrap_or_else(|| "another file".to_owned())
     }
+}
+
+fn lock(taken: &Mutex<Vec<Taken>>) -> MutexGuard<'_, Vec<Taken>> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stuck(key: &Key, hung: Stuck) -> FileError {
@@ -83,18 +94,18 @@ fn stuck(key: &Key, hung: Stuck) -> FileError {
     }
 }
 
-/// The right to write a file, which its thread holds until it ends; given back when dropped.
+/// The right to write or read a file, which its thread holds until it ends; given back when dropped.
 #[derive(Debug)]
 pub(in crate::keep) struct Turn {
     progress: Arc<Progress>,
-    taken: Arc<Mutex<Option<Taken>>>,
+    taken: Arc<Mutex<Vec<Taken>>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Turn {
-    fn take(permit: OwnedSemaphorePermit, taken: &Arc<Mutex<Option<Taken>>>, key: &Key) -> Self {
+    fn take(permit: OwnedSemaphorePermit, taken: &Arc<Mutex<Vec<Taken>>>, key: &Key) -> Self {
         let progress = Arc::new(Progress::default());
-        *taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(Taken {
+        lock(taken).push(Taken {
             path: key.to_string(),
             progress: Arc::clone(&progress),
         });
@@ -112,6 +123,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        // By what is its own alone: one file may be read twice at a time.
+        lock(&self.taken).retain(|taken| !Arc::ptr_eq(&taken.progress, &self.progress));
     }
 }

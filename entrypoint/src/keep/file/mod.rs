@@ -1,6 +1,6 @@
 //! One shard on its way into a set: pieces come in, and a file comes out that is durable and was
 //! read back, or none. Owns what the async side does; `work` is the thread, `desk` sees to it
-//! that there is only one, `progress` tells whether it moves.
+//! that there is only one, `progress` tells whether it moves. The way back is [`reader`]'s.
 //!
 //! What comes is looked at on its way ([`crate::archive`]), so that a stream that broke off never
 //! becomes visible. Then all of it is read back, and must be the same bytes. A file that is not is
@@ -9,6 +9,7 @@
 
 mod desk;
 mod progress;
+mod reader;
 mod work;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 pub(super) use self::desk::Desk;
 use self::desk::Turn;
 use self::progress::Progress;
+pub use self::reader::FileReader;
 use self::work::Message;
 use super::FileError;
 use crate::store::{BlobStore, Key, Op, StoreError, Stored};
@@ -120,7 +122,7 @@ impl FileWriter {
         let answer = &mut self.answer;
         match moving(path, progress, patience, answer).await? {
             Ok(result) => result,
-            Err(_) => Err(crashed(path)),
+            Err(_) => Err(crashed(Op::Write, path)),
         }
     }
 
@@ -147,7 +149,7 @@ impl FileWriter {
         match moving(path, progress, patience, &mut self.answer).await {
             Ok(Ok(Err(error))) => error,
             Ok(Ok(Ok(_))) => FileError::Over { path: path.clone() },
-            Ok(Err(_)) => crashed(path),
+            Ok(Err(_)) => crashed(Op::Write, path),
             Err(hangs) => hangs,
         }
     }
@@ -186,9 +188,9 @@ async fn moving<T>(
 }
 
 /// The thread ended without a word, which it does only when it panics.
-fn crashed(path: &str) -> FileError {
+fn crashed(op: Op, path: &str) -> FileError {
     FileError::Store(StoreError::Crashed {
-        op: Op::Write,
+        op,
         path: path.to_owned(),
     })
 }

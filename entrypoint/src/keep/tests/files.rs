@@ -54,7 +54,7 @@ async fn once_free(shelf: &Shelf, shard: u32) -> Result<FileWriter, FileError> {
 }
 
 /// Lets a call that a test has waited for at a gate begin while the runtime goes on.
-async fn arrival(gate: &Gate) {
+pub(super) async fn arrival(gate: &Gate) {
     let gate = gate.clone();
     tokio::task::spawn_blocking(move || gate.wait_for_arrival())
         .await

@@ -91,7 +91,8 @@ impl Gate {
 }
 
 /// The decorator. Faults are used up in the order given, each by the next call of its kind. Of blobs
-/// each piece that is written is a call, and the opening of one that is read.
+/// each piece that is written is a call, and the opening of one that is read; the pieces that are read
+/// of shards have faults of their own.
 #[derive(Clone)]
 pub(crate) struct FaultyStore {
     real: Arc<dyn BlobStore>,
@@ -100,6 +101,7 @@ pub(crate) struct FaultyStore {
 
 struct State {
     faults: Mutex<VecDeque<(Op, Fault)>>,
+    pieces: Mutex<VecDeque<Fault>>,
     read_only: AtomicBool,
     inside: AtomicUsize,
     most_inside: AtomicUsize,
@@ -109,6 +111,7 @@ impl FaultyStore {
     pub(crate) fn new(real: Arc<dyn BlobStore>) -> Arc<Self> {
         let state = State {
             faults: Mutex::default(),
+            pieces: Mutex::default(),
             read_only: AtomicBool::new(false),
             inside: AtomicUsize::new(0),
             most_inside: AtomicUsize::new(0),
@@ -122,6 +125,11 @@ impl FaultyStore {
     /// The next call of kind `op` that has no fault yet suffers `fault`.
     pub(crate) fn inject(&self, op: Op, fault: Fault) {
         self.state.faults.lock().unwrap().push_back((op, fault));
+    }
+
+    /// The next piece that is read of a shard and has no fault yet suffers `fault`.
+    pub(crate) fn inject_piece(&self, fault: Fault) {
+        self.state.pieces.lock().unwrap().push_back(fault);
     }
 
     /// Refuses all writes, or no longer.
@@ -146,6 +154,16 @@ impl FaultyStore {
         path: &str,
         call: impl FnOnce(&dyn BlobStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.run_with(|| self.fault_for(op), op, path, call)
+    }
+
+    fn run_with<T>(
+        &self,
+        fault: impl FnOnce() -> Option<Fault>,
+        op: Op,
+        path: &str,
+        call: impl FnOnce(&dyn BlobStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let now = self.state.inside.fetch_add(1, Ordering::SeqCst) + 1;
         self.state.most_inside.fetch_max(now, Ordering::SeqCst);
         let _leave = Leave(&self.state.inside);
@@ -165,7 +183,7 @@ impl FaultyStore {
             source: io::Error::other("injected"),
         };
         let unclear = || broken().after_sending(op);
-        match self.fault_for(op) {
+        match fault() {
             None | Some(Fault::Pass) => call(self.real.as_ref()),
             Some(Fault::Full) => Err(StoreError::Full {
                 op,
@@ -259,7 +277,15 @@ impl BlobStore for FaultyStore {
 
     fn blob(&self, key: &Key) -> Result<Option<Box<dyn BlobReader>>, StoreError> {
         let owned = key.clone();
-        self.run(Op::Read, key.as_str(), move |real| real.blob(&owned))
+        let real = self.run(Op::Read, key.as_str(), move |real| real.blob(&owned))?;
+        Ok(real.map(|real| {
+            Box::new(FaultyReader {
+                size: real.size(),
+                real: Some(real),
+                key: key.clone(),
+                store: self.clone(),
+            }) as Box<dyn BlobReader>
+        }))
     }
 
     fn blobs(
@@ -309,6 +335,41 @@ impl BlobStore for FaultyStore {
         self.run(Op::Remove, leftover.key.as_str(), move |real| {
             real.remove_leftover(&owned, older)
         })
+    }
+}
+
+struct FaultyReader {
+    size: u64,
+    /// Gone when a fault has taken it.
+    real: Option<Box<dyn BlobReader>>,
+    key: Key,
+    store: FaultyStore,
+}
+
+impl BlobReader for FaultyReader {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError> {
+        let mut real = self.real.take().expect("read from after an error");
+        let mut bytes = vec![0; buffer.len()];
+        let is_shard = self.key.as_str().ends_with(".shard");
+        let fault = || {
+            let mut faults = self.store.state.pieces.lock().unwrap();
+            is_shard.then(|| faults.pop_front()).flatten()
+        };
+        let read = self
+            .store
+            .run_with(fault, Op::Read, self.key.as_str(), move |_| {
+                let length = real.read(&mut bytes)?;
+                bytes.truncate(length);
+                Ok((real, bytes))
+            });
+        let (real, bytes) = read?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        self.real = Some(real);
+        Ok(bytes.len())
     }
 }
 

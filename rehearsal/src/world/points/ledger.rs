@@ -67,6 +67,18 @@ impl Ledger {
         self.acknowledged.is_empty()
     }
 
+    /// What is acknowledged now: each point with its version.
+    pub fn acknowledged(&self) -> BTreeMap<u64, u64> {
+        self.acknowledged.clone()
+    }
+
+    /// Everything was lost but what was acknowledged then: of what came after, each write may be there or
+    /// not, and none is overwritten.
+    pub fn fall_back(&mut self, then: BTreeMap<u64, u64>) {
+        self.acknowledged = then;
+        self.settled.clear();
+    }
+
     /// Writes that are not acknowledged yet.
     pub fn open(&self) -> usize {
         let open = |(id, sent): &(&u64, &u64)| self.acknowledged.get(id) != Some(sent);
@@ -168,6 +180,28 @@ mod tests {
         assert_eq!(text, expected);
         found.insert(99, 1);
         assert_eq!(ledger.compare(&found).wrong, [(1, 1), (99, 1)]);
+    }
+
+    #[test]
+    fn what_came_after_a_loss_may_be_there_or_not() {
+        let mut ledger = ledger(7);
+        let then = ledger.acknowledged();
+        for _ in 0..2 {
+            let write = ledger.begin();
+            ledger.acknowledge(write, true);
+        }
+        ledger.fall_back(then);
+        let mut found: BTreeMap<u64, u64> = (1..=7).map(|id| (id, 1)).collect();
+        assert!(ledger.compare(&found).is_none());
+        // The eighth write was the second version of the first point.
+        found.insert(1, 2);
+        found.insert(8, 1);
+        assert!(ledger.compare(&found).is_none());
+        found.remove(&2);
+        assert_eq!(ledger.compare(&found).missing, [2]);
+        // Nothing is overwritten that may be there in another version.
+        let ids: Vec<u64> = (0..16).map(|_| ledger.begin().id).collect();
+        assert!(ids.iter().all(|id| *id > 8), "{ids:?}");
     }
 
     #[test]

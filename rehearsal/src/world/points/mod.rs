@@ -82,6 +82,7 @@ pub struct Tally {
 /// Running writers and a reader of one collection; they end when this is dropped.
 pub struct Points {
     shared: Arc<Shared>,
+    load: Load,
     stop: CancellationToken,
     writers: Vec<AbortOnDropHandle<()>>,
     reader: AbortOnDropHandle<()>,
@@ -111,31 +112,32 @@ impl Points {
                 return Err(Failure::new("points can be written", shared.complaint()));
             }
         }
-        let stop = CancellationToken::new();
-        let writers = (0..load.writers).map(|_| {
-            let (shared, stop) = (shared.clone(), stop.clone());
-            AbortOnDropHandle::new(tokio::spawn(workers::writer(shared, stop, load)))
-        });
-        let writers = writers.collect();
         let reader = tokio::spawn(workers::reader(shared.clone()));
         let reader = AbortOnDropHandle::new(reader);
-        Ok(Self {
+        let mut points = Self {
             shared,
-            stop,
-            writers,
+            load,
+            stop: CancellationToken::new(),
+            writers: Vec::new(),
             reader,
-        })
+        };
+        points.resume();
+        Ok(points)
     }
 
-    /// Ends the writers when all of their writes are acknowledged, waits until the copies of every
-    /// shard are equal, and reads everything through every live task.
+    /// What is acknowledged now: each point with its version.
+    pub fn acknowledged(&self) -> BTreeMap<u64, u64> {
+        lock(&self.shared.ledger).acknowledged()
+    }
+
+    /// Ends the writers when all of their writes are acknowledged; the reader goes on.
     ///
     /// # Errors
-    /// A write that is never acknowledged, copies that stay different, a point that is missing.
-    pub async fn audit(self, world: &World) -> Result<Tally, Failure> {
+    /// A write that is never acknowledged.
+    pub async fn halt(&mut self) -> Result<(), Failure> {
         self.stop.cancel();
         let limit = Instant::now() + SETTLE;
-        for writer in self.writers {
+        for writer in self.writers.drain(..) {
             let left = limit.saturating_duration_since(Instant::now());
             if tokio::time::timeout(left, writer).await.is_err() {
                 let open = lock(&self.shared.ledger).open();
@@ -147,6 +149,32 @@ impl Points {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Everything is lost but what was acknowledged then; for writers that were halted.
+    pub fn fall_back(&self, then: BTreeMap<u64, u64>) {
+        lock(&self.shared.ledger).fall_back(then);
+    }
+
+    /// Starts the writers (again).
+    pub fn resume(&mut self) {
+        self.stop = CancellationToken::new();
+        let load = self.load;
+        let writers = (0..load.writers).map(|_| {
+            let (shared, stop) = (self.shared.clone(), self.stop.clone());
+            AbortOnDropHandle::new(tokio::spawn(workers::writer(shared, stop, load)))
+        });
+        self.writers = writers.collect();
+    }
+
+    /// Ends the writers when all of their writes are acknowledged, waits until the copies of every
+    /// shard are equal, and reads everything through every live task.
+    ///
+    /// # Errors
+    /// A write that is never acknowledged, copies that stay different, a point that is missing.
+    pub async fn audit(mut self, world: &World) -> Result<Tally, Failure> {
+        self.halt().await?;
         drop(self.reader);
         copies::equal(world, &self.shared).await?;
         let mut first: Option<(String, BTreeMap<u64, u64>)> = None;

@@ -1,0 +1,277 @@
+//! Proves that the newest set comes back by itself when every task and every disk is gone: exactly
+//! once, before anybody is served, and with all that was acknowledged before it was planned.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use planner::keep::ids::SetId;
+use planner::records::RESTORE_KEY;
+
+use super::healing::{begin, setup_of_several};
+use super::prelude::*;
+use crate::observe::ask;
+use crate::world::points::Points;
+use crate::world::sets::{self, Set};
+
+/// See the head of this file.
+pub const SCENARIO: Scenario = Scenario {
+    name: "lose-everything",
+    about: "all tasks die at once: the newest set comes back by itself before anybody is served",
+    cases: &[
+        Case {
+            name: "",
+            setup,
+            run: |world| Box::pin(all_die(world)),
+        },
+        Case {
+            name: "founder-dies",
+            setup: |alone| {
+                setup(alone);
+                // Nobody had joined it: the generation that it formed is lost as well, and whoever was
+                // on the way begins anew.
+                alone.generations = 3;
+                alone.allowed.events.push("qdrant.killed");
+            },
+            run: |world| Box::pin(founder_dies(world)),
+        },
+        Case {
+            name: "steward-dies",
+            setup,
+            run: |world| Box::pin(steward_dies(world)),
+        },
+        Case {
+            name: "newest-is-bad",
+            setup: |bad| {
+                setup(bad);
+                bad.allowed.events.push("restore.*");
+            },
+            run: |world| Box::pin(newest_is_bad(world)),
+        },
+    ],
+};
+
+/// From one set to the next.
+const EVERY: Duration = Duration::from_secs(6);
+/// A set comes within so many slots: one may be missed when its steward has just changed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Silence is counted first, then a cluster is formed, and only then is anything restored.
+const RESTORED: Duration = Duration::from_secs(90);
+
+fn setup(setup: &mut Setup) {
+    setup_of_several(setup);
+    setup.generations = 2;
+    setup.env = vec![
+        ("ENTRYPOINT_SETS", format!("{}s", EVERY.as_secs())),
+        ("ENTRYPOINT_KEEP_ALL", "60s".to_owned()),
+        ("ENTRYPOINT_RESTORE", "auto".to_owned()),
+    ];
+    let events = [
+        // A machine that is busy sees slots begin too late, and says so.
+        "set.missed",
+        "set.given_up",
+        "set.part_failed",
+        "set.not_taken",
+        // The cluster is lost, which a person must know.
+        "alarm",
+        "restore.finished",
+        "restore.waits",
+    ];
+    setup.allowed.events.extend(events);
+}
+
+/// What was promised when everything died.
+struct Loss {
+    points: Points,
+    since: f64,
+    /// The set that has to come back.
+    from: SetId,
+}
+
+async fn all_die(world: &World) -> Result<(), Failure> {
+    let (mut points, then) = one_more(world, begin(world).await?).await?;
+    let since = lose(world, &mut points, then).await?;
+    let from = newest(world)?.id;
+    let loss = Loss {
+        points,
+        since,
+        from,
+    };
+    restored(world, loss).await
+}
+
+async fn founder_dies(world: &World) -> Result<(), Failure> {
+    let (mut points, then) = one_more(world, begin(world).await?).await?;
+    let since = lose(world, &mut points, then).await?;
+    let formed = || world.efs.formed(2).then(|| world.claimant(2)).flatten();
+    let founder = world
+        .aim("the generation that is restored into", RESTORED, formed)
+        .await?;
+    world.kill(&founder, "it has just formed").await?;
+    let from = newest(world)?.id;
+    restored(
+        world,
+        Loss {
+            points,
+            since,
+            from,
+        },
+    )
+    .await
+}
+
+async fn steward_dies(world: &World) -> Result<(), Failure> {
+    let (mut points, then) = one_more(world, begin(world).await?).await?;
+    let since = lose(world, &mut points, then).await?;
+    let at_work = || {
+        let sample = world.observer.latest();
+        let mut views = sample.running();
+        let view = views.find(|view| {
+            let status = view.status.as_ref();
+            // Half of it is there, whichever half: what is filled is so in no time here.
+            let at = ["are placed", "is filled", "are compared"];
+            status.is_some_and(|status| at.iter().any(|at| status.restore.contains(at)))
+        })?;
+        world.ecs.task(&view.id)
+    };
+    let steward = world
+        .aim("a restore that is under way", RESTORED, at_work)
+        .await?;
+    world.kill(&steward, "its steward restores").await?;
+    let from = newest(world)?.id;
+    restored(
+        world,
+        Loss {
+            points,
+            since,
+            from,
+        },
+    )
+    .await
+}
+
+async fn newest_is_bad(world: &World) -> Result<(), Failure> {
+    let (points, then) = one_more(world, begin(world).await?).await?;
+    // Of what the newest holds more than the one before it nothing is promised.
+    let (mut points, _) = one_more(world, points).await?;
+    let since = lose(world, &mut points, then).await?;
+    let bad = newest(world)?;
+    bad.spoil().context("spoil a set")?;
+    world.fault(&[], format!("a byte of set {} is another one", bad.id));
+    let mut older = whole(world)?;
+    older.retain(|set| set.id < bad.id);
+    let from = older.pop().map(|set| set.id);
+    let from = from.ok_or_else(|| Failure::new("there is an older set", "there is none"))?;
+    restored(
+        world,
+        Loss {
+            points,
+            since,
+            from,
+        },
+    )
+    .await
+}
+
+/// Writes on until a set is finished that was planned after now; gives what was acknowledged now.
+async fn one_more(world: &World, points: Points) -> Result<(Points, BTreeMap<u64, u64>), Failure> {
+    let then = points.acknowledged();
+    let begun = sets::all(world)?.last().map(|set| set.id);
+    let newer = || {
+        let all = sets::all(world).ok()?;
+        let mut newer = all.into_iter().filter(|set| Some(set.id) > begun);
+        newer.find(|set| set.manifest.is_some() && !set.tombstone)
+    };
+    let set = world.aim("a finished set", PATIENCE, newer).await?;
+    set.prove().with_context(|| format!("set {}", set.id))?;
+    let held = then.len();
+    world.step(format!(
+        "set {} is whole; {held} points were there before",
+        set.id
+    ));
+    points.more(world, 10).await?;
+    Ok((points, then))
+}
+
+/// Every task dies with its disk; gives when.
+async fn lose(
+    world: &World,
+    points: &mut Points,
+    then: BTreeMap<u64, u64>,
+) -> Result<f64, Failure> {
+    points.halt().await?;
+    points.fall_back(then);
+    let since = world.timeline.now();
+    let tasks = world.ecs.running();
+    world.watcher()?.lost();
+    world.kill_all(&tasks, "everything is lost").await?;
+    Ok(since)
+}
+
+/// The finished sets, the oldest first.
+fn whole(world: &World) -> Result<Vec<Set>, Failure> {
+    let mut all = sets::all(world)?;
+    all.retain(|set| set.manifest.is_some() && !set.tombstone);
+    Ok(all)
+}
+
+fn newest(world: &World) -> Result<Set, Failure> {
+    let newest = whole(world)?.pop();
+    newest.ok_or_else(|| Failure::new("there is a set", "there is none"))
+}
+
+/// Waits until the cluster is whole again, and reads what must be there.
+async fn restored(world: &World, loss: Loss) -> Result<(), Failure> {
+    let Loss {
+        mut points,
+        since,
+        from,
+    } = loss;
+    let from = from.to_string();
+    let what = "the generation that is restored into";
+    let formed = || world.efs.formed(2).then_some(());
+    world.aim(what, RESTORED, formed).await?;
+    world
+        .healed_within("everything was lost", since, world.size(), RESTORED)
+        .await?;
+    let took = world.timeline.now() - since;
+    world.step(format!("restored {took:.1} s after everything was lost"));
+    points.resume();
+    points.more(world, 30).await?;
+    let formed = world.efs.all_formed();
+    if formed.len() > world.setup.generations {
+        let detail = format!("{formed:?} are formed");
+        return Err(Failure::new("it is restored once", detail));
+    }
+    let taken = taken(world).await?;
+    if taken != from {
+        let detail = format!("set {taken:?} was restored, not {from}");
+        return Err(Failure::new("the right set is restored", detail));
+    }
+    let tally = points.audit(world).await?;
+    // Through every task that called itself ready, all the time: less, or no collection at all.
+    let absent = |complaint: &&String| complaint.contains("404");
+    let absent = tally.complaints.iter().filter(absent).count();
+    match (tally.stale_reads, absent) {
+        (0, 0) => Ok(()),
+        (stale, absent) => {
+            let detail = format!(
+                "{stale} reads found less, {absent} nothing: {:?}",
+                tally.complaints
+            );
+            Err(Failure::new("nobody serves before it is restored", detail))
+        }
+    }
+}
+
+/// The set that was restored, as the cluster's own record says.
+async fn taken(world: &World) -> Result<String, Failure> {
+    let (client, leader) = (ask::client().context("build a client")?, world.leader()?);
+    let path = format!("/cluster/metadata/keys/{RESTORE_KEY}");
+    let host = leader.address.to_string();
+    let record = ask::qdrant(&client, &host, &path, &leader.api_key).await;
+    let set = record
+        .as_ref()
+        .and_then(|record| record.get("set")?.as_str());
+    let none = || Failure::new("the restore is on record", format!("{record:?}"));
+    set.map(str::to_owned).ok_or_else(none)
+}
