@@ -1,8 +1,8 @@
 //! Addresses: one private corner of 127.0.0.0/8 for each rehearsal.
-//! Owns: which addresses are taken. Must not: bind anything.
+//! Owns: which addresses are taken. Must not: keep anything bound.
 
 use std::fs::{File, OpenOptions};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
@@ -42,11 +42,16 @@ impl Network {
                 continue; // another user's file
             };
             if let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                return Ok(Self {
+                let network = Self {
                     second,
                     used: Mutex::new([0; 8]),
                     _lock: lock,
-                });
+                };
+                // The servers of the rehearsal before may end a moment after it has let go of its range.
+                let servers = [network.metadata(), network.agent(), network.api()];
+                if servers.iter().all(|at| TcpListener::bind(at).is_ok()) {
+                    return Ok(network);
+                }
             }
         }
         bail!(
