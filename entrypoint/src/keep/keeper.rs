@@ -30,12 +30,12 @@ use super::asked::{self, OnRecord};
 use super::describe::describe;
 use super::pruner::Pruner;
 use super::shelves::{Known, Shelves, look};
-use super::{Shelf, now, tombstone};
+use super::{Shelf, now, sight, tombstone};
 use crate::config::Heal;
 use crate::events;
 use crate::log::chain;
 use crate::status::Board;
-use crate::steward::{Clocks, Post, pause, survey};
+use crate::steward::{Post, pause};
 use crate::store::Created;
 
 /// The shortest and the longest pause between two looks at the clock, or at a set that is being made.
@@ -381,17 +381,14 @@ impl Keeper {
 
     /// The cluster that we are in, and its Qdrant.
     async fn place(&self, qdrant: &mut Option<String>) -> Result<Place, String> {
-        let (store, generation) = {
-            let status = &self.board.borrow().status;
-            (status.store_id.clone(), status.generation.clone())
-        };
         if qdrant.is_none() {
             let version = self.client.version().await.map_err(|error| chain(&error))?;
             *qdrant = Some(version);
         }
+        let (store, generation) = sight::place(&self.board)?;
         Ok(Place {
-            store: store.ok_or("the store has not said yet which cluster this is")?,
-            generation: generation.ok_or("this task belongs to no generation")?,
+            store,
+            generation,
             qdrant: qdrant.clone().unwrap_or_default(),
         })
     }
@@ -412,16 +409,7 @@ impl Keeper {
         posts: &channel::Receiver<Option<Post>>,
         place: &Place,
     ) -> Result<ClusterView, String> {
-        let post = posts.borrow().clone();
-        let post = post.ok_or("another task's Qdrant leads")?;
-        let clocks = Clocks::default();
-        let surveyed = survey::survey(&self.client, &post, &clocks, Duration::ZERO).await;
-        let (view, _) = surveyed.map_err(|error| chain(&error))?;
-        let generation = self.board.borrow().status.generation.clone();
-        match generation.as_ref() == Some(&place.generation) {
-            true => Ok(view),
-            false => Err("the cluster has another life now".to_owned()),
-        }
+        sight::survey(&self.client, &self.board, posts, &place.generation).await
     }
 
     /// Plans a set; says whether the store may hold another plan now.

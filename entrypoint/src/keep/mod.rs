@@ -17,6 +17,7 @@
 //! | [`keeper`] | beside the steward: when a set is due, and what becomes of it |
 //! | [`restorer`] | beside the steward: brings back the newest set after a total loss |
 //! | [`asked`] | a request for a set by hand, in Qdrant's key map |
+//! | `sight` | the cluster as keeper and restorer see it |
 //! | [`pruner`] | which sets go, and how |
 //! | [`lend`] | a file of a set for this task's own Qdrant, through the control port |
 //! | [`check`] | whether the files of a set are what its manifest says |
@@ -41,6 +42,7 @@ pub mod taker;
 
 mod describe;
 mod record;
+mod sight;
 #[cfg(test)]
 mod tests;
 

@@ -28,21 +28,19 @@ use tokio::sync::watch as channel;
 
 use super::check::check;
 use super::shelves::{Known, look};
-use super::{Shelf, lend};
+use super::{Shelf, lend, sight};
 use crate::config::{Heal, Secret};
 use crate::events;
 use crate::log::chain;
 use crate::qdrant::{probe_commit, read_restore};
 use crate::status::Board;
 use crate::steward::elsewhere::{host_of_peer, qdrant_of};
-use crate::steward::{Clocks, Post, pause, survey};
+use crate::steward::{COMMIT_TIMEOUT, Post, pause};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long Qdrant waits until a change is applied here.
 const APPLY_SECS: u64 = 30;
-/// Longer than Qdrant itself waits for a commit.
-const COMMIT: Duration = Duration::from_secs(12);
 /// How long copies may take to be placed, and to be seen Active with equal counts once they are
 /// filled. Nothing is lost when it was too short: the collection is made again.
 const SETTLE: Duration = Duration::from_secs(180);
@@ -228,13 +226,8 @@ impl Restorer {
     }
 
     fn place(&self) -> Result<Place, String> {
-        let status = &self.board.borrow().status;
-        let store = status.store_id.clone();
-        let generation = status.generation.clone();
-        Ok(Place {
-            store: store.ok_or("the store has not said yet which cluster this is")?,
-            generation: generation.ok_or("this task belongs to no generation")?,
-        })
+        let (store, generation) = sight::place(&self.board)?;
+        Ok(Place { store, generation })
     }
 
     /// We lead, and the record is still what we went by: just before anything is changed. What a person
@@ -254,7 +247,7 @@ impl Restorer {
     async fn write(&self, before: Option<&Restore>, after: &Restore) -> Done<()> {
         let value = serde_json::to_value(after).map_err(|error| wait(&error))?;
         self.still(before).await?;
-        let client = self.client.with_timeout(COMMIT);
+        let client = self.client.with_timeout(COMMIT_TIMEOUT);
         let written = client.put_metadata_key(RESTORE_KEY, &value, true).await;
         written.map_err(|error| wait(&error))
     }
@@ -390,7 +383,7 @@ impl Restorer {
             .await
             .map_err(|error| wait(&error))?;
         self.still(Some(record)).await?;
-        let client = self.client.with_timeout(COMMIT);
+        let client = self.client.with_timeout(COMMIT_TIMEOUT);
         let existed = client.delete_collection(&name.0).await;
         if existed.map_err(|error| wait(&error))? {
             tracing::info!(event = events::RESTORE_CLEARED, "{name}");
@@ -559,16 +552,7 @@ impl Restorer {
         posts: &channel::Receiver<Option<Post>>,
         place: &Place,
     ) -> Result<ClusterView, String> {
-        let post = posts.borrow().clone();
-        let post = post.ok_or("another task's Qdrant leads")?;
-        let surveyed =
-            survey::survey(&self.client, &post, &Clocks::default(), Duration::ZERO).await;
-        let (view, _) = surveyed.map_err(|error| chain(&error))?;
-        let generation = self.board.borrow().status.generation.clone();
-        match generation.as_ref() == Some(&place.generation) {
-            true => Ok(view),
-            false => Err("the cluster has another life now".to_owned()),
-        }
+        sight::survey(&self.client, &self.board, posts, &place.generation).await
     }
 
     /// Has every holder of a shard replace its empty copy by the same file.

@@ -79,24 +79,11 @@ fn setup(setup: &mut Setup) {
     setup.allowed.events.extend(events);
 }
 
-/// What was promised when everything died.
-struct Loss {
-    points: Points,
-    since: f64,
-    /// The set that has to come back.
-    from: SetId,
-}
-
 async fn all_die(world: &World) -> Result<(), Failure> {
     let (mut points, then) = one_more(world, begin(world).await?).await?;
     let since = lose(world, &mut points, then).await?;
     let from = newest(world)?.id;
-    let loss = Loss {
-        points,
-        since,
-        from,
-    };
-    restored(world, loss).await
+    restored(world, points, since, from).await
 }
 
 async fn founder_dies(world: &World) -> Result<(), Failure> {
@@ -108,15 +95,7 @@ async fn founder_dies(world: &World) -> Result<(), Failure> {
         .await?;
     world.kill(&founder, "it has just formed").await?;
     let from = newest(world)?.id;
-    restored(
-        world,
-        Loss {
-            points,
-            since,
-            from,
-        },
-    )
-    .await
+    restored(world, points, since, from).await
 }
 
 async fn steward_dies(world: &World) -> Result<(), Failure> {
@@ -138,15 +117,7 @@ async fn steward_dies(world: &World) -> Result<(), Failure> {
         .await?;
     world.kill(&steward, "its steward restores").await?;
     let from = newest(world)?.id;
-    restored(
-        world,
-        Loss {
-            points,
-            since,
-            from,
-        },
-    )
-    .await
+    restored(world, points, since, from).await
 }
 
 async fn newest_is_bad(world: &World) -> Result<(), Failure> {
@@ -161,15 +132,7 @@ async fn newest_is_bad(world: &World) -> Result<(), Failure> {
     older.retain(|set| set.id < bad.id);
     let from = older.pop().map(|set| set.id);
     let from = from.ok_or_else(|| Failure::new("there is an older set", "there is none"))?;
-    restored(
-        world,
-        Loss {
-            points,
-            since,
-            from,
-        },
-    )
-    .await
+    restored(world, points, since, from).await
 }
 
 /// Writes on until a set is finished that was planned after now; gives what was acknowledged now.
@@ -219,13 +182,14 @@ fn newest(world: &World) -> Result<Set, Failure> {
     newest.ok_or_else(|| Failure::new("there is a set", "there is none"))
 }
 
-/// Waits until the cluster is whole again, and reads what must be there.
-async fn restored(world: &World, loss: Loss) -> Result<(), Failure> {
-    let Loss {
-        mut points,
-        since,
-        from,
-    } = loss;
+/// Waits until the cluster is whole again after everything was lost at `since`, and reads what must be
+/// there: the set `from`, and no less than what `points` were promised.
+async fn restored(
+    world: &World,
+    mut points: Points,
+    since: f64,
+    from: SetId,
+) -> Result<(), Failure> {
     let from = from.to_string();
     let what = "the generation that is restored into";
     let formed = || world.efs.formed(2).then_some(());
