@@ -66,6 +66,9 @@ enum Command {
         #[command(subcommand)]
         command: Snapshots,
     },
+    /// Bring collections back out of a set, beside what is served; or decide while the cluster waits for
+    /// the restore of everything.
+    Restore(Restore),
     /// Check the configuration, print what is in effect, and exit.
     CheckConfig {
         /// Print the reference of all variables instead.
@@ -120,6 +123,78 @@ enum Snapshots {
         /// The set.
         set: SetId,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct Restore {
+    /// Which set: its name, or `latest`, the newest that has what is wanted.
+    #[arg(long, value_parser = set_or_latest, default_value = "latest")]
+    set: SetOrLatest,
+    /// Only this collection.
+    #[arg(long)]
+    collection: Option<String>,
+    /// What it is to be called.
+    #[arg(long = "as", requires = "collection")]
+    new_name: Option<String>,
+    /// In the end the aliases of the collection that is there lead to the restored one.
+    #[arg(long, requires = "new_name", conflicts_with = "replace")]
+    switch: bool,
+    /// In the end the collections that are there are DELETED, and their names lead to the restored ones.
+    #[arg(long)]
+    replace: bool,
+    /// Print what would be done, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait until it is done.
+    #[arg(long)]
+    wait: bool,
+    /// While everything is restored: what is missing stays lost, and the cluster serves what it has.
+    #[arg(long, conflicts_with_all = ["collection", "replace"])]
+    accept_loss: bool,
+    /// End the restore by hand that is under way, and delete what was made of it.
+    #[arg(long, conflicts_with_all = ["collection", "replace", "accept_loss", "dry_run", "wait"])]
+    call_off: bool,
+    /// Who asks; otherwise the name of the user.
+    #[arg(long)]
+    owner: Option<String>,
+}
+
+/// A set by its name, or the newest.
+#[derive(Clone, Copy, Debug)]
+enum SetOrLatest {
+    Set(SetId),
+    Latest,
+}
+
+fn set_or_latest(text: &str) -> Result<SetOrLatest, String> {
+    if text == "latest" {
+        return Ok(SetOrLatest::Latest);
+    }
+    let set = text.parse::<SetId>();
+    set.map(SetOrLatest::Set).map_err(|error| error.to_string())
+}
+
+impl Restore {
+    async fn run(self, config: &Config) -> u8 {
+        let owner = self.owner.unwrap_or_else(user);
+        if self.call_off {
+            return keep::restore::call_off(config, &owner).await;
+        }
+        let ask = keep::restore_request::Ask {
+            owner,
+            set: match self.set {
+                SetOrLatest::Set(set) => Some(set),
+                SetOrLatest::Latest => None,
+            },
+            collection: self.collection.map(CollectionName),
+            new_name: self.new_name.map(CollectionName),
+            switch: self.switch,
+            replace: self.replace,
+            accept_loss: self.accept_loss,
+            dry_run: self.dry_run,
+        };
+        keep::restore::restore(config, &ask, self.wait).await
+    }
 }
 
 /// Who asks, when that is not said.
@@ -240,6 +315,7 @@ fn command(runtime: &tokio::runtime::Runtime, command: Command) -> u8 {
             }
         }),
         Command::Plan { json } => runtime.block_on(query::plan(&config, json)),
+        Command::Restore(restore) => runtime.block_on(restore.run(&config)),
         Command::CheckConfig { .. } => {
             print!("{}", render_check(&config));
             0

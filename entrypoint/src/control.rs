@@ -1,6 +1,6 @@
-//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`, `/v1/plan`, `/v1/pause`, and the
-//! files below `/v1/sets`. Reads the board; of all that it is asked for, only a pause and a request for a
-//! set change anything.
+//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`, `/v1/plan`, `/v1/pause`,
+//! `/v1/restores`, and the files below `/v1/sets`. Reads the board; of all that it is asked for, only a
+//! pause and requests for a set or a restore change anything.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::config::Secret;
 use crate::events;
 use crate::keep::asked::{self, Asking, NotTaken};
 use crate::keep::lend::{self, Lender};
+use crate::keep::restore_request::{self, Restoring};
 use crate::knocks::Knocks;
 use crate::status::Board;
 use crate::steward::pause::{self, PauseError};
@@ -44,6 +45,8 @@ pub struct Sets {
     pub lender: Lender,
     /// Takes requests for sets by hand.
     pub asking: Asking,
+    /// Takes requests for restores.
+    pub restoring: Restoring,
 }
 
 /// Serves the control port until the process ends. `keys` are Qdrant's own API keys; without any,
@@ -80,6 +83,10 @@ fn router(shared: Shared) -> Router {
         .route("/v1/plan", get(plan))
         .route("/v1/pause", post(set_pause).delete(end_pause))
         .route("/v1/sets", get(asked_set).post(ask_set))
+        .route(
+            "/v1/restores",
+            get(restores).post(ask_restore).delete(call_off_restore),
+        )
         .route(lend::ROUTE, get(file_of_a_set))
         .layer(middleware::from_fn_with_state(shared.clone(), authorize));
     Router::new()
@@ -215,6 +222,45 @@ fn not_taken(error: &NotTaken) -> Response {
     (error.code(), format!("{}\n", crate::log::chain(error))).into_response()
 }
 
+async fn ask_restore(
+    State(shared): State<Shared>,
+    Json(ask): Json<restore_request::Ask>,
+) -> Response {
+    let (ours, dry_run) = (shared.board.borrow().status.store_id.clone(), ask.dry_run);
+    match shared.sets.restoring.take(ask, ours).await {
+        Ok(taken) if dry_run => Json(taken).into_response(),
+        Ok(taken) => {
+            tracing::info!(event = events::RESTORE_ASKED, "{taken:?}");
+            (StatusCode::ACCEPTED, Json(taken)).into_response()
+        }
+        Err(error) => no_restore(&error),
+    }
+}
+
+async fn call_off_restore(
+    State(shared): State<Shared>,
+    Json(by): Json<restore_request::CallOff>,
+) -> Response {
+    match shared.sets.restoring.call_off(&by.owner).await {
+        Ok(job) => {
+            tracing::info!(event = events::RESTORE_ASKED, "called off by {}", by.owner);
+            (StatusCode::ACCEPTED, Json(job)).into_response()
+        }
+        Err(error) => no_restore(&error),
+    }
+}
+
+async fn restores(State(shared): State<Shared>) -> Response {
+    match shared.sets.restoring.progress().await {
+        Ok(progress) => Json(progress).into_response(),
+        Err(error) => no_restore(&error),
+    }
+}
+
+fn no_restore(error: &restore_request::NotTaken) -> Response {
+    (error.code(), format!("{}\n", crate::log::chain(error))).into_response()
+}
+
 /// The path as it came: what is encoded in it is not decoded, for no name of ours needs that.
 async fn file_of_a_set(State(shared): State<Shared>, asked: Uri) -> Response {
     shared.sets.lender.lend(asked.path()).await
@@ -313,6 +359,7 @@ pub(crate) mod tests {
         // Nobody asks for a file.
         let nothing = DirectoryStore::new("/nonexistent");
         let shelf = Shelf::start(Arc::new(nothing), patience).unwrap();
+        let restoring = Restoring::new(&config(env), qdrant.clone(), shelf.clone());
         let lender = Lender::new(shelf);
         tokio::spawn(serve(
             listener,
@@ -321,7 +368,11 @@ pub(crate) mod tests {
             patience,
             qdrant,
             Knocks::default(),
-            Sets { lender, asking },
+            Sets {
+                lender,
+                asking,
+                restoring,
+            },
         ));
         (base, sender)
     }

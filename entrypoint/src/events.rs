@@ -90,6 +90,11 @@ events! {
     RESTORE_COLLECTION = "restore.collection": "A collection is restored: every copy of each shard counts the same.";
     RESTORE_COUNTS = "restore.counts": "A restored shard has more or fewer points than were counted before and after its file was taken: something was deleted meanwhile, or the count was an estimate.";
     RESTORE_FAILED = "restore.failed": "A set could not be restored, and why; given up, it gives way to the next older one.";
+    RESTORE_ACCEPTED = "restore.accepted": "A person has decided that what is not restored stays lost.";
+    RESTORE_ASKED = "restore.asked": "Somebody asked for a restore by hand, or decided about the one of everything.";
+    RESTORE_REPLACED = "restore.replaced": "A collection was deleted because a restored one takes its place, as somebody asked.";
+    RESTORE_DONE = "restore.done": "A restore by hand is finished.";
+    RESTORE_UNDONE = "restore.undone": "A restore by hand was given up or called off, and what was made of it is deleted.";
     RESTORE_FINISHED = "restore.finished": "All is restored and the cluster may serve; what was written after the set is lost.";
     SET_LENT = "set.lent": "This task has given a file of a set, to its end, to who asked its control port: its own Qdrant recovers a shard from it.";
     SET_NOT_LENT = "set.not_lent": "This task could not give a file of a set, or not to its end, and why.";

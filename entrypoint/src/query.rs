@@ -1,5 +1,5 @@
-//! Asks the running entrypoint of this task: `health`, `status`, `plan`, `pause`, `resume`, and for a set
-//! by hand.
+//! Asks the running entrypoint of this task: `health`, `status`, `plan`, `pause`, `resume`, and for sets
+//! and restores by hand.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::keep::asked;
+use crate::keep::{asked, restore_request};
 use crate::status::Status;
 use crate::steward::pause;
 
@@ -92,6 +92,32 @@ pub(crate) async fn request_for_set(config: &Config) -> anyhow::Result<Option<To
     let answer = answer.error_for_status().context("read the request")?;
     let there: Option<asked::Record> = answer.json().await.context("read the request")?;
     Ok(there.map(|record| record.token))
+}
+
+/// Asks for a restore. It reads every set, and may have to ask a slow store.
+pub(crate) async fn ask_for_restore(
+    config: &Config,
+    ask_for: &restore_request::Ask,
+) -> anyhow::Result<reqwest::Response> {
+    let timeout = COMMIT_TIMEOUT * 8;
+    ask(config, Method::POST, "/v1/restores", timeout, Some(ask_for)).await
+}
+
+/// Calls the restore by hand off.
+pub(crate) async fn call_off_restore(
+    config: &Config,
+    owner: &str,
+) -> anyhow::Result<reqwest::Response> {
+    let by = restore_request::CallOff {
+        owner: owner.to_owned(),
+    };
+    let timeout = COMMIT_TIMEOUT * 2;
+    ask(config, Method::DELETE, "/v1/restores", timeout, Some(&by)).await
+}
+
+/// How far restores are.
+pub(crate) async fn restores(config: &Config) -> anyhow::Result<reqwest::Response> {
+    ask::<()>(config, Method::GET, "/v1/restores", COMMIT_TIMEOUT, None).await
 }
 
 async fn said(answer: anyhow::Result<reqwest::Response>) -> u8 {

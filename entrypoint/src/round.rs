@@ -229,11 +229,11 @@ impl Task {
             qdrant.client().clone(),
             shelf.clone(),
             board.clone(),
+            posted.clone(),
             config.control_port,
             config.qdrant.api_key.clone(),
             config.heal,
         );
-        let restored = posted.clone();
         let sets = retention_settings(&config).map(|kept| {
             let keeper = Keeper::new(
                 keeper::Settings {
@@ -282,7 +282,7 @@ impl Task {
             _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
             calls,
             _sets: sets,
-            _restorer: AbortOnDropHandle::new(tokio::spawn(restorer.run(restored))),
+            _restorer: AbortOnDropHandle::new(tokio::spawn(restorer.run())),
         };
         (task, reader)
     }

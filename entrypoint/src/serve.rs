@@ -19,6 +19,7 @@ use crate::identity::{self, Identity};
 use crate::keep::Shelf;
 use crate::keep::asked::Asking;
 use crate::keep::lend::Lender;
+use crate::keep::restore_request::Restoring;
 use crate::knocks::Knocks;
 use crate::ledger::Ledger;
 use crate::observe::Senses;
@@ -126,6 +127,7 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     let sets = control::Sets {
         lender: Lender::new(shelf.clone()),
         asking: Asking::new(&config, qdrant.client().clone()),
+        restoring: Restoring::new(&config, qdrant.client().clone(), shelf.clone()),
     };
     let still = qdrant.standstill().clone();
     let wakefulness = Wakefulness::watch(long_sleep(&config), move || still.woken())

@@ -3,11 +3,13 @@
 //! All are JSON with a `format` number. A reader refuses a newer format instead of guessing.
 
 mod hello;
+mod job;
 mod orders;
 mod restore;
 mod stamp;
 
 pub use hello::*;
+pub use job::*;
 pub use orders::*;
 pub use restore::*;
 pub use stamp::*;

@@ -14,8 +14,12 @@ mod by_hand;
 mod choosing;
 #[path = "keep/clocks.rs"]
 mod clocks;
+#[path = "keep/deciding.rs"]
+mod deciding;
 #[path = "keep/folders.rs"]
 mod folders;
+#[path = "keep/jobs.rs"]
+mod jobs;
 #[path = "keep/laws.rs"]
 mod laws;
 #[path = "keep/making.rs"]

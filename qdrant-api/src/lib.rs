@@ -15,6 +15,7 @@ mod cluster;
 mod collections;
 mod describe;
 mod error;
+mod identity;
 mod key;
 mod lenient;
 mod metadata;
@@ -37,6 +38,7 @@ pub use collections::{
 };
 pub use describe::{Description, PayloadIndex, ShardKey};
 pub use error::{Error, ErrorKind};
+pub use identity::CollectionIdentity;
 pub use key::{ApiKey, InvalidApiKey};
 pub use points::{
     Page, Payload, Point, PointId, ReadConsistency, Record, UpdateResult, UpdateStatus,

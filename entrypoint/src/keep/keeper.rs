@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use planner::heal::names::ShardRef;
+use planner::heal::names::{CollectionName, ShardRef};
 use planner::heal::view::ClusterView;
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId, Token};
 use planner::keep::assemble::{End, NoManifest, assemble, awaited};
@@ -17,12 +17,15 @@ use planner::keep::folder::Found;
 use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
 use planner::keep::plan::{Described, NoPlan, Order, plan};
-use planner::keep::records::{Manifest, Origin, Outcome, PartRecord, PlanRecord, Scope, Source};
+use planner::keep::records::{
+    Description, Manifest, Origin, Outcome, PartRecord, PlanRecord, Scope, Source,
+};
 use planner::keep::resume::{FINISH_WITHIN, Resume, Unfinished, resume};
 use planner::keep::retention;
 use planner::keep::seen::deleted;
 use planner::keep::time::Utc;
 use planner::observed::Observed;
+use planner::records::{Job, MARK};
 use qdrant_api::Client;
 use tokio::sync::watch as channel;
 
@@ -30,7 +33,7 @@ use super::asked::{self, OnRecord};
 use super::describe::describe;
 use super::pruner::Pruner;
 use super::shelves::{Known, Shelves, look};
-use super::{Shelf, now, sight, tombstone};
+use super::{Shelf, now, restore_request, sight, tombstone};
 use crate::config::Heal;
 use crate::events;
 use crate::log::chain;
@@ -236,8 +239,13 @@ impl Keeper {
             Some(there) => there,
             None => {
                 let (ours, running) = (&place.store, place.qdrant.as_str());
-                let there = look(&self.shelf, ours, running, &mut self.known).await?;
-                if paused.is_none() {
+                let mut there = look(&self.shelf, ours, running, &mut self.known).await?;
+                let reading = restore_request::reading(&self.client).await;
+                if let Ok(Some(set)) = reading {
+                    there.lend(set);
+                }
+                // Which set a restore reads that is of a newer version is not known.
+                if paused.is_none() && reading.is_ok() {
                     let prune = self.pruner.prune(&there, &self.known, ours, running, now);
                     // What cannot be deleted now holds up no set.
                     for why in prune.await {
@@ -438,6 +446,7 @@ impl Keeper {
                 .map_or(Scope::All, |request| request.scope.clone()),
             source: self.source(place),
             now,
+            unfinished: self.unfinished(&described).await,
             failed_before: self.failed.clone(),
             deleted: deleted(there.seen(), set, &place.generation, &present, &none),
         };
@@ -472,6 +481,22 @@ impl Keeper {
             Err(error) => return Err(format!("set {set}: {}", chain(&error))),
         }
         Ok(true)
+    }
+
+    /// The collections that a restore by hand is making: they are half there, or carry its mark where its
+    /// record cannot be read.
+    async fn unfinished(&self, described: &Described) -> BTreeSet<CollectionName> {
+        match restore_request::job(&self.client).await {
+            Ok(job) => job.iter().flat_map(Job::unfinished).cloned().collect(),
+            Err(_) => {
+                let marked = |seen: &Observed<Description>| {
+                    let config = seen.known().map(|description| &description.config);
+                    config.is_some_and(|config| config["metadata"].get(MARK).is_some())
+                };
+                let marked = described.iter().filter(|(_, seen)| marked(seen));
+                marked.map(|(name, _)| name.clone()).collect()
+            }
+        }
     }
 
     /// Looks how far a set is; says whether it is over.

@@ -15,13 +15,15 @@
 //! | [`calls`] | which set this task has a part in, as the rounds hear it |
 //! | [`taker`] | a task's own part: the shards that a plan names it for |
 //! | [`keeper`] | beside the steward: when a set is due, and what becomes of it |
-//! | [`restorer`] | beside the steward: brings back the newest set after a total loss |
+//! | [`restorer`] | beside the steward: brings back everything after a total loss, and what is asked for by hand |
+//! | [`restore_request`] | what people ask for about restores, in Qdrant's key map |
 //! | [`asked`] | a request for a set by hand, in Qdrant's key map |
 //! | `sight` | the cluster as keeper and restorer see it |
 //! | [`pruner`] | which sets go, and how |
 //! | [`lend`] | a file of a set for this task's own Qdrant, through the control port |
 //! | [`check`] | whether the files of a set are what its manifest says |
 //! | [`command`], [`take`], [`pins`] | `entrypoint snapshots` |
+//! | [`restore`] | `entrypoint restore` |
 
 pub mod asked;
 pub mod calls;
@@ -34,6 +36,8 @@ pub mod keeper;
 pub mod lend;
 pub mod pins;
 pub mod pruner;
+pub mod restore;
+pub mod restore_request;
 pub mod restorer;
 pub mod shelf;
 pub mod shelves;

@@ -116,6 +116,13 @@ impl Shelves {
         &self.seen
     }
 
+    /// A restore reads this set.
+    pub fn lend(&mut self, set: SetId) {
+        for seen in self.seen.iter_mut().filter(|seen| seen.id == set) {
+            seen.restoring = true;
+        }
+    }
+
     /// The newest set of everything is not there or not whole: what is kept is kept longer.
     pub fn is_failing(&self) -> bool {
         let by_hand = |id| self.planned.contains(&(id, Origin::Hand));

@@ -38,7 +38,8 @@ pub async fn read_restore(client: &Client) -> Result<Option<Restore>, String> {
     parse_restore(value)
 }
 
-fn parse_restore(value: Option<serde_json::Value>) -> Result<Option<Restore>, String> {
+/// The same of what stands in the key map.
+pub fn parse_restore(value: Option<serde_json::Value>) -> Result<Option<Restore>, String> {
     let value = match value {
         None | Some(serde_json::Value::Null) => return Ok(None),
         Some(value) => value,

@@ -27,7 +27,7 @@ use crate::standstill::Standstill;
 
 use self::watch::{CommitProbe, ReadyWatch};
 
-pub use self::keys::{read_orders, read_proof, read_restore};
+pub use self::keys::{parse_restore, read_orders, read_proof, read_restore};
 pub use self::watch::probe_commit;
 
 /// What went wrong with our own Qdrant.

@@ -84,6 +84,13 @@ impl Comparer {
                 self.divergence.interrupted(|_| true);
                 return;
             }
+            let filling = self.board.borrow().status.filling.clone();
+            if filling.is_some_and(|filling| filling.0 == *name) {
+                // Its copies are not meant to be the same yet.
+                let of_it = |shard: &ShardRef| shard.collection.0 == *name;
+                self.divergence.interrupted(of_it);
+                continue;
+            }
             self.collection(name, &info).await;
         }
         let there = |shard: &ShardRef| names.contains(&shard.collection.0);

@@ -19,7 +19,9 @@
 //! | [`folder`], [`seen`] | what is known of each set in the store |
 //! | [`mod@retention`], [`reasons`] | which sets are kept, and why |
 //! | [`mod@choose`] | which set a restore takes |
-//! | [`restore`] | what a restore does next, and what it may throw away |
+//! | [`restore`] | what the restore of everything does next, and what it may throw away |
+//! | [`restore_wish`] | what a person decides while it waits |
+//! | [`job`] | the same of a restore by hand, beside what is served |
 
 pub mod assemble;
 pub mod by_hand;
@@ -27,6 +29,7 @@ pub mod choose;
 pub mod clock;
 pub mod folder;
 pub mod ids;
+pub mod job;
 pub mod layout;
 pub mod missing;
 pub mod plan;
@@ -35,6 +38,7 @@ pub mod reasons;
 pub mod records;
 pub mod refusal;
 pub mod restore;
+pub mod restore_wish;
 pub mod resume;
 pub mod retention;
 pub mod seen;

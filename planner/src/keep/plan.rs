@@ -44,6 +44,8 @@ pub struct Order {
     pub source: Source,
     /// Now, by the wall clock.
     pub now: Utc,
+    /// Collections that a restore by hand is making: of these nothing is taken.
+    pub unfinished: BTreeSet<CollectionName>,
     /// Copies that could not be taken for the last set.
     pub failed_before: BTreeSet<(ShardRef, PeerId)>,
     /// Collections that ended, see [`crate::keep::seen::deleted`].
@@ -91,14 +93,19 @@ pub fn plan(
         Observed::Known(all) => all,
         Observed::Unknown(why) => return Err(NoPlan::Unread(why.clone())),
     };
+    let mut finished = all
+        .iter()
+        .filter(|(name, _)| !order.unfinished.contains(*name));
     let wanted: Vec<_> = match &order.scope {
-        Scope::All if all.is_empty() => return Err(NoPlan::Empty),
-        Scope::All => all.iter().collect(),
+        Scope::All => finished.collect(),
         Scope::One(name) => {
-            let there = all.get_key_value(name);
+            let there = finished.find(|(there, _)| *there == name);
             vec![there.ok_or_else(|| NoPlan::NoSuchCollection(name.clone()))?]
         }
     };
+    if wanted.is_empty() {
+        return Err(NoPlan::Empty);
+    }
     let mut collections = Vec::new();
     let mut open = Vec::new();
     for (index, (name, seen)) in (0_u32..).zip(&wanted) {

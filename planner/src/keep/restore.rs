@@ -26,12 +26,13 @@ pub enum Next {
     Finished,
     /// A set has to be chosen.
     Choose,
-    /// These are not part of the set: what there is of them is deleted.
-    Clear(SetId, Vec<CollectionName>),
+    /// These are not part of the set, or given up: what there is of them is deleted.
+    Clear(Vec<CollectionName>),
     /// This one is made, filled, and compared.
     Collection(SetId, CollectionName),
-    /// All are restored: the aliases, and with the word that all is finished the end.
-    Finish(SetId),
+    /// All are restored, or given up: the aliases, and with the word that all is finished the end. `None`:
+    /// a person has accepted the loss before any set was chosen.
+    Finish(Option<SetId>),
 }
 
 /// What comes next, by the record.
@@ -39,20 +40,22 @@ pub fn next(record: &Restore) -> Next {
     if record.finished {
         return Next::Finished;
     }
-    let Some(set) = record.set else {
-        return Next::Choose;
-    };
     let of = |wanted: &dyn Fn(&Progress) -> bool| {
         let found = record.collections.iter().filter(|(_, at)| wanted(at));
         found.map(|(name, _)| name.clone()).collect::<Vec<_>>()
     };
     let failed = of(&|at| matches!(at, Progress::Failed(_)));
     if !failed.is_empty() {
-        return Next::Clear(set, failed);
+        return Next::Clear(failed);
     }
-    match of(&|at| *at == Progress::Pending).into_iter().next() {
-        Some(name) => Next::Collection(set, name),
-        None => Next::Finish(set),
+    match (
+        record.set,
+        of(&|at| *at == Progress::Pending).into_iter().next(),
+    ) {
+        (Some(set), Some(name)) => Next::Collection(set, name),
+        (Some(set), None) => Next::Finish(Some(set)),
+        (None, None) if record.accepted.is_some() => Next::Finish(None),
+        (None, _) => Next::Choose,
     }
 }
 
@@ -177,19 +180,27 @@ pub fn lost(view: &ClusterView, record: &Restore) -> Result<Vec<CollectionName>,
     };
     let mut lost = Vec::new();
     for name in record.collections.keys() {
-        let whole = match all.get(name) {
-            None => false,
-            Some(Observed::Unknown(why)) => return Err(format!("{name}: {why}")),
-            Some(Observed::Known(there)) => there.shards.values().all(|shard| {
-                let mut copies = shard.copies.iter();
-                copies.any(|(peer, copy)| copy.is_active() && view.alive(*peer))
-            }),
-        };
-        if !whole {
+        if !is_whole(view, all.get(name), name)? {
             lost.push(name.clone());
         }
     }
     Ok(lost)
+}
+
+/// Every shard of a collection has a living Active copy.
+pub(super) fn is_whole(
+    view: &ClusterView,
+    there: Option<&Observed<Collection>>,
+    name: &CollectionName,
+) -> Result<bool, String> {
+    match there {
+        None => Ok(false),
+        Some(Observed::Unknown(why)) => Err(format!("{name}: {why}")),
+        Some(Observed::Known(there)) => Ok(there.shards.values().all(|shard| {
+            let mut copies = shard.copies.iter();
+            copies.any(|(peer, copy)| copy.is_active() && view.alive(*peer))
+        })),
+    }
 }
 
 /// Why a restore may not delete a collection.

@@ -147,6 +147,7 @@ pub fn order() -> Order {
         scope: Scope::All,
         source: source(),
         now: at("2026-02-28T09:15:02Z"),
+        unfinished: BTreeSet::new(),
         failed_before: BTreeSet::new(),
         deleted: BTreeMap::new(),
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use entrypoint::keep::restore_request::Ask;
 use planner::keep::ids::SetId;
 use planner::records::RESTORE_KEY;
 
@@ -11,6 +12,7 @@ use super::healing::{begin, setup_of_several};
 use super::prelude::*;
 use crate::observe::ask;
 use crate::world::points::Points;
+use crate::world::restores;
 use crate::world::sets::{self, Set};
 
 /// See the head of this file.
@@ -46,6 +48,24 @@ pub const SCENARIO: Scenario = Scenario {
                 bad.allowed.events.push("restore.*");
             },
             run: |world| Box::pin(newest_is_bad(world)),
+        },
+        Case {
+            name: "into-fewer",
+            setup,
+            run: |world| Box::pin(resized(world, world.size() / 2)),
+        },
+        Case {
+            name: "into-more",
+            setup,
+            run: |world| Box::pin(resized(world, world.size() * 3 / 2)),
+        },
+        Case {
+            name: "a-person-chooses",
+            setup: |choice| {
+                setup(choice);
+                choice.allowed.events.push("restore.*");
+            },
+            run: |world| Box::pin(a_person_chooses(world)),
         },
     ],
 };
@@ -135,6 +155,48 @@ async fn newest_is_bad(world: &World) -> Result<(), Failure> {
     restored(world, points, since, from).await
 }
 
+/// While everything is gone, another number of tasks is wanted.
+async fn resized(world: &World, tasks: usize) -> Result<(), Failure> {
+    let (mut points, then) = one_more(world, begin(world).await?).await?;
+    world.ecs.scale(tasks);
+    world.step(format!("{tasks} tasks are wanted from now on"));
+    let since = lose(world, &mut points, then).await?;
+    let from = newest(world)?.id;
+    restored_into(world, points, since, from, tasks).await
+}
+
+/// Nobody takes it by itself that the newest set lacks what an earlier one has; a person does.
+async fn a_person_chooses(world: &World) -> Result<(), Failure> {
+    let (points, then) = one_more(world, begin(world).await?).await?;
+    let older = newest(world)?.id;
+    let (mut points, _) = one_more(world, points).await?;
+    let since = lose(world, &mut points, then).await?;
+    let newest = newest(world)?;
+    newest.hide_manifest().context("spoil a manifest")?;
+    world.fault(
+        &[],
+        format!("the manifest of set {} is from the future", newest.id),
+    );
+    let waits = || {
+        let sample = world.observer.latest();
+        let mut views = sample.running();
+        let view = views.find(|view| {
+            let status = view.status.as_ref();
+            status.is_some_and(|status| status.restore.contains(&newest.id.to_string()))
+        })?;
+        world.ecs.task(&view.id)
+    };
+    let through = world.aim("a restore that waits", RESTORED, waits).await?;
+    let ask = Ask {
+        owner: "rehearsal".to_owned(),
+        set: Some(older),
+        ..Ask::default()
+    };
+    restores::decide(&through, &ask).await?;
+    world.step(format!("a person chooses set {older}"));
+    restored(world, points, since, older).await
+}
+
 /// Writes on until a set is finished that was planned after now; gives what was acknowledged now.
 async fn one_more(world: &World, points: Points) -> Result<(Points, BTreeMap<u64, u64>), Failure> {
     let then = points.acknowledged();
@@ -184,18 +246,24 @@ fn newest(world: &World) -> Result<Set, Failure> {
 
 /// Waits until the cluster is whole again after everything was lost at `since`, and reads what must be
 /// there: the set `from`, and no less than what `points` were promised.
-async fn restored(
+async fn restored(world: &World, points: Points, since: f64, from: SetId) -> Result<(), Failure> {
+    restored_into(world, points, since, from, world.size()).await
+}
+
+/// The same with so many tasks.
+async fn restored_into(
     world: &World,
     mut points: Points,
     since: f64,
     from: SetId,
+    tasks: usize,
 ) -> Result<(), Failure> {
     let from = from.to_string();
     let what = "the generation that is restored into";
     let formed = || world.efs.formed(2).then_some(());
     world.aim(what, RESTORED, formed).await?;
     world
-        .healed_within("everything was lost", since, world.size(), RESTORED)
+        .healed_within("everything was lost", since, tasks, RESTORED)
         .await?;
     let took = world.timeline.now() - since;
     world.step(format!("restored {took:.1} s after everything was lost"));

@@ -34,6 +34,7 @@ mod rebalance_zones;
 mod records_swept;
 mod regrouping;
 mod replace_two;
+mod restore_beside;
 mod rollback;
 mod rolling;
 mod rollout;
@@ -143,6 +144,7 @@ pub const ALL: &[&Scenario] = &[
     &records_swept::SCENARIO,
     &snapshots::SCENARIO,
     &lose_everything::SCENARIO,
+    &restore_beside::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,

@@ -18,6 +18,36 @@ impl Collection {
         config.insert("params".into(), self.params.clone());
         Value::Object(config)
     }
+
+    /// The same as telemetry prints it.
+    pub fn config_with_uuid(&self) -> Value {
+        let mut config = self.config();
+        if let Some(fields) = config.as_object_mut() {
+            // In the form of Qdrant's, which are random as well.
+            let uuid = uuid::Uuid::from_u64_pair(self.uuid, self.uuid.rotate_left(32));
+            fields.insert("uuid".into(), uuid.to_string().into());
+        }
+        config
+    }
+
+    /// Merges fields into the collection's own metadata; null takes one away (upstream
+    /// collection/collection_ops.rs, `update_metadata`).
+    pub fn merge_metadata(&mut self, changes: &Value) {
+        let (Some(changes), Some(settings)) = (changes.as_object(), self.settings.as_object_mut())
+        else {
+            return;
+        };
+        let there = settings.entry("metadata").or_insert_with(|| json!({}));
+        let Some(there) = there.as_object_mut() else {
+            return;
+        };
+        for (name, value) in changes {
+            match value.is_null() {
+                true => there.remove(name),
+                false => there.insert(name.clone(), value.clone()),
+            };
+        }
+    }
 }
 
 /// Everything of `config` but `params`.

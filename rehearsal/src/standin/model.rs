@@ -63,8 +63,13 @@ pub enum Op {
         shards: BTreeMap<u32, Vec<u64>>,
         uuid: u64,
     },
-    /// Change some of the parameters of a collection, and nothing else about it.
-    UpdateCollection { name: String, params: Value },
+    /// Change some of the parameters of a collection, and fields of its metadata.
+    UpdateCollection {
+        name: String,
+        params: Value,
+        #[serde(default)]
+        metadata: Value,
+    },
     /// Delete a collection.
     DeleteCollection { name: String },
     /// Change other names of collections, step by step.
@@ -303,8 +308,14 @@ impl Model {
                 self.collections.insert(name.clone(), collection);
                 Ok(effects)
             }
-            Op::UpdateCollection { name, params } => {
-                self.collection_mut(name)?.set_params(params);
+            Op::UpdateCollection {
+                name,
+                params,
+                metadata,
+            } => {
+                let collection = self.collection_mut(name)?;
+                collection.set_params(params);
+                collection.merge_metadata(metadata);
                 Ok(Vec::new())
             }
             Op::ChangeAliases { changes } => {

@@ -6,6 +6,7 @@ mod keys;
 pub mod load;
 pub mod points;
 pub mod qdrants;
+pub mod restores;
 pub mod rollout;
 pub mod sets;
 

@@ -112,6 +112,15 @@ impl Set {
         fs::write(&path, bytes).context("write a file")
     }
 
+    /// Gives its manifest a format that nobody reads yet.
+    ///
+    /// # Errors
+    /// When it has none, or it cannot be written.
+    pub fn hide_manifest(&self) -> Result<()> {
+        let path = self.folder.join(layout::MANIFEST);
+        fs::write(path, r#"{"format": 1000}"#).context("write a manifest")
+    }
+
     /// Every file that the manifest names is there, of its size and hash, and a whole archive; gives
     /// how many points all of them hold at least.
     ///

@@ -478,7 +478,53 @@ async fn aliases_vanish_with_their_collection(lab: Lab) {
     assert_eq!(nodes[0].count_in("a").await, Ok(1));
 }
 
+/// A collection has a uuid that every node knows and that its successor of the same name does not have,
+/// and carries what was written into its metadata from its creation on, until that is taken off.
+async fn a_collection_is_told_from_its_successor(lab: Lab) {
+    let nodes = lab.cluster(2).await;
+    let create = async |mark: &str| {
+        let body = json!({"vectors": {"size": 1, "distance": "Dot"}, "shard_number": 1,
+            "metadata": {"mark": mark, "theirs": 7}});
+        let made = nodes[0].put("/collections/c", body).await;
+        assert_eq!(made.result(), json!(true));
+    };
+    let seen = async |node: &Node, wanted: &Value| {
+        until("the metadata", s(20), async || {
+            let all = node.api().collection_identities().await;
+            let all = all.map_err(|why| why.to_string())?;
+            let there = all.get("c").ok_or("there is no c")?;
+            let shown = json!(there.metadata);
+            let uuid = there.uuid.clone().ok_or("it has no uuid")?;
+            match shown == *wanted {
+                true => Ok(uuid),
+                false => Err(shown.to_string()),
+            }
+        })
+        .await
+    };
+    create("one").await;
+    let one = json!({"mark": "one", "theirs": 7});
+    let first = seen(&nodes[0], &one).await;
+    assert_eq!(seen(&nodes[1], &one).await, first);
+    let unmark = async |key: &str| nodes[1].api().unmark_collection("c", key, 10).await;
+    unmark("mark").await.unwrap();
+    for node in &nodes {
+        assert_eq!(seen(node, &json!({"theirs": 7})).await, first);
+    }
+    // Once more, and what was never there.
+    unmark("mark").await.unwrap();
+    unmark("other").await.unwrap();
+    assert!(nodes[0].api().delete_collection("c").await.unwrap());
+    create("two").await;
+    let two = json!({"mark": "two", "theirs": 7});
+    assert_ne!(seen(&nodes[1], &two).await, first);
+    assert!(nodes[0].api().delete_collection("c").await.unwrap());
+    let gone = unmark("mark").await.unwrap_err();
+    assert_eq!(gone.code(), Some(404));
+}
+
 crate::behaviours!(
+    a_collection_is_told_from_its_successor,
     a_described_collection_is_made_again_equal,
     a_plain_collection_is_made_again_equal,
     a_key_gets_the_indexes,

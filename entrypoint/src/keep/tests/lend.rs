@@ -4,6 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use planner::heal::names::ShardId;
@@ -22,9 +23,10 @@ use crate::control::tests::{board, config};
 use crate::keep::Shelf;
 use crate::keep::asked::Asking;
 use crate::keep::lend::{self, Lender};
+use crate::keep::restore_request::Restoring;
 use crate::knocks::Knocks;
 use crate::status::Board;
-use crate::store::Op;
+use crate::store::{DirectoryStore, Op};
 use crate::store::testing::{Fault, Gate};
 
 const FILE: &str = "c000/s0-1.shard";
@@ -49,7 +51,15 @@ impl Port {
         let qdrant = qdrant_api::Client::new(nowhere, None, SHORT).unwrap();
         let knocks = Knocks::default();
         let asking = Asking::new(&config(&[]), qdrant.clone());
-        let sets = control::Sets { lender, asking };
+        // Nobody asks for a restore.
+        let nothing = Arc::new(DirectoryStore::new("/nonexistent"));
+        let shelf = Shelf::start(nothing, SHORT).unwrap();
+        let restoring = Restoring::new(&config(&[]), qdrant.clone(), shelf);
+        let sets = control::Sets {
+            lender,
+            asking,
+            restoring,
+        };
         tokio::spawn(control::serve(
             listener, reader, keys, LONG, qdrant, knocks, sets,
         ));

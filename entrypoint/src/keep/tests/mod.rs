@@ -9,7 +9,7 @@ mod pinning;
 mod pruning;
 mod records;
 mod s3;
-mod sample;
+pub(crate) mod sample;
 mod sets;
 
 use std::fs;

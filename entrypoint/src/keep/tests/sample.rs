@@ -14,7 +14,7 @@ use planner::keep::records::{
 use planner::keep::time::Utc;
 use serde_json::json;
 
-pub(super) const SET: &str = "20260228T091500Z";
+pub(crate) const SET: &str = "20260228T091500Z";
 pub(super) const PEER: PeerId = PeerId(1);
 
 pub(super) fn set(text: &str) -> SetId {
@@ -123,7 +123,7 @@ pub(super) fn part(shard: u32, bytes: u64) -> PartRecord {
     }
 }
 
-pub(super) fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     let file = FileEntry {
         path: "c000/s0-1.shard".to_owned(),
         bytes: 1000,

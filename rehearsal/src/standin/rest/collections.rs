@@ -61,7 +61,7 @@ pub(super) async fn telemetry(State(api): State<Api>, Query(asked): Query<Detail
     timed(async {
         let described = api.node.read(|inner| {
             let all = inner.model.collections.iter();
-            all.map(|(name, there)| json!({"id": name, "config": there.config()}))
+            all.map(|(name, there)| json!({"id": name, "config": there.config_with_uuid()}))
                 .collect::<Vec<_>>()
         });
         let mut collections = json!({"number_of_collections": described.len()});
@@ -197,7 +197,12 @@ pub(super) async fn update(
         api.node
             .read(|inner| inner.model.collection(&name).map(drop))?;
         let params = request.get("params").cloned().unwrap_or_default();
-        let op = Payload::Op(Op::UpdateCollection { name, params });
+        let metadata = request.get("metadata").cloned().unwrap_or_default();
+        let op = Payload::Op(Op::UpdateCollection {
+            name,
+            params,
+            metadata,
+        });
         api.node.propose_and_wait(op, timeout).await?;
         Ok(true)
     })

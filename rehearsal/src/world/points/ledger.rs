@@ -79,6 +79,16 @@ impl Ledger {
         self.settled.clear();
     }
 
+    /// The list of a copy that was made when this was acknowledged: of what came after, each write may be
+    /// there or not.
+    pub fn copied(&self, then: BTreeMap<u64, u64>) -> Self {
+        Self {
+            sent: self.sent.clone(),
+            acknowledged: then,
+            ..Self::default()
+        }
+    }
+
     /// Writes that are not acknowledged yet.
     pub fn open(&self) -> usize {
         let open = |(id, sent): &(&u64, &u64)| self.acknowledged.get(id) != Some(sent);

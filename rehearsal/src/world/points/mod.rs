@@ -130,6 +130,30 @@ impl Points {
         lock(&self.shared.ledger).acknowledged()
     }
 
+    /// The same points in another collection, a copy that was made after `then` was acknowledged: nobody
+    /// writes to it.
+    ///
+    /// # Errors
+    /// No client can be built.
+    pub fn copied(
+        &self,
+        world: &World,
+        target: impl Into<Target>,
+        then: BTreeMap<u64, u64>,
+    ) -> Result<Self, Failure> {
+        let shared = Shared::new(world, target.into()).context("build a client")?;
+        *lock(&shared.ledger) = lock(&self.shared.ledger).copied(then);
+        let shared = Arc::new(shared);
+        let reader = AbortOnDropHandle::new(tokio::spawn(workers::reader(shared.clone())));
+        Ok(Self {
+            shared,
+            load: self.load,
+            stop: CancellationToken::new(),
+            writers: Vec::new(),
+            reader,
+        })
+    }
+
     /// Ends the writers when all of their writes are acknowledged; the reader goes on.
     ///
     /// # Errors

@@ -1,0 +1,409 @@
+//! What people ask for about restores, in Qdrant's key map: a job beside what is served, or a decision
+//! while the cluster waits for the restore of everything. Any task takes it; the restorer of whoever
+//! leads finds it.
+//!
+//! What speaks against it is said to who asks, at once, and nothing is written. The key map has no
+//! compare-and-set: who asks reads its own record back, and is told when another one stands there.
+
+mod choice;
+#[cfg(test)]
+mod tests;
+
+use axum::http::StatusCode;
+use planner::heal::names::CollectionName;
+use planner::ids::{StoreId, Token};
+use planner::keep::folder::Found;
+use planner::keep::ids::SetId;
+use planner::keep::job;
+use planner::keep::layout::Entry;
+use planner::keep::records::Manifest;
+use planner::keep::restore_wish::{WISH_KEY, What, Wish};
+use planner::keep::time::Utc;
+use planner::records::{FORMAT, JOB_KEY, Job, JobState, Restore};
+use qdrant_api::Client;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use self::choice::{There, counts, newest, pieces};
+use super::shelves::{Known, look};
+use super::{Shelf, now};
+use crate::config::{Config, Heal};
+use crate::log::chain;
+use crate::qdrant::read_restore;
+use crate::steward::{COMMIT_TIMEOUT, pause};
+
+/// What is longer is no name.
+const LONGEST_NAME: usize = 200;
+
+/// The body of `POST /v1/restores`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// Who asks.
+    pub owner: String,
+    /// The set; otherwise the newest that has what is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<SetId>,
+    /// The one collection that is wanted; otherwise all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collection: Option<CollectionName>,
+    /// What it is to be called; otherwise as in the set.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    pub new_name: Option<CollectionName>,
+    /// The aliases of the collection that is there lead to the restored one in the end.
+    #[serde(default)]
+    pub switch: bool,
+    /// Collections that are there are deleted in the end, and their names lead to the restored ones.
+    #[serde(default)]
+    pub replace: bool,
+    /// While everything is restored: what is missing stays lost.
+    #[serde(default)]
+    pub accept_loss: bool,
+    /// Say what would be done, and do nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The body of `DELETE /v1/restores`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallOff {
+    /// Who.
+    pub owner: String,
+}
+
+/// What was asked for, as it is on record, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Taken {
+    /// A restore beside what is served.
+    Job(Job),
+    /// A decision about the restore of everything.
+    Wish(Wish),
+}
+
+/// Where restores are: `GET /v1/restores`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The restore with which this generation began.
+    pub everything: Option<Restore>,
+    /// The last one by hand.
+    pub job: Option<Job>,
+}
+
+/// Why it was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// What is asked for makes no sense.
+    #[error("{0}")]
+    Bad(String),
+    /// It is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// Something that is there is in the way.
+    #[error("{0}")]
+    InTheWay(String),
+    /// It cannot be said now.
+    #[error("{0}")]
+    Unread(String),
+    /// The key map was not read or written.
+    #[error("ask Qdrant")]
+    Qdrant(#[from] Box<qdrant_api::Error>),
+    /// An operator wants no changes, or that is not known.
+    #[error("look for a pause")]
+    Pause(#[from] pause::PauseError),
+    /// The record could not be written as JSON.
+    #[error("write the request as JSON")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl NotTaken {
+    /// As the control port says it.
+    pub(crate) fn code(&self) -> StatusCode {
+        match self {
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::InTheWay(_) => StatusCode::CONFLICT,
+            Self::Unread(_) | Self::Qdrant(_) | Self::Pause(_) | Self::Encode(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+}
+
+fn bad<T>(why: impl Into<String>) -> Result<T, NotTaken> {
+    Err(NotTaken::Bad(why.into()))
+}
+
+fn in_the_way<T>(why: impl Into<String>) -> Result<T, NotTaken> {
+    Err(NotTaken::InTheWay(why.into()))
+}
+
+impl From<qdrant_api::Error> for NotTaken {
+    fn from(error: qdrant_api::Error) -> Self {
+        Self::Qdrant(Box::new(error))
+    }
+}
+
+/// Takes what people ask for, for the control port.
+#[derive(Clone)]
+pub struct Restoring {
+    qdrant: Client,
+    shelf: Shelf,
+    dry_run: bool,
+}
+
+impl Restoring {
+    /// One that asks our own Qdrant, for sets in `shelf`.
+    pub fn new(config: &Config, qdrant: Client, shelf: Shelf) -> Self {
+        Self {
+            qdrant,
+            shelf,
+            dry_run: config.heal == Heal::DryRun,
+        }
+    }
+
+    /// Puts it on record, unless it only asks what would be. `ours` is the store's own name.
+    ///
+    /// # Errors
+    /// Nothing would come of it, or something is in the way, or it is not known whether it was written.
+    pub async fn take(&self, ask: Ask, ours: Option<StoreId>) -> Result<Taken, NotTaken> {
+        let by = owner(&ask.owner)?;
+        ask.makes_sense()?;
+        if self.dry_run && !ask.dry_run {
+            return in_the_way("nothing is changed with dry-run (ENTRYPOINT_HEAL)");
+        }
+        if let Some(pause) = pause::read(&self.qdrant).await? {
+            let (owner, reason) = (pause.owner, pause.reason);
+            return in_the_way(format!(
+                "paused by {owner}: {reason}; `entrypoint resume` ends it"
+            ));
+        }
+        let at = now().ok_or_else(|| NotTaken::Unread("the wall clock says no time".to_owned()))?;
+        let everything = read_restore(&self.qdrant).await.map_err(NotTaken::Unread)?;
+        if let Some(record) = everything.filter(|record| !record.finished) {
+            return self.decide(&ask, record, by, at).await;
+        }
+        if ask.accept_loss {
+            return in_the_way(
+                "nothing is lost that could be accepted: no restore of everything waits",
+            );
+        }
+        let Some(ours) = ours else {
+            return Err(NotTaken::Unread(
+                "the store has not said yet which cluster this is".to_owned(),
+            ));
+        };
+        if let Some(job) = self.job().await?.filter(|job| !job.is_over()) {
+            return in_the_way(format!(
+                "a restore from set {}, asked for by {} at {}, is not over: `entrypoint restore --call-off` ends it",
+                job.set, job.by, job.at
+            ));
+        }
+        let manifest = self.manifest(&ask, &ours).await?;
+        let there = There {
+            identities: self.qdrant.collection_identities().await?,
+            aliases: self.qdrant.aliases().await?,
+        };
+        let job = Job {
+            format: FORMAT,
+            token: Token(uuid::Uuid::new_v4().simple().to_string()),
+            by,
+            at,
+            set: manifest.set,
+            pieces: pieces(&ask, &manifest, &there)?,
+            tries: 0,
+            state: JobState::Running,
+        };
+        if !ask.dry_run {
+            self.put(JOB_KEY, &job).await?;
+            let now = self.job().await?;
+            if let Some(other) = now.filter(|now| now.token != job.token) {
+                return in_the_way(format!("{} was quicker, at {}", other.by, other.at));
+            }
+        }
+        Ok(Taken::Job(job))
+    }
+
+    /// A decision about the restore of everything.
+    async fn decide(
+        &self,
+        ask: &Ask,
+        record: Restore,
+        by: String,
+        at: Utc,
+    ) -> Result<Taken, NotTaken> {
+        let beside = ask.collection.is_some() || ask.switch || ask.replace;
+        let what = match (ask.set, ask.accept_loss) {
+            (Some(set), false) if !beside => What::Use(set),
+            (None, true) => What::AcceptLoss,
+            _ => {
+                return in_the_way(
+                    "everything is being restored: until that is finished only --set ID alone, which is taken instead, and --accept-loss can be asked for",
+                );
+            }
+        };
+        if let What::Use(set) = what {
+            let manifest = self.read(set).await?;
+            let lack = manifest.collections.iter().filter(|there| !there.whole);
+            let lack: Vec<_> = lack.map(|there| there.name.to_string()).collect();
+            if !lack.is_empty() {
+                tracing::warn!("set {set} lacks a part of {}", lack.join(", "));
+            }
+        }
+        let wish = Wish {
+            format: FORMAT,
+            generation: record.generation,
+            by,
+            at,
+            what,
+        };
+        if !ask.dry_run {
+            self.put(WISH_KEY, &wish).await?;
+        }
+        Ok(Taken::Wish(wish))
+    }
+
+    /// Calls the job off that is not over.
+    ///
+    /// # Errors
+    /// There is none, or it is not known whether it was written.
+    pub async fn call_off(&self, by: &str) -> Result<Job, NotTaken> {
+        let by = owner(by)?;
+        let none = || NotTaken::NotFound("no restore by hand is under way".to_owned());
+        let job = self.job().await?.ok_or_else(none)?;
+        let after = job::called_off(&job, &by).map_err(|_| none())?;
+        self.put(JOB_KEY, &after).await?;
+        Ok(after)
+    }
+
+    /// How far they are.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn progress(&self) -> Result<Progress, NotTaken> {
+        Ok(Progress {
+            everything: read_restore(&self.qdrant).await.map_err(NotTaken::Unread)?,
+            job: self.job().await?,
+        })
+    }
+
+    async fn job(&self) -> Result<Option<Job>, NotTaken> {
+        let value = self.qdrant.metadata_key(JOB_KEY).await?;
+        believed(value).map_err(NotTaken::InTheWay)
+    }
+
+    async fn put(&self, key: &str, record: &impl Serialize) -> Result<(), NotTaken> {
+        let value = serde_json::to_value(record)?;
+        let client = self.qdrant.with_timeout(COMMIT_TIMEOUT);
+        Ok(client.put_metadata_key(key, &value, true).await?)
+    }
+
+    /// The manifest of the set that is asked for, or of the newest that has what is wanted.
+    async fn manifest(&self, ask: &Ask, ours: &StoreId) -> Result<Manifest, NotTaken> {
+        let running = self.qdrant.version().await?;
+        let there = look(&self.shelf, ours, &running, &mut Known::new()).await;
+        let there = there.map_err(NotTaken::Unread)?;
+        let set = match ask.set {
+            Some(set) => counts(there.seen(), set)?,
+            None => newest(there.seen(), ask)?,
+        };
+        self.read(set).await
+    }
+
+    async fn read(&self, set: SetId) -> Result<Manifest, NotTaken> {
+        match self.shelf.read::<Manifest>(set, Entry::Manifest).await {
+            Found::Good(manifest) => Ok(manifest),
+            Found::Absent => Err(NotTaken::NotFound(format!(
+                "there is no set {set}, or it has no manifest"
+            ))),
+            Found::Refused(why) => in_the_way(why.to_string()),
+            Found::Unread(why) => Err(NotTaken::Unread(why)),
+        }
+    }
+}
+
+impl Ask {
+    fn makes_sense(&self) -> Result<(), NotTaken> {
+        if self.new_name.is_some() && self.collection.is_none() {
+            return bad("--as needs --collection: one name cannot be given to all");
+        }
+        if self.switch && self.new_name.is_none() {
+            return bad("--switch needs --as: aliases are led to a collection of another name");
+        }
+        if self.switch && self.replace {
+            return bad(
+                "--switch keeps the collection that is there, --replace deletes it: choose one",
+            );
+        }
+        let more = self.set.is_some() || self.collection.is_some() || self.replace || self.switch;
+        if self.accept_loss && more {
+            return bad("--accept-loss stands alone");
+        }
+        Ok(())
+    }
+}
+
+fn owner(name: &str) -> Result<String, NotTaken> {
+    match name.trim() {
+        "" => bad("a restore by hand needs an owner"),
+        name if name.len() > LONGEST_NAME => bad("the owner of a restore has 200 letters at most"),
+        name => Ok(name.to_owned()),
+    }
+}
+
+/// The job that stands in the key map.
+///
+/// # Errors
+/// What is there is not believed; for people.
+pub(super) fn believed(value: Option<Value>) -> Result<Option<Job>, String> {
+    record(JOB_KEY, value)
+}
+
+/// The job that stands in the key map, whether it is over or not.
+///
+/// # Errors
+/// It could not be read, or is not believed; for people.
+pub(super) async fn job(client: &Client) -> Result<Option<Job>, String> {
+    let value = client.metadata_key(JOB_KEY).await;
+    believed(value.map_err(|error| chain(&error))?)
+}
+
+/// The set that a restore by hand reads.
+///
+/// # Errors
+/// It is not known; for people.
+pub(super) async fn reading(client: &Client) -> Result<Option<SetId>, String> {
+    let job = job(client).await?;
+    Ok(job.filter(|job| !job.is_over()).map(|job| job.set))
+}
+
+/// The decision that stands in the key map.
+///
+/// # Errors
+/// It could not be read, or is not believed; for people.
+pub(super) async fn wish(client: &Client) -> Result<Option<Wish>, String> {
+    let value = client.metadata_key(WISH_KEY).await;
+    record(WISH_KEY, value.map_err(|error| chain(&error))?)
+}
+
+fn record<T: DeserializeOwned>(key: &str, value: Option<Value>) -> Result<Option<T>, String> {
+    let Some(value) = value.filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    let refused = |why: String| {
+        format!(
+            "the key {key} in Qdrant's key map is not read: {why}; delete it, \
+             or use a version of the image that reads it"
+        )
+    };
+    // First, so that a newer record is called newer and not broken.
+    match value.get("format").and_then(Value::as_u64) {
+        Some(format) if format == u64::from(FORMAT) => {}
+        Some(format) => return Err(refused(format!("it has format {format}"))),
+        None => return Err(refused("it has no format".to_owned())),
+    }
+    let read = serde_json::from_value(value);
+    read.map(Some).map_err(|error| refused(error.to_string()))
+}

@@ -1,0 +1,173 @@
+//! One collection out of a set: made, its copies placed, every copy of a shard filled with the same file,
+//! and compared. Whose collection it becomes, and when it may be thrown away, is the callers' business.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use planner::heal::names::CollectionName;
+use planner::ids::Token;
+use planner::keep::records::{CollectionEntry, Description, Manifest, ShardKey, Sharding};
+use planner::keep::restore::{self, Holders};
+use planner::records::MARK;
+use qdrant_api::{PayloadIndex, Recreation};
+use tokio::sync::watch as channel;
+
+use super::APPLY_SECS;
+use super::outcome::{Done, Failed, named, wait};
+use super::site::{Basis, Place, Site};
+use crate::log::chain;
+use crate::status::Board;
+
+/// How long copies may take to be placed, and to be seen Active with equal counts once they are
+/// filled. Nothing is lost when it was too short: the collection is made again.
+pub(super) const SETTLE: Duration = Duration::from_secs(180);
+
+/// A collection on its way out of a set.
+pub(super) struct Making<'a> {
+    pub(super) site: &'a Site,
+    pub(super) place: &'a Place,
+    /// The record that lists it: when it changes, nothing more is done.
+    pub(super) basis: &'a Basis,
+    pub(super) manifest: &'a Manifest,
+    /// What it was in the set.
+    pub(super) entry: &'a CollectionEntry,
+    /// What it is called now.
+    pub(super) name: &'a CollectionName,
+    /// Tells it from a collection that somebody else makes under the same name.
+    pub(super) mark: Option<&'a Token>,
+}
+
+impl Making<'_> {
+    /// Makes it from nothing: there is no collection of this name.
+    pub(super) async fn run(&self) -> Done<()> {
+        let (site, name, set) = (self.site, self.name, self.manifest.set);
+        let description = self.entry.description.as_ref();
+        let description = description.ok_or_else(|| {
+            Failed::Wait(format!("{} is not described in set {set}", self.entry.name))
+        })?;
+        site.show(&format!("{name} of set {set} is made"));
+        self.make(description).await?;
+        site.show(&format!("the copies of {name} are placed"));
+        let holders = self.placed().await?;
+        site.show(&format!("{name} is filled from set {set}"));
+        let _alone = Alone::of(&site.board, name);
+        self.fill(&holders).await?;
+        site.show(&format!("the copies of {name} are compared"));
+        self.compare(&holders).await
+    }
+
+    /// Creates the empty collection with its shard keys and indexes.
+    async fn make(&self, description: &Description) -> Done<()> {
+        let (name, client) = (self.name, &self.site.client);
+        let mut with = Recreation::of(&description.config)
+            .map_err(|why| Failed::Wait(format!("{name}: {}", chain(&why))))?;
+        if let Some(mark) = self.mark {
+            with.mark(MARK, &mark.0);
+        }
+        let made = client
+            .create_collection_from(&name.0, &with, APPLY_SECS)
+            .await;
+        made.map_err(|error| named(name, &error))?;
+        if description.sharding == Sharding::Custom {
+            self.make_keys(description).await?;
+        }
+        for (field, index) in &description.indexes {
+            let index: PayloadIndex = serde_json::from_value(index.clone())
+                .map_err(|why| Failed::Wait(format!("index {field} of {name}: {why}")))?;
+            let made = client
+                .create_index(&name.0, field, &index.schema(), true, APPLY_SECS)
+                .await;
+            made.map_err(|error| named(name, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Creates the shard keys so that their shards get the numbers that they had.
+    async fn make_keys(&self, description: &Description) -> Done<()> {
+        let (name, client) = (self.name, &self.site.client);
+        let order = restore::keys_in_order(&description.keys).map_err(|key| {
+            Failed::Wait(format!(
+                "the shards of {name} with the key {key:?} did not follow each other: nothing gives them their numbers again"
+            ))
+        })?;
+        for new in &order {
+            let key = api_key(&new.key);
+            let made = client
+                .create_shard_key(&name.0, &key, new.shards, APPLY_SECS)
+                .await;
+            made.map_err(|error| named(name, &error))?;
+        }
+        for filler in order.iter().filter(|new| new.filler) {
+            let key = api_key(&filler.key);
+            let gone = client.delete_shard_key(&name.0, &key, APPLY_SECS);
+            gone.await.map_err(|error| named(name, &error))?;
+        }
+        let placed = client.collection_cluster(&name.0).await;
+        let got = placed.map_err(|error| wait(&error))?.shard_keys();
+        let wanted = description.keys.iter();
+        let wanted: BTreeMap<_, _> = wanted.map(|(shard, key)| (shard.0, api_key(key))).collect();
+        match got == wanted {
+            true => Ok(()),
+            false => Err(Failed::Wait(format!(
+                "the shards of {name} got other numbers than they had: its files cannot be told apart"
+            ))),
+        }
+    }
+
+    /// Waits until every copy is where it stays, and the steward moves nothing.
+    async fn placed(&self) -> Done<Holders> {
+        let name = self.name;
+        let began = Instant::now();
+        let mut before: Option<(Holders, Instant)> = None;
+        loop {
+            let since = before.as_ref().map_or(began, |(_, at)| *at);
+            let looked = Instant::now();
+            let now = match self.site.survey(self.place).await {
+                Ok(view) => restore::placed(&view, name, self.entry),
+                Err(why) => Err(why.words()),
+            };
+            let now = now.and_then(|now| match self.site.steward_rests(since) {
+                true => Ok(now),
+                false => Err("the steward has not looked, or moves copies".to_owned()),
+            });
+            match now {
+                // Seen twice, and the steward had nothing to do in between.
+                Ok(now) if before.as_ref().is_some_and(|(seen, _)| *seen == now) => return Ok(now),
+                Ok(now) => before = Some((now, looked)),
+                Err(why) if began.elapsed() > SETTLE => {
+                    return Err(Failed::Wait(format!("{name} is not placed: {why}")));
+                }
+                // A page from before the last look says nothing yet.
+                Err(_)
+                    if before.is_some()
+                        && began.elapsed() <= SETTLE
+                        && !self.site.steward_moves() => {}
+                Err(_) => before = None,
+            }
+            self.site.next_post().await?;
+        }
+    }
+}
+
+/// While it lives the steward leaves a collection alone.
+struct Alone<'a>(&'a channel::Sender<Board>);
+
+impl<'a> Alone<'a> {
+    fn of(board: &'a channel::Sender<Board>, name: &CollectionName) -> Self {
+        board.send_modify(|board| board.status.filling = Some(name.clone()));
+        Self(board)
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|board| board.status.filling = None);
+    }
+}
+
+fn api_key(key: &ShardKey) -> qdrant_api::ShardKey {
+    match key {
+        ShardKey::Number(number) => qdrant_api::ShardKey::Number(*number),
+        ShardKey::Word(word) => qdrant_api::ShardKey::Keyword(word.clone()),
+    }
+}

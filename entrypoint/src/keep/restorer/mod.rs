@@ -1,0 +1,182 @@
+//! Beside the steward: brings collections back out of a set. In a generation that began with a restore
+//! everything, before anybody is served ([`whole`]); later what somebody asks for by hand, beside what is
+//! served ([`job`]).
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`whole`] | the steps of the restore of everything |
+//! | [`job`] | the steps of one by hand |
+//! | [`collection`], [`fill`] | one collection, from nothing to copies that are the same |
+//! | [`site`] | the cluster, the sets, and the record that a step goes by |
+//! | [`outcome`] | how a step came to nothing |
+
+mod collection;
+mod fill;
+mod job;
+mod outcome;
+mod site;
+mod whole;
+
+use std::time::{Duration, Instant};
+
+use qdrant_api::Client;
+use tokio::sync::watch as channel;
+
+use self::site::Site;
+use super::Shelf;
+use crate::config::{Heal, Secret};
+use crate::events;
+use crate::log::chain;
+use crate::status::Board;
+use crate::steward::{Post, pause};
+
+/// Between two looks, and while there is nothing to do.
+const PAUSE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(2);
+/// How long Qdrant waits until a change is applied here.
+const APPLY_SECS: u64 = 30;
+/// When nothing has come on for so long, a person must know.
+const STALLED: Duration = Duration::from_secs(120);
+/// What changes with every look is said this seldom.
+const SAID: Duration = Duration::from_secs(60);
+
+/// The restorer of one task; idle while another task's Qdrant leads.
+pub struct Restorer {
+    site: Site,
+    mode: Heal,
+    said: Option<(String, Instant)>,
+    /// Since when nothing has come on.
+    stalled: Instant,
+}
+
+/// How one step ended.
+enum Step {
+    /// The next one can be taken at once.
+    On,
+    /// There is nothing to restore.
+    Over,
+}
+
+impl Restorer {
+    /// One that has done nothing yet. `client` asks our own Qdrant; on `port` every task lends files to
+    /// who has `key`. With dry-run it only says that it waits.
+    pub fn new(
+        client: Client,
+        shelf: Shelf,
+        board: channel::Sender<Board>,
+        posts: channel::Receiver<Option<Post>>,
+        port: u16,
+        key: Option<Secret>,
+        mode: Heal,
+    ) -> Self {
+        Self {
+            site: Site {
+                client,
+                shelf,
+                board,
+                posts,
+                port,
+                key,
+            },
+            mode,
+            said: None,
+            stalled: Instant::now(),
+        }
+    }
+
+    /// Restores while the rounds post, until they end.
+    pub async fn run(mut self) {
+        let mut posts = self.site.posts.clone();
+        loop {
+            self.calm();
+            if posts.wait_for(Option::is_some).await.is_err() {
+                return;
+            }
+            let mut ends = posts.clone();
+            tokio::select! {
+                // Whatever is half done is so on record, and made again by the next one.
+                ended = ends.wait_for(Option::is_none) => if ended.is_err() { return },
+                () = self.lead() => {}
+            }
+        }
+    }
+
+    /// Steps without end.
+    async fn lead(&mut self) {
+        self.stalled = Instant::now();
+        loop {
+            match self.step().await {
+                Ok(Step::On) => {
+                    self.said = None;
+                    self.stalled = Instant::now();
+                    self.alarm(None);
+                }
+                Ok(Step::Over) => {
+                    self.stalled = Instant::now();
+                    self.calm();
+                    tokio::time::sleep(IDLE).await;
+                }
+                Err(why) => {
+                    self.say(why);
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// One step by the record; `Err`: nothing could be done, for people.
+    async fn step(&self) -> Result<Step, String> {
+        let restoring = self.site.posts.borrow().as_ref().map(|post| post.restoring);
+        let job = match restoring {
+            None => return Ok(Step::Over),
+            Some(true) => None,
+            Some(false) => match job::read(&self.site).await? {
+                Some(job) => Some(job),
+                None => return Ok(Step::Over),
+            },
+        };
+        if self.mode == Heal::DryRun {
+            return Err("nothing is changed with dry-run: the restore waits".to_owned());
+        }
+        let paused = pause::read(&self.site.client).await;
+        if let Some(paused) = paused.map_err(|error| chain(&error))? {
+            let (owner, reason) = (paused.owner, paused.reason);
+            return Err(format!("the steward is paused by {owner}: {reason}"));
+        }
+        match job {
+            None => whole::step(&self.site, self.stalled.elapsed()).await,
+            Some(job) => job::step(&self.site, job).await,
+        }
+    }
+
+    /// Nothing is restored now.
+    fn calm(&mut self) {
+        self.said = None;
+        self.site.show("");
+        self.alarm(None);
+    }
+
+    /// Said when it is new, and no more than once in a while; after a longer while a person must know.
+    fn say(&mut self, what: String) {
+        self.site.show(&what);
+        let stalled = self.stalled.elapsed();
+        self.alarm((stalled > STALLED).then(|| format!("the restore does not come on: {what}")));
+        let quiet = |(_, at): &(String, Instant)| at.elapsed() < SAID;
+        let at = match &self.said {
+            Some(said) if said.0 == what || quiet(said) => said.1,
+            _ => {
+                tracing::warn!(event = events::RESTORE_WAITS, "{what}");
+                Instant::now()
+            }
+        };
+        self.said = Some((what, at));
+    }
+
+    fn alarm(&self, wrong: Option<String>) {
+        self.site.board.send_if_modified(|board| {
+            let changed = board.status.restore_wrong != wrong;
+            board.status.restore_wrong = wrong;
+            changed
+        });
+    }
+}

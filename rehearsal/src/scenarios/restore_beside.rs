@@ -1,0 +1,407 @@
+//! Proves that a collection comes back out of a set beside what is served, while writers go on: under
+//! another name, in the place of its aliases, in its own place; that the steward or a holder may die
+//! meanwhile; and that what is called off leaves nothing behind.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use entrypoint::keep::restore_request::Ask;
+use planner::records::{Job, JobState, MARK};
+use serde_json::json;
+
+use super::healing::{COLLECTION, Points, begin, followers, setup_of_several};
+use super::prelude::*;
+use crate::observe::ask;
+use crate::world::restores;
+use crate::world::sets::{self, Set};
+
+/// See the head of this file.
+pub const SCENARIO: Scenario = Scenario {
+    name: "restore-beside",
+    about: "a collection comes back out of a set beside what is served, under writes",
+    cases: &[
+        Case {
+            name: "",
+            setup,
+            run: |world| Box::pin(beside(world)),
+        },
+        Case {
+            name: "switch",
+            setup,
+            run: |world| Box::pin(switch(world)),
+        },
+        Case {
+            name: "replace",
+            setup,
+            run: |world| Box::pin(replace(world)),
+        },
+        Case {
+            name: "steward-dies",
+            setup,
+            run: |world| Box::pin(steward_dies(world)),
+        },
+        Case {
+            name: "holder-dies",
+            setup,
+            run: |world| Box::pin(holder_dies(world)),
+        },
+        Case {
+            name: "called-off",
+            setup,
+            run: |world| Box::pin(called_off(world)),
+        },
+    ],
+};
+
+/// Another name for what is restored, and one that leads to the collection.
+const BESIDE: &str = "points-again";
+const ALIAS: &str = "live";
+/// From one set to the next.
+const EVERY: Duration = Duration::from_secs(6);
+/// A set comes within so many slots: one may be missed when its steward has just changed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Copies are placed first, which the steward does one after the other.
+const RESTORED: Duration = Duration::from_secs(90);
+
+fn setup(setup: &mut Setup) {
+    setup_of_several(setup);
+    setup.env = vec![
+        ("ENTRYPOINT_SETS", format!("{}s", EVERY.as_secs())),
+        ("ENTRYPOINT_KEEP_ALL", "120s".to_owned()),
+    ];
+    let events = [
+        // A machine that is busy sees slots begin too late, and says so.
+        "set.missed",
+        "set.given_up",
+        "set.part_failed",
+        "set.not_taken",
+        // The usual end of a restore is told to people.
+        "restore.*",
+    ];
+    setup.allowed.events.extend(events);
+}
+
+/// A cluster under writes, with a set that holds what was acknowledged before it.
+struct Begun {
+    points: Points,
+    then: BTreeMap<u64, u64>,
+    set: Set,
+}
+
+async fn with_a_set(world: &World) -> Result<Begun, Failure> {
+    let points = begin(world).await?;
+    let then = points.acknowledged();
+    let begun = sets::all(world)?.last().map(|set| set.id);
+    let newer = || {
+        let all = sets::all(world).ok()?;
+        let mut newer = all.into_iter().filter(|set| Some(set.id) > begun);
+        newer.find(|set| set.manifest.is_some() && !set.tombstone)
+    };
+    let set = world.aim("a finished set", PATIENCE, newer).await?;
+    set.prove().with_context(|| format!("set {}", set.id))?;
+    points.more(world, 10).await?;
+    Ok(Begun { points, then, set })
+}
+
+/// Asks for the collection out of this set, through a task that does not lead.
+async fn asked(world: &World, set: &Set, more: Ask) -> Result<Job, Failure> {
+    let through = follower(world)?;
+    let ask = Ask {
+        owner: "rehearsal".to_owned(),
+        set: Some(set.id),
+        collection: Some(COLLECTION.into()),
+        ..more
+    };
+    let job = restores::ask(&through, &ask).await?;
+    world.step(format!("set {} is restored by {}", set.id, through.name()));
+    Ok(job)
+}
+
+fn under(name: &str) -> Ask {
+    Ask {
+        new_name: Some(name.into()),
+        ..Ask::default()
+    }
+}
+
+fn follower(world: &World) -> Result<Arc<Task>, Failure> {
+    world.any(&followers(world, &[])?)
+}
+
+/// The job as the leader's Qdrant has it.
+async fn now(world: &World, job: &Job) -> Option<Job> {
+    let leader = world.leader().ok()?;
+    let there = restores::job(&leader).await.ok()??;
+    (there.token == job.token).then_some(there)
+}
+
+/// Waits until the job has ended.
+async fn ended(world: &World, job: &Job) -> Result<Job, Failure> {
+    let limit = std::time::Instant::now() + RESTORED;
+    loop {
+        let there = now(world, job).await;
+        if let Some(over) = there.as_ref().filter(|there| there.is_over()) {
+            return Ok(over.clone());
+        }
+        if std::time::Instant::now() > limit {
+            let detail = format!("{there:?}");
+            return Err(Failure::new("a restore by hand comes to its end", detail));
+        }
+        world.check()?;
+        tokio::time::sleep(timing::LOOK).await;
+    }
+}
+
+async fn finished(world: &World, job: &Job) -> Result<(), Failure> {
+    let since = world.timeline.now();
+    let over = ended(world, job).await?;
+    match over.state {
+        JobState::Finished => {
+            let took = world.timeline.now() - since;
+            world.step(format!("restored {took:.1} s after it was asked for"));
+            Ok(())
+        }
+        other => Err(Failure::new(
+            "a restore by hand succeeds",
+            format!("{other:?}"),
+        )),
+    }
+}
+
+async fn beside(world: &World) -> Result<(), Failure> {
+    let Begun { points, then, set } = with_a_set(world).await?;
+    refused(world, &set).await?;
+    let job = asked(world, &set, under(BESIDE)).await?;
+    points.more(world, 10).await?;
+    finished(world, &job).await?;
+    restored(world, &points, BESIDE, then).await?;
+    // Sets go on, and hold both.
+    let later = newer(world, &set).await?;
+    let names = later.manifest.iter().flat_map(|there| &there.collections);
+    let names: Vec<_> = names.map(|there| there.name.0.as_str()).collect();
+    if names != [COLLECTION, BESIDE] {
+        return Err(Failure::new("a later set holds both", format!("{names:?}")));
+    }
+    untouched(world, points).await
+}
+
+async fn switch(world: &World) -> Result<(), Failure> {
+    let Begun { points, then, set } = with_a_set(world).await?;
+    alias(world, COLLECTION).await?;
+    let more = Ask {
+        switch: true,
+        ..under(BESIDE)
+    };
+    let job = asked(world, &set, more).await?;
+    finished(world, &job).await?;
+    leads_to(world, ALIAS, BESIDE).await?;
+    restored(world, &points, BESIDE, then).await?;
+    untouched(world, points).await
+}
+
+async fn replace(world: &World) -> Result<(), Failure> {
+    let Begun {
+        mut points,
+        then,
+        set,
+    } = with_a_set(world).await?;
+    alias(world, COLLECTION).await?;
+    let more = Ask {
+        replace: true,
+        ..Ask::default()
+    };
+    // The writers go on; from the swap on they write to the restored one, under the old name.
+    let job = asked(world, &set, more).await?;
+    finished(world, &job).await?;
+    let name = format!("{COLLECTION}-{}", set.id);
+    for old in [COLLECTION, ALIAS] {
+        leads_to(world, old, &name).await?;
+    }
+    points.halt().await?;
+    points.fall_back(then.clone());
+    points.resume();
+    points.more(world, 30).await?;
+    let copied = points.copied(world, name.as_str(), then)?;
+    points.audit(world).await?;
+    copied.audit(world).await.map(drop)
+}
+
+async fn steward_dies(world: &World) -> Result<(), Failure> {
+    let Begun { points, then, set } = with_a_set(world).await?;
+    let job = asked(world, &set, under(BESIDE)).await?;
+    let steward = at_work(
+        world,
+        &["is made", "are placed", "is filled", "are compared"],
+    )
+    .await?;
+    let since = world.timeline.now();
+    world.kill(&steward, "its steward restores").await?;
+    finished(world, &job).await?;
+    world
+        .healed("the steward died", since, world.size())
+        .await?;
+    restored(world, &points, BESIDE, then).await?;
+    points.audit(world).await.map(drop)
+}
+
+async fn holder_dies(world: &World) -> Result<(), Failure> {
+    let Begun { points, then, set } = with_a_set(world).await?;
+    let job = asked(world, &set, under(BESIDE)).await?;
+    at_work(world, &["are placed", "is filled", "are compared"]).await?;
+    let holder = follower(world)?;
+    let since = world.timeline.now();
+    world.kill(&holder, "it holds what is restored").await?;
+    finished(world, &job).await?;
+    world.healed("a holder died", since, world.size()).await?;
+    restored(world, &points, BESIDE, then).await?;
+    points.audit(world).await.map(drop)
+}
+
+async fn called_off(world: &World) -> Result<(), Failure> {
+    let Begun { points, set, .. } = with_a_set(world).await?;
+    let job = asked(world, &set, under(BESIDE)).await?;
+    at_work(
+        world,
+        &["is made", "are placed", "is filled", "are compared"],
+    )
+    .await?;
+    let through = follower(world)?;
+    restores::call_off(&through, "rehearsal").await?;
+    let over = ended(world, &job).await?;
+    // It may have been whole before anybody could call it off.
+    let gone = match over.state {
+        JobState::Failed(why) if why.contains("called off by rehearsal") => true,
+        other => return Err(Failure::new("it is called off", format!("{other:?}"))),
+    };
+    let there = get(world, "/collections").await?;
+    let there = there.to_string().contains(BESIDE);
+    if gone == there {
+        return Err(Failure::new("nothing is left of it", format!("{there}")));
+    }
+    // The next one is taken.
+    let job = asked(world, &set, under(BESIDE)).await?;
+    finished(world, &job).await?;
+    untouched(world, points).await
+}
+
+/// What would be in the way is refused, and nothing is written.
+async fn refused(world: &World, set: &Set) -> Result<(), Failure> {
+    for (more, says) in [
+        (Ask::default(), "already"),
+        (
+            Ask {
+                switch: true,
+                ..Ask::default()
+            },
+            "--as",
+        ),
+        (under(COLLECTION), "already"),
+    ] {
+        let done = asked(world, set, more).await;
+        let words = match done {
+            Ok(job) => return Err(Failure::new("it is refused", format!("{job:?}"))),
+            Err(why) => why.to_string(),
+        };
+        if !words.contains(says) {
+            return Err(Failure::new("a refusal says what is in the way", words));
+        }
+    }
+    let leader = world.leader()?;
+    match restores::job(&leader).await? {
+        None => Ok(()),
+        Some(job) => Err(Failure::new("nothing is on record", format!("{job:?}"))),
+    }
+}
+
+/// The task whose steward is at one of these steps.
+async fn at_work(world: &World, steps: &[&str]) -> Result<Arc<Task>, Failure> {
+    let at_work = || {
+        let sample = world.observer.latest();
+        let mut views = sample.running();
+        let view = views.find(|view| {
+            let status = view.status.as_ref();
+            status.is_some_and(|status| steps.iter().any(|at| status.restore.contains(at)))
+        })?;
+        world.ecs.task(&view.id)
+    };
+    world
+        .aim("a restore that is under way", RESTORED, at_work)
+        .await
+}
+
+/// The restored collection has what was acknowledged before its set was planned, the same on every copy,
+/// and is a collection like any other.
+async fn restored(
+    world: &World,
+    points: &Points,
+    name: &str,
+    then: BTreeMap<u64, u64>,
+) -> Result<(), Failure> {
+    let copied = points.copied(world, name, then)?;
+    copied.audit(world).await?;
+    let there = get(world, &format!("/collections/{name}")).await?;
+    match there.to_string().contains(MARK) {
+        true => Err(Failure::new("the mark is taken off", there.to_string())),
+        false => Ok(()),
+    }
+}
+
+/// The collection beside it has lost nothing, and nobody was refused.
+async fn untouched(world: &World, points: Points) -> Result<(), Failure> {
+    super::healing::end_unnoticed(world, points).await
+}
+
+async fn newer(world: &World, set: &Set) -> Result<Set, Failure> {
+    let done = world.timeline.now();
+    let begun = sets::all(world)?.last().map_or(set.id, |last| last.id);
+    let newer = || {
+        let all = sets::all(world).ok()?;
+        let mut all = all.into_iter();
+        all.rfind(|other| other.manifest.is_some() && !other.tombstone && other.id > begun)
+    };
+    let later = world.aim("a later set", PATIENCE, newer).await?;
+    later.prove().with_context(|| format!("set {}", later.id))?;
+    world.step(format!("set {} after {done:.1} s", later.id));
+    Ok(later)
+}
+
+async fn get(world: &World, path: &str) -> Result<serde_json::Value, Failure> {
+    let (client, leader) = (ask::client().context("build a client")?, world.leader()?);
+    let host = leader.address.to_string();
+    let there = ask::qdrant(&client, &host, path, &leader.api_key).await;
+    there.ok_or_else(|| Failure::new("Qdrant answers", format!("not {path}")))
+}
+
+/// Gives the collection another name.
+async fn alias(world: &World, collection: &str) -> Result<(), Failure> {
+    let (client, leader) = (ask::client().context("build a client")?, world.leader()?);
+    let create = json!({"create_alias": {"alias_name": ALIAS, "collection_name": collection}});
+    let url = format!("http://{}:6333/collections/aliases", leader.address);
+    let answer = client
+        .post(url)
+        .header("api-key", &leader.api_key)
+        .json(&json!({"actions": [create]}))
+        .send()
+        .await
+        .context("give an alias")?;
+    match answer.status().is_success() {
+        true => Ok(()),
+        false => Err(Failure::new(
+            "an alias is given",
+            answer.status().to_string(),
+        )),
+    }
+}
+
+async fn leads_to(world: &World, alias: &str, collection: &str) -> Result<(), Failure> {
+    let there = get(world, "/aliases").await?;
+    let wanted = json!({"alias_name": alias, "collection_name": collection});
+    let all = there.get("aliases").and_then(|all| all.as_array());
+    match all.is_some_and(|all| all.contains(&wanted)) {
+        true => Ok(()),
+        false => Err(Failure::new(
+            "aliases lead to the restored collection",
+            format!("{alias} to {collection}: {there}"),
+        )),
+    }
+}
