@@ -91,6 +91,20 @@ pub struct Look {
 }
 
 impl Look {
+    /// The same look without these collections.
+    #[must_use]
+    pub fn without(&self, names: &BTreeSet<String>) -> Self {
+        let mut look = self.clone();
+        for collections in look
+            .holders
+            .iter_mut()
+            .filter_map(|h| h.collections.as_mut())
+        {
+            collections.retain(|name, _| !names.contains(name));
+        }
+        look
+    }
+
     /// Tasks that are not paused.
     pub fn live(&self) -> impl Iterator<Item = &Holder> {
         self.holders.iter().filter(|holder| !holder.paused)

@@ -30,6 +30,8 @@ pub struct Harm {
     pub transferring: f64,
     /// Everything is lost: until that is healed collections are made, and made again.
     pub lost: bool,
+    /// Collections that are being restored: what there is of them may be thrown away and made again.
+    pub unpromised: BTreeSet<String>,
 }
 
 /// The watcher of one run.
@@ -59,9 +61,10 @@ impl Watcher {
                 let tasks = ecs.tasks();
                 let look = copies::look(&client, timeline.now(), &tasks).await;
                 // Harm is noted before it is done, so what it does is never seen first.
-                let (harmed, least, lost) = {
+                let (harmed, least, lost, unpromised) = {
                     let harm = lock(&shared);
-                    (harm.tasks.clone(), harm.least, harm.lost)
+                    let unpromised = harm.unpromised.clone();
+                    (harm.tasks.clone(), harm.least, harm.lost, unpromised)
                 };
                 if lost {
                     watch = Watch::default();
@@ -72,14 +75,15 @@ impl Watcher {
                     }
                     continue;
                 }
-                let fewer = least.and_then(|least| watch.fewer(&look, least, &harmed));
+                let promised = look.without(&unpromised);
+                let fewer = least.and_then(|least| watch.fewer(&promised, least, &harmed));
                 // What ECS stops, or what is over, may lose its copies: to the others.
                 let over = tasks
                     .iter()
                     .filter(|task| task.stopping().is_some() || task.ended().is_some())
                     .map(|task| task.number);
                 let leaving: BTreeSet<usize> = harmed.iter().copied().chain(over).collect();
-                for failure in watch.look(&look, &leaving).into_iter().chain(fewer) {
+                for failure in watch.look(&promised, &leaving).into_iter().chain(fewer) {
                     judge.fail(failure, &[], &timeline);
                 }
                 let moving = !look.transfers().is_empty();
@@ -132,6 +136,11 @@ impl Watcher {
     /// Everything is about to be lost: until that is healed no copy counts.
     pub fn lost(&self) {
         lock(&self.harm).lost = true;
+    }
+
+    /// Nothing is promised of this collection: a restore makes it.
+    pub fn unpromised(&self, collection: &str) {
+        lock(&self.harm).unpromised.insert(collection.to_owned());
     }
 
     /// What was harmed is healed: from now on the copies of these tasks count again.

@@ -106,15 +106,21 @@ async fn with_a_set(world: &World) -> Result<Begun, Failure> {
 /// Asks for the collection out of this set, through a task that does not lead.
 async fn asked(world: &World, set: &Set, more: Ask) -> Result<Job, Failure> {
     let through = follower(world)?;
-    let ask = Ask {
+    let name = more.new_name.clone().map(|name| name.0);
+    let name = name.unwrap_or_else(|| format!("{COLLECTION}-{}", set.id));
+    world.watcher()?.unpromised(&name);
+    let job = restores::ask(&through, &of(set, more)).await?;
+    world.step(format!("set {} is restored by {}", set.id, through.name()));
+    Ok(job)
+}
+
+fn of(set: &Set, more: Ask) -> Ask {
+    Ask {
         owner: "rehearsal".to_owned(),
         set: Some(set.id),
         collection: Some(COLLECTION.into()),
         ..more
-    };
-    let job = restores::ask(&through, &ask).await?;
-    world.step(format!("set {} is restored by {}", set.id, through.name()));
-    Ok(job)
+    }
 }
 
 fn under(name: &str) -> Ask {
@@ -218,11 +224,12 @@ async fn replace(world: &World) -> Result<(), Failure> {
         leads_to(world, old, &name).await?;
     }
     points.halt().await?;
-    points.fall_back(then.clone());
+    points.fall_back(then);
     points.resume();
     points.more(world, 30).await?;
-    let copied = points.copied(world, name.as_str(), then)?;
-    points.audit(world).await?;
+    points.halt().await?;
+    let now = points.acknowledged();
+    let copied = points.copied(world, name.as_str(), now)?;
     copied.audit(world).await.map(drop)
 }
 
@@ -297,10 +304,11 @@ async fn refused(world: &World, set: &Set) -> Result<(), Failure> {
         ),
         (under(COLLECTION), "already"),
     ] {
-        let done = asked(world, set, more).await;
+        let through = follower(world)?;
+        let done = restores::ask(&through, &of(set, more)).await;
         let words = match done {
             Ok(job) => return Err(Failure::new("it is refused", format!("{job:?}"))),
-            Err(why) => why.to_string(),
+            Err(why) => format!("{why:#}"),
         };
         if !words.contains(says) {
             return Err(Failure::new("a refusal says what is in the way", words));

@@ -26,8 +26,8 @@ use crate::keep::lend::{self, Lender};
 use crate::keep::restore_request::Restoring;
 use crate::knocks::Knocks;
 use crate::status::Board;
-use crate::store::{DirectoryStore, Op};
 use crate::store::testing::{Fault, Gate};
+use crate::store::{DirectoryStore, Op};
 
 const FILE: &str = "c000/s0-1.shard";
 /// More than the buffers of a connection take.
