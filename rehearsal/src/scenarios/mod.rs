@@ -19,6 +19,7 @@ mod founder_dies;
 mod founder_sleeps;
 mod half_lost;
 mod healing;
+mod insert_during_snapshot;
 mod key_rotated;
 mod kill_any;
 mod kill_first;
@@ -42,6 +43,7 @@ mod rollout_without_protection;
 mod scale_6_9_6;
 mod scale_to_zero;
 mod shard_keys;
+mod shared_snapshots;
 mod slow_peer;
 mod snapshots;
 mod stagger;
@@ -143,6 +145,8 @@ pub const ALL: &[&Scenario] = &[
     &records_swept::SCENARIO,
     &snapshots::SCENARIO,
     &lose_everything::SCENARIO,
+    &insert_during_snapshot::SCENARIO,
+    &shared_snapshots::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,
