@@ -233,6 +233,41 @@ fn rules_between_variables() {
             )],
             "QDRANT__STORAGE__SNAPSHOTS_PATH=\"/qdrant/snapshots/.cluster/a\": inside the store",
         ),
+        (
+            &[
+                ("QDRANT__STORAGE__SNAPSHOTS_PATH", "/qdrant/snapshots"),
+                ("QDRANT__STORAGE__TEMP_PATH", "/qdrant/snapshots/mine"),
+            ],
+            "QDRANT__STORAGE__TEMP_PATH=\"/qdrant/snapshots/mine\": inside \
+             QDRANT__STORAGE__SNAPSHOTS_PATH (/qdrant/snapshots), which tasks may share",
+        ),
+        (
+            // Where Qdrant's snapshots are when nobody says it.
+            &[("QDRANT__STORAGE__TEMP_PATH", "./snapshots")],
+            "QDRANT__STORAGE__TEMP_PATH=\"./snapshots\": inside QDRANT__STORAGE__SNAPSHOTS_PATH",
+        ),
+        (
+            &[
+                ("QDRANT__STORAGE__SNAPSHOTS_PATH", "/qdrant/snapshots"),
+                ("ENTRYPOINT_STORE", "file:///qdrant/snapshots/tmp/cluster"),
+            ],
+            "ENTRYPOINT_STORE=\"file:///qdrant/snapshots/tmp/cluster\": inside \
+             /qdrant/snapshots/tmp, which Qdrant deletes at each start",
+        ),
+        (
+            &[
+                ("QDRANT__STORAGE__STORAGE_PATH", "/d/tmp/storage"),
+                ("QDRANT__STORAGE__TEMP_PATH", "/d"),
+            ],
+            "QDRANT__STORAGE__STORAGE_PATH=\"/d/tmp/storage\": inside /d/tmp, which Qdrant deletes",
+        ),
+        (
+            &[
+                ("QDRANT__STORAGE__SNAPSHOTS_PATH", "/d/tmp"),
+                ("QDRANT__STORAGE__TEMP_PATH", "/d"),
+            ],
+            "QDRANT__STORAGE__SNAPSHOTS_PATH=\"/d/tmp\": inside /d/tmp, which Qdrant deletes",
+        ),
     ];
     for (entries, beginning) in cases {
         let line = error(entries);
@@ -251,8 +286,24 @@ fn neighbours_of_the_rules_are_accepted() {
         "/qdrant/snapshots/.cluster2",
     )]);
     read(&[("QDRANT__STORAGE__SNAPSHOTS_PATH", "/qdrant/snapshots")]);
+    read(&[("ENTRYPOINT_STORE", "file:///qdrant/snapshots/tmp2")]);
+    read(&[("QDRANT__STORAGE__TEMP_PATH", "./storage/temporary")]);
     read(&[("ENTRYPOINT_STOP_LINGER", "26s")]);
     read(&[("ENTRYPOINT_ROUND", "2s")]);
+}
+
+#[test]
+fn a_temporary_directory_far_from_the_data_is_a_warning() {
+    let config = read(&[("QDRANT__STORAGE__TEMP_PATH", "/scratch")]);
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    let expected =
+        "QDRANT__STORAGE__TEMP_PATH=/scratch is outside of QDRANT__STORAGE__STORAGE_PATH";
+    assert!(
+        config.warnings[0].starts_with(expected),
+        "{:?}",
+        config.warnings
+    );
+    assert_eq!(read(&[]).warnings, Vec::<String>::new());
 }
 
 #[test]
@@ -390,9 +441,11 @@ fn qdrant_is_given_what_the_user_has_not_set() {
     ];
     let mut expected = vec!["CLUSTER__CONNECTION_TIMEOUT_MS", "CLUSTER__ENABLED"];
     expected.extend(COLLECTION);
+    expected.push("STORAGE__TEMP_PATH");
     assert_eq!(names(&[]), expected);
     let mut expected = vec!["CLUSTER__ENABLED", "SERVICE__ENFORCE_INTERNAL_AUTH"];
     expected.extend(COLLECTION);
+    expected.push("STORAGE__TEMP_PATH");
     assert_eq!(
         names(&[
             ("QDRANT__SERVICE__API_KEY", "k"),
@@ -410,9 +463,18 @@ fn qdrant_is_given_what_the_user_has_not_set() {
             ("QDRANT__STORAGE__COLLECTION__WRITE_CONSISTENCY_FACTOR", "1"),
             // Qdrant would prefer the number of shards to this one.
             ("QDRANT__STORAGE__COLLECTION__SHARD_NUMBER_PER_NODE", "1"),
+            ("QDRANT__STORAGE__TEMP_PATH", "./storage/mine"),
         ]),
         Vec::<&str>::new()
     );
+}
+
+#[test]
+fn temporary_files_are_beside_the_data() {
+    let at = |pairs| given(pairs)["STORAGE__TEMP_PATH"].clone();
+    assert_eq!(at(&[]), "./storage/tmp");
+    let elsewhere = &[("QDRANT__STORAGE__STORAGE_PATH", "/data/qdrant")];
+    assert_eq!(at(elsewhere), "/data/qdrant/tmp");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::world::Plan;
 #[derive(Debug, Parser)]
 #[command(name = "rehearse", version)]
 pub struct Args {
-    /// Scenario, `scenario/case`, `all`, or `bench-form` and `bench-heal` (figures against raw Qdrant)
+    /// Scenario, `scenario/case`, `all`, or `bench-form`, `bench-heal`, `bench-keep` (figures beside raw Qdrant)
     #[arg(default_value = "first-light")]
     pub scenario: String,
     /// List the scenarios
@@ -64,7 +64,13 @@ pub struct Args {
     /// Keep disks and logs
     #[arg(long)]
     pub keep: bool,
-    /// Runs of `bench-form` and `bench-heal`, each with raw Qdrants and with ours
+    /// Points of `bench-keep`
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub points: u64,
+    /// Dimensions of each of them
+    #[arg(long, default_value_t = 768, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub dim: u16,
+    /// Runs of `bench-form`, `bench-heal` and `bench-keep`, each with raw Qdrants and with ours
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub runs: u16,
 }
@@ -105,6 +111,13 @@ pub async fn main(args: Args) -> Result<ExitCode> {
     match args.scenario.as_str() {
         "bench-form" => return bench::form::main(&plan, tasks, runs, json).await,
         "bench-heal" => return bench::heal::main(&plan, tasks, runs, json).await,
+        "bench-keep" => {
+            let amount = bench::keep::Amount {
+                points: args.points,
+                dimensions: args.dim.into(),
+            };
+            return bench::keep::main(&plan, tasks, runs, amount, json).await;
+        }
         _ => {}
     }
     let mut cases = Vec::new();

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub mod bench;
 pub mod cli;
+pub mod direct;
 pub mod dns;
 pub mod ecs;
 pub mod efs;

@@ -127,6 +127,10 @@ async fn one(plan: &Plan, scenario: &Scenario, case: &Case, size: usize) -> Case
         report.outcome = Outcome::Skipped(why);
         return report;
     }
+    if setup.real && plan.qdrant.standin {
+        report.outcome = Outcome::Skipped("it is about the real Qdrant: give --qdrant PATH".into());
+        return report;
+    }
     if setup.breakable_store
         && let Some(why) = Efs::cannot_break()
     {

@@ -57,6 +57,8 @@ pub struct Setup {
     pub breakable_network: bool,
     /// Whether Qdrant must be able to fail at every start.
     pub breakable_qdrant: bool,
+    /// Whether it says something about the real Qdrant alone.
+    pub real: bool,
     /// Whether healing is what it is about: copies are watched, and the steward's times are short.
     pub heals: bool,
     /// How ECS runs the service.
@@ -91,6 +93,7 @@ impl Setup {
             breakable_store: false,
             breakable_network: false,
             breakable_qdrant: false,
+            real: false,
             heals: false,
             policy: POLICY,
             longest: Duration::from_secs(300),

@@ -101,6 +101,7 @@ pub fn render_markdown() -> String {
         let value = match setting.value {
             Value::Text(text) => format!("`{text}`"),
             Value::Number(how, _) => how.to_owned(),
+            Value::InStorage(below) => format!("`{below}` in `QDRANT__STORAGE__STORAGE_PATH`"),
         };
         let _ = writeln!(
             text,

@@ -151,7 +151,7 @@ pub struct Config {
     // Only looked at by the rules: whatever passes them is of no interest to anybody else.
     cluster_enabled: bool,
     p2p_tls: bool,
-    snapshots_path: Option<PathBuf>,
+    snapshots_path: PathBuf,
     temp_path: Option<PathBuf>,
     new_copies: Option<u32>,
 }
@@ -304,7 +304,10 @@ impl Config {
             copies: config.copies.wanted().unwrap_or(Copies::USUAL),
             factor: config.new_copies,
         };
-        config.qdrant.overrides = qdrant::overrides(&basis, |name| reader.holds(name));
+        config.qdrant.overrides = {
+            let storage = &config.qdrant.storage_path;
+            qdrant::overrides(&basis, storage, |name| reader.holds(name))
+        };
 
         config.effective = std::mem::take(&mut reader.effective);
         let findings = rules::check(&config, &reader.broken);

@@ -3,7 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::types::Secret;
@@ -59,6 +59,8 @@ pub(super) enum Value {
     Text(&'static str),
     /// A number that follows from the configuration, and how in words.
     Number(&'static str, fn(&Basis) -> u32),
+    /// A directory below the data directory.
+    InStorage(&'static str),
 }
 
 /// What the numbers follow from.
@@ -100,7 +102,8 @@ pub(super) struct Setting {
 
 /// All that we set. Sources: Qdrant 1.19 `src/settings.rs:66-74` (internal authentication),
 /// `lib/api/src/grpc/transport_channel_pool.rs:171-182` (one lock held across a connect),
-/// `lib/segment/src/data_types/collection_defaults.rs` (defaults of collections).
+/// `lib/segment/src/data_types/collection_defaults.rs` (defaults of collections),
+/// `lib/storage/src/content_manager/toc/temp_directories.rs` (temporary files).
 pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         name: "QDRANT__CLUSTER__ENABLED",
@@ -121,6 +124,16 @@ pub(super) static SETTINGS: &[Setting] = &[
         when: When::WithApiKey,
         why: "Without it the port between peers takes anybody's requests, also those of a Qdrant of \
               another cluster at a reused address.",
+    },
+    Setting {
+        name: "QDRANT__STORAGE__TEMP_PATH",
+        // Where Qdrant has temporary files of its own anyway, and on the same file system: what is
+        // recovered is moved into its place.
+        value: Value::InStorage("tmp"),
+        when: When::Always,
+        why: "Without it Qdrant puts shard snapshots, their streams (sets and transfers) and uploads \
+              into `tmp` of the snapshots directory while they are made, and each start of any Qdrant \
+              deletes what is in there: with a directory that all tasks share, also the others'.",
     },
     Setting {
         name: "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR",
@@ -154,6 +167,7 @@ pub(super) static SETTINGS: &[Setting] = &[
 /// The settings that apply, without those that the user has set to whatever value.
 pub(super) fn overrides(
     basis: &Basis,
+    storage: &Path,
     set_by_user: impl Fn(&str) -> bool,
 ) -> Vec<(&'static str, String)> {
     SETTINGS
@@ -168,6 +182,7 @@ pub(super) fn overrides(
             let value = match setting.value {
                 Value::Text(text) => text.to_owned(),
                 Value::Number(_, number) => number(basis).to_string(),
+                Value::InStorage(below) => storage.join(below).display().to_string(),
             };
             (setting.name, value)
         })

@@ -50,6 +50,9 @@ const EFS_SILENCE: Duration = Duration::from_secs(180);
 /// Longest protection that ECS gives: `UpdateTaskProtection` in its API.
 const LONGEST_PROTECTION: u32 = 2_880;
 
+/// What Qdrant deletes at each start in its directories (1.19, `toc/temp_directories.rs:17`).
+const CLEARED: &str = "tmp";
+
 /// Every rule, in the order of the documentation.
 pub(super) static RULES: &[Rule] = &[
     Rule {
@@ -425,11 +428,7 @@ pub(super) static RULES: &[Rule] = &[
                     "give a directory that all tasks share, outside of it",
                 );
             }
-            if config
-                .snapshots_path
-                .as_deref()
-                .is_some_and(|path| inside(path, storage))
-            {
+            if inside(&config.snapshots_path, storage) {
                 findings.reject(
                     &vars::QDRANT_SNAPSHOTS_PATH,
                     config,
@@ -440,15 +439,84 @@ pub(super) static RULES: &[Rule] = &[
                     "give a directory outside of it",
                 );
             }
-            for (var, path) in [
-                (&vars::QDRANT_SNAPSHOTS_PATH, &config.snapshots_path),
-                (&vars::QDRANT_TEMP_PATH, &config.temp_path),
-            ] {
-                if path.as_deref().is_some_and(|path| inside(path, store)) {
+            const OURS: &str = "inside the store, which holds only our records";
+            const ELSEWHERE: &str = "give another directory";
+            if inside(&config.snapshots_path, store) {
+                findings.reject(&vars::QDRANT_SNAPSHOTS_PATH, config, OURS, ELSEWHERE);
+            }
+            if is_in(config.temp_path.as_deref(), store) {
+                findings.reject(&vars::QDRANT_TEMP_PATH, config, OURS, ELSEWHERE);
+            }
+        },
+    },
+    Rule {
+        text: "`QDRANT__STORAGE__TEMP_PATH` is not inside `QDRANT__STORAGE__SNAPSHOTS_PATH`, which \
+               tasks may share, and outside of `QDRANT__STORAGE__STORAGE_PATH` it is a warning: each \
+               start of a Qdrant deletes what is in there.",
+        uses: &[
+            vars::STORE.name,
+            vars::QDRANT_STORAGE_PATH.name,
+            vars::QDRANT_SNAPSHOTS_PATH.name,
+            vars::QDRANT_TEMP_PATH.name,
+        ],
+        check: |config, findings| {
+            let Some(temp) = &config.temp_path else {
+                return;
+            };
+            if inside(temp, config.store.directory()) {
+                // Refused above, in better words.
+            } else if inside(temp, &config.snapshots_path) {
+                findings.reject(
+                    &vars::QDRANT_TEMP_PATH,
+                    config,
+                    format!(
+                        "inside {} ({}), which tasks may share, and each start of a Qdrant deletes \
+                         what the others have in there",
+                        vars::QDRANT_SNAPSHOTS_PATH.name,
+                        config.snapshots_path.display(),
+                    ),
+                    "remove it; a directory on the task's own disk is set",
+                );
+            } else if !inside(temp, &config.qdrant.storage_path) {
+                findings.warnings.push(format!(
+                    "{}={} is outside of {}: it must be on this task's own disk, for each start of a \
+                     Qdrant deletes what is in its tmp; without it a directory beside the data is set",
+                    vars::QDRANT_TEMP_PATH.name,
+                    temp.display(),
+                    vars::QDRANT_STORAGE_PATH.name,
+                ));
+            }
+        },
+    },
+    Rule {
+        text: "Neither the store nor Qdrant's storage or snapshots are in a `tmp` that Qdrant deletes \
+               at each start: that of its storage, snapshots or temporary directory.",
+        uses: &[
+            vars::STORE.name,
+            vars::QDRANT_STORAGE_PATH.name,
+            vars::QDRANT_SNAPSHOTS_PATH.name,
+            vars::QDRANT_TEMP_PATH.name,
+        ],
+        check: |config, findings| {
+            let storage = config.qdrant.storage_path.as_path();
+            let snapshots = config.snapshots_path.as_path();
+            let temp = config.temp_path.as_deref();
+            for cleared in [Some(storage), Some(snapshots), temp].into_iter().flatten() {
+                let cleared = cleared.join(CLEARED);
+                let kept: [(&dyn Declared, &Path); 3] = [
+                    (&vars::STORE, config.store.directory()),
+                    (&vars::QDRANT_STORAGE_PATH, storage),
+                    (&vars::QDRANT_SNAPSHOTS_PATH, snapshots),
+                ];
+                let lost = kept.into_iter().filter(|(_, path)| inside(path, &cleared));
+                for (var, _) in lost.collect::<Vec<_>>() {
                     findings.reject(
                         var,
                         config,
-                        "inside the store, which holds only our records",
+                        format!(
+                            "inside {}, which Qdrant deletes at each start",
+                            cleared.display()
+                        ),
                         "give another directory",
                     );
                 }
@@ -484,6 +552,11 @@ impl Findings {
 
 fn show(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
+}
+
+/// The same of a path that need not be there.
+fn is_in(path: Option<&Path>, directory: &Path) -> bool {
+    path.is_some_and(|path| inside(path, directory))
 }
 
 /// Whether `path` is `directory` or below it, by their text. Relative paths start in the working

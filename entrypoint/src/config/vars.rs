@@ -335,11 +335,13 @@ variables! {
     QDRANT_STORAGE_PATH: PathBuf = var("QDRANT__STORAGE__STORAGE_PATH", Group::Qdrant,
         || PathBuf::from("./storage"),
         "The data directory; the entrypoint keeps its own records in .entrypoint inside it.");
-    QDRANT_SNAPSHOTS_PATH: Option<PathBuf> = var("QDRANT__STORAGE__SNAPSHOTS_PATH", Group::Qdrant,
-        || None,
-        "The directory for snapshots, read only to see that it is not inside the store.");
-    QDRANT_TEMP_PATH: Option<PathBuf> = var("QDRANT__STORAGE__TEMP_PATH", Group::Qdrant, || None,
-        "The directory for temporary files, read only to see that it is not inside the store.");
+    QDRANT_SNAPSHOTS_PATH: PathBuf = var("QDRANT__STORAGE__SNAPSHOTS_PATH", Group::Qdrant,
+        || PathBuf::from("./snapshots"),
+        "The directory for Qdrant's own snapshots, which tasks may share; read only to see what lies \
+         in it.");
+    QDRANT_TEMP_PATH: Option<PathBuf> = derived("QDRANT__STORAGE__TEMP_PATH", Group::Qdrant,
+        "set by the entrypoint, see below",
+        "The directory for temporary files, this task's own; read only to see what lies in it.");
     QDRANT_REPLICATION_FACTOR: Option<u32> = derived(
         "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR", Group::Qdrant,
         "set by the entrypoint, see below",

@@ -3,6 +3,7 @@
 
 pub mod form;
 pub mod heal;
+pub mod keep;
 mod raw;
 
 use anyhow::anyhow;

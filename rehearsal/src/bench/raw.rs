@@ -169,6 +169,11 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    /// The disk of the one at this address.
+    pub(super) fn folder_of(&self, host: &str) -> PathBuf {
+        self.folder.path().join(host)
+    }
+
     /// Where they are.
     pub(super) fn hosts(&self) -> Vec<String> {
         self.nodes

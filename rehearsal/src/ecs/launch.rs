@@ -83,10 +83,6 @@ impl Shared {
                 disk.join("storage").display().to_string(),
             ),
             (
-                "QDRANT__STORAGE__SNAPSHOTS_PATH",
-                disk.join("snapshots").display().to_string(),
-            ),
-            (
                 "QDRANT_INIT_FILE_PATH",
                 disk.join(".qdrant-initialized").display().to_string(),
             ),
@@ -94,6 +90,9 @@ impl Shared {
         let agent = agent.map(|uri| ("ECS_AGENT_URI", uri));
         let own = own.into_iter().chain(agent).chain(self.api.env());
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        // A directory that all tasks share is a scenario's to give.
+        env.entry("QDRANT__STORAGE__SNAPSHOTS_PATH".to_owned())
+            .or_insert_with(|| disk.join("snapshots").display().to_string());
         let api_key = env
             .get("QDRANT__SERVICE__API_KEY")
             .cloned()

@@ -19,6 +19,7 @@ mod founder_dies;
 mod founder_sleeps;
 mod half_lost;
 mod healing;
+mod insert_during_snapshot;
 mod key_rotated;
 mod kill_any;
 mod kill_first;
@@ -43,6 +44,7 @@ mod rollout_without_protection;
 mod scale_6_9_6;
 mod scale_to_zero;
 mod shard_keys;
+mod shared_snapshots;
 mod slow_peer;
 mod snapshots;
 mod stagger;
@@ -145,6 +147,8 @@ pub const ALL: &[&Scenario] = &[
     &snapshots::SCENARIO,
     &lose_everything::SCENARIO,
     &restore_beside::SCENARIO,
+    &insert_during_snapshot::SCENARIO,
+    &shared_snapshots::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,

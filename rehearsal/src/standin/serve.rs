@@ -53,6 +53,15 @@ impl Fatal {
 
 /// Serve until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> Result<(), Fatal> {
+    for directory in settings.temporary.iter().filter(|it| it.exists()) {
+        let why = |why| {
+            format!(
+                "Failed to remove temp directory at {}: {why}",
+                directory.display()
+            )
+        };
+        std::fs::remove_dir_all(directory).map_err(|error| Fatal::panic(why(error)))?;
+    }
     let (mut disk, mut state) =
         Disk::open(&settings.storage, settings.peer_id).map_err(Fatal::settings)?;
     let client = client::new(CONNECT).map_err(Fatal::settings)?;

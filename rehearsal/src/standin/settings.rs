@@ -35,6 +35,9 @@ pub struct Settings {
     pub peer_id: Option<u64>,
     /// Storage directory.
     pub storage: PathBuf,
+    /// What is deleted at the start, whoever put it there
+    /// (upstream lib/storage/src/content_manager/toc/temp_directories.rs:17).
+    pub temporary: Vec<PathBuf>,
     /// How long the copying of a shard takes.
     pub transfer: Duration,
     /// What collections get that are created without a number.
@@ -131,6 +134,8 @@ pub fn parse(
         let why = "the stand-in only models a cluster: set QDRANT__CLUSTER__ENABLED=true";
         return Err(refuse(1, why.into()));
     }
+    let storage = get("QDRANT__STORAGE__STORAGE_PATH").unwrap_or("./storage");
+    let snapshots = get("QDRANT__STORAGE__SNAPSHOTS_PATH").unwrap_or("./snapshots");
     let own = bootstrap.is_some() && bootstrap == uri;
     if own {
         super::log(
@@ -155,9 +160,16 @@ pub fn parse(
             .map(Into::into),
         enforce_internal_auth: read(env, "QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", false)?,
         peer_id: optional(env, "QDRANT__CLUSTER__PEER_ID")?,
-        storage: get("QDRANT__STORAGE__STORAGE_PATH")
-            .unwrap_or("./storage")
-            .into(),
+        storage: PathBuf::from(storage),
+        temporary: [
+            Some(storage),
+            Some(snapshots),
+            get("QDRANT__STORAGE__TEMP_PATH"),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|directory| PathBuf::from(directory).join("tmp"))
+        .collect(),
         transfer: Duration::from_millis(read(env, "STANDIN_TRANSFER_MS", 200)?),
         collection: CollectionDefaults {
             shards: optional(env, "QDRANT__STORAGE__COLLECTION__SHARD_NUMBER")?,

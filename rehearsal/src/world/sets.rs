@@ -4,13 +4,14 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use entrypoint::archive;
 use planner::keep::ids::SetId;
 use planner::keep::layout;
 use planner::keep::read::{Record, read};
-use planner::keep::records::{Manifest, PlanRecord};
+use planner::keep::records::{FileEntry, Manifest, PlanRecord};
 use serde_json::json;
 
 use super::World;
@@ -96,6 +97,62 @@ fn record<R: Record>(folder: &Path, set: SetId, path: &str) -> Result<Option<R>>
 }
 
 impl Set {
+    /// The path and hash of each file, as the manifest says.
+    ///
+    /// # Errors
+    /// When there is none, or a collection is not whole.
+    pub fn files(&self) -> Result<Vec<(String, String)>> {
+        let manifest = self.manifest.as_ref().context("it has no manifest")?;
+        if let Some(there) = manifest.collections.iter().find(|there| !there.whole) {
+            bail!("{} is not whole: {:?}", there.name, there.missing);
+        }
+        let files = manifest.collections.iter().flat_map(|there| &there.files);
+        let file = |file: &FileEntry| (file.path.clone(), file.sha256.to_string());
+        Ok(files.map(file).collect())
+    }
+
+    /// How long it was made, by the file system's clock: from its plan to its manifest.
+    ///
+    /// # Errors
+    /// When it has not both.
+    pub fn lasted(&self) -> Result<Duration> {
+        let at = |name: &str| fs::metadata(self.folder.join(name)).and_then(|it| it.modified());
+        let from = at(layout::PLAN).context("look at the plan")?;
+        let to = at(layout::MANIFEST).context("look at the manifest")?;
+        to.duration_since(from)
+            .context("the plan is younger than the manifest")
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How long its files were on their way, by the file system's clock: from the first that was begun
+    /// to the last record of one that is durable and was read back. `None` where that clock does not
+    /// say when a file was begun.
+    ///
+    /// # Errors
+    /// When it is not finished.
+    pub fn taking(&self) -> Result<Option<Duration>> {
+        let manifest = self.manifest.as_ref().context("it has no manifest")?;
+        let (mut from, mut to) = (None::<SystemTime>, None::<SystemTime>);
+        for there in &manifest.collections {
+            for file in &there.files {
+                let part = layout::part(there.index, file.shard, file.peer);
+                let begun = fs::metadata(self.folder.join(&file.path)).and_then(|it| it.created());
+                let ended = fs::metadata(self.folder.join(part)).and_then(|it| it.modified());
+                let (Ok(begun), Ok(ended)) = (begun, ended) else {
+                    return Ok(None);
+                };
+                from = Some(from.map_or(begun, |from| from.min(begun)));
+                to = Some(to.map_or(ended, |to| to.max(ended)));
+            }
+        }
+        let both = from.zip(to);
+        Ok(both.and_then(|(from, to)| to.duration_since(from).ok()))
+    }
+
     /// Changes the first byte of its first file, as a disk does that lies.
     ///
     /// # Errors

@@ -175,7 +175,33 @@ async fn a_file_makes_a_holder(lab: Lab) {
     assert_eq!(other.local_points().await, Ok(20));
 }
 
+/// Every start deletes `tmp` of the snapshots directory, also where temporary files have a directory of
+/// their own and though others may be at work in there; what lies beside it stays.
+async fn a_start_deletes_what_is_temporary_in_its_directories(lab: Lab) {
+    let shared = lab.node(1).dir.with_file_name("shared");
+    let there = |path: &str| {
+        let path = shared.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "of another node").unwrap();
+        path
+    };
+    let gone = [there("tmp/other/part"), there("own/tmp/part")];
+    let kept = [
+        there("c/c-1.snapshot"),
+        there("c/c-1.tmp"),
+        there("own/part"),
+    ];
+    let path = |path: &str| shared.join(path).display().to_string();
+    let node = lab.node(1);
+    let node = node.env("QDRANT__STORAGE__SNAPSHOTS_PATH", &path(""));
+    let node = node.env("QDRANT__STORAGE__TEMP_PATH", &path("own")).start();
+    node.leads_itself().await;
+    assert!(gone.iter().all(|path| !path.exists()), "{}", node.tail());
+    assert!(kept.iter().all(|path| path.exists()), "{}", node.tail());
+}
+
 crate::behaviours!(
+    a_start_deletes_what_is_temporary_in_its_directories,
     a_stream_is_a_whole_archive,
     streams_are_refused,
     one_file_restores_every_holder,
