@@ -17,6 +17,7 @@
 //! | [`mod@assemble`] | from plan and parts to the manifest |
 //! | [`mod@resume`] | what becomes of a set that another steward began |
 //! | [`folder`], [`seen`] | what is known of each set in the store |
+//! | [`mod@sweep`] | of which sets the rest of broken-off writes may go |
 //! | [`mod@retention`], [`reasons`] | which sets are kept, and why |
 //! | [`mod@choose`] | which set a restore takes |
 //! | [`restore`] | what a restore does next, and what it may throw away |
@@ -38,6 +39,7 @@ pub mod restore;
 pub mod resume;
 pub mod retention;
 pub mod seen;
+pub mod sweep;
 pub mod time;
 
 mod check_manifest;

@@ -136,7 +136,10 @@ async fn newest_is_bad(world: &World) -> Result<(), Failure> {
 }
 
 /// Writes on until a set is finished that was planned after now; gives what was acknowledged now.
-async fn one_more(world: &World, points: Points) -> Result<(Points, BTreeMap<u64, u64>), Failure> {
+pub(super) async fn one_more(
+    world: &World,
+    points: Points,
+) -> Result<(Points, BTreeMap<u64, u64>), Failure> {
     let then = points.acknowledged();
     let begun = sets::all(world)?.last().map(|set| set.id);
     let newer = || {
@@ -156,7 +159,7 @@ async fn one_more(world: &World, points: Points) -> Result<(Points, BTreeMap<u64
 }
 
 /// Every task dies with its disk; gives when.
-async fn lose(
+pub(super) async fn lose(
     world: &World,
     points: &mut Points,
     then: BTreeMap<u64, u64>,
@@ -177,14 +180,14 @@ fn whole(world: &World) -> Result<Vec<Set>, Failure> {
     Ok(all)
 }
 
-fn newest(world: &World) -> Result<Set, Failure> {
+pub(super) fn newest(world: &World) -> Result<Set, Failure> {
     let newest = whole(world)?.pop();
     newest.ok_or_else(|| Failure::new("there is a set", "there is none"))
 }
 
 /// Waits until the cluster is whole again after everything was lost at `since`, and reads what must be
 /// there: the set `from`, and no less than what `points` were promised.
-async fn restored(
+pub(super) async fn restored(
     world: &World,
     mut points: Points,
     since: f64,

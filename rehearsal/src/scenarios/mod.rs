@@ -39,11 +39,13 @@ mod rolling;
 mod rollout;
 mod rollout_bad_image;
 mod rollout_without_protection;
+mod s3;
 mod scale_6_9_6;
 mod scale_to_zero;
 mod shard_keys;
 mod slow_peer;
 mod snapshots;
+mod snapshots_store;
 mod stagger;
 mod steward_dies_mid_plan;
 mod stop_all;
@@ -142,7 +144,9 @@ pub const ALL: &[&Scenario] = &[
     &shard_keys::SCENARIO,
     &records_swept::SCENARIO,
     &snapshots::SCENARIO,
+    &snapshots_store::SCENARIO,
     &lose_everything::SCENARIO,
+    &s3::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,
