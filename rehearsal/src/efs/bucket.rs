@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use entrypoint::store::{BlobStore, Key, Prefix, S3Store, read_through};
@@ -17,13 +18,15 @@ use std::ops::ControlFlow;
 
 use self::moto::Moto;
 use super::Fault;
-use crate::timing;
 
 #[path = "../../../entrypoint/src/store/testing/moto.rs"]
 mod moto;
 
 /// The folder of the cluster in the bucket.
 const FOLDER: &str = "cluster";
+
+/// Between two looks at the bucket; each of them costs the server as much as one of a task's.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A bucket, and what is seen of it.
 pub struct Bucket {
@@ -109,7 +112,7 @@ struct Copier {
 
 impl Copier {
     fn run(mut self, ends: &Receiver<()>) {
-        while ends.recv_timeout(timing::LOOK) == Err(RecvTimeoutError::Timeout) {
+        while ends.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
             // While the bucket cannot be read the copy is as old as that.
             let _ = self.pass();
         }

@@ -104,6 +104,36 @@ fn the_end_of_an_upload_is_conditional() {
     );
 }
 
+/// It would tell each of two founders that it was the first.
+#[test]
+fn a_server_that_overlooks_conditions_gets_no_records() {
+    let Some(moto) = moto() else { return };
+    let careless = store(&moto, &moto.another("careless").unwrap(), "a");
+    for _ in 0..2 {
+        let error = careless.create(&key("x"), b"1").map(drop).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Unconditional { .. }),
+            "{error:?}"
+        );
+        assert!(!error.is_unclear());
+    }
+    assert_eq!(careless.read(&key("x")).unwrap(), None);
+    let whole = Prefix::root();
+    assert_eq!(careless.list(&whole).unwrap(), []);
+    // What was tried has been taken away again, there and where it went well.
+    let good = store(&moto, &moto.bucket().unwrap(), "a");
+    assert_eq!(good.create(&key("x"), b"1").unwrap(), Created::Ours);
+    for store in [careless, good] {
+        let mut objects = 0;
+        let mut count = |_: ObjectMeta| {
+            objects += 1;
+            Ok(ControlFlow::Continue(()))
+        };
+        wait(store.objects(&whole, &mut count)).unwrap().unwrap();
+        assert!(objects <= 1, "{objects}");
+    }
+}
+
 #[test]
 fn a_server_that_is_gone_leaves_writes_open() {
     let Some(moto) = moto() else { return };
