@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -13,8 +15,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use entrypoint::store::{BlobStore, Key, Prefix, S3Store, read_through};
 use nix::sys::signal::Signal;
-use std::io::Write as _;
-use std::ops::ControlFlow;
 
 use self::moto::Moto;
 use super::Fault;
