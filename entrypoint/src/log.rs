@@ -8,7 +8,9 @@ use std::error::Error;
 use std::sync::OnceLock;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, LogLevel};
 
@@ -27,6 +29,10 @@ pub fn start(format: LogFormat, level: LogLevel) -> WorkerGuard {
         .finish(std::io::stdout());
     LOST.get_or_init(|| writer.error_counter());
     let level = LevelFilter::from_level(level.into());
+    // Of each of its tries the client of S3 has a line; what became of them the store says.
+    let quiet = Targets::new()
+        .with_default(level)
+        .with_target("object_store", LevelFilter::WARN);
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)
@@ -37,8 +43,10 @@ pub fn start(format: LogFormat, level: LogLevel) -> WorkerGuard {
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
+            .finish()
+            .with(quiet)
             .init(),
-        LogFormat::Text => builder.init(),
+        LogFormat::Text => builder.finish().with(quiet).init(),
     }
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(event = crate::events::FAILED, "panic: {panic}");

@@ -25,7 +25,7 @@ use crate::ledger::Ledger;
 use crate::observe::Senses;
 use crate::qdrant::Qdrant;
 use crate::round::{Parts, Task, long_sleep};
-use crate::store::{DirectoryStore, StoreHandle};
+use crate::store::{self, StoreHandle};
 use crate::wakefulness::Wakefulness;
 use crate::{control, events, log};
 
@@ -99,8 +99,8 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     disk.belongs_to(&identity.task)
         .context("look for the mark of another task")?;
     // Nothing is touched yet: an unreachable EFS would hang us here.
-    let place = Arc::new(DirectoryStore::new(config.store.directory()));
-    let shelf = Shelf::start(place.clone(), config.store_timeout);
+    let place = store::open(&config.store, &config.aws).context("prepare the store")?;
+    let shelf = Shelf::start(Arc::clone(&place), config.store_timeout);
     let shelf = shelf.context("start the store of snapshots")?;
     let store = StoreHandle::start(place, config.store_timeout).context("start the store")?;
     let ledger = Ledger::new(store, identity.task.as_str().into());

@@ -50,7 +50,7 @@ fn an_empty_environment_is_one_node() {
     assert_eq!(config.stop_linger, Duration::ZERO);
     assert_eq!(
         config.store.directory(),
-        Path::new("/qdrant/snapshots/.cluster")
+        Some(Path::new("/qdrant/snapshots/.cluster"))
     );
     assert_eq!(config.qdrant.storage_path, PathBuf::from("./storage"));
     assert_eq!(config.qdrant.local_address().to_string(), "127.0.0.1");
@@ -195,7 +195,44 @@ fn rules_between_variables() {
         ),
         (
             &[("ENTRYPOINT_STORE", "s3://b/p")],
-            "ENTRYPOINT_STORE=\"s3://b/p\": a store on S3 is not",
+            "ENTRYPOINT_STORE=\"s3://b/p\": names no bucket",
+        ),
+        (
+            &[
+                ("ENTRYPOINT_STORE", "s3://bucket/p"),
+                (
+                    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                    "/v2/credentials/x",
+                ),
+            ],
+            "AWS_REGION is not set: a store on S3",
+        ),
+        (
+            &[
+                ("ENTRYPOINT_STORE", "s3://bucket/p"),
+                ("AWS_REGION", "eu-central-1"),
+            ],
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is not set: a store on S3 needs credentials",
+        ),
+        (
+            &[
+                ("ENTRYPOINT_STORE", "s3://bucket/p"),
+                ("AWS_REGION", "eu-central-1"),
+                ("AWS_ACCESS_KEY_ID", "x"),
+            ],
+            "AWS_SECRET_ACCESS_KEY is not set: one half",
+        ),
+        (
+            &[
+                ("ENTRYPOINT_STORE", "s3://bucket/p"),
+                ("AWS_REGION", "eu-central-1"),
+                (
+                    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                    "/v2/credentials/x",
+                ),
+                ("AWS_ENDPOINT_URL_S3", "https://minio.internal/bucket"),
+            ],
+            "AWS_ENDPOINT_URL_S3=\"https://minio.internal/bucket\": not an http:// or",
         ),
         (
             &[("QDRANT__SERVICE__ENABLE_TLS", "on")],

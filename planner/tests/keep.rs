@@ -42,5 +42,7 @@ mod sample;
 mod schema;
 #[path = "keep/standing.rs"]
 mod standing;
+#[path = "keep/sweeping.rs"]
+mod sweeping;
 #[path = "keep/year.rs"]
 mod year;

@@ -137,6 +137,12 @@ async fn one(plan: &Plan, scenario: &Scenario, case: &Case, size: usize) -> Case
         report.outcome = Outcome::Skipped(format!("the store cannot be made to fail here: {why}"));
         return report;
     }
+    if setup.bucket
+        && let Some(why) = Efs::no_bucket()
+    {
+        report.outcome = Outcome::Skipped(format!("there is no S3 server here: {why}"));
+        return report;
+    }
     if setup.breakable_network
         && let Some(why) = Cut::cannot()
     {

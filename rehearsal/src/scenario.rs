@@ -53,6 +53,8 @@ pub struct Setup {
     pub generations: usize,
     /// Whether the store must be able to be slow, hang or refuse.
     pub breakable_store: bool,
+    /// Whether the store is a bucket of an S3 server and not a directory.
+    pub bucket: bool,
     /// Whether tasks must be able to vanish from the network.
     pub breakable_network: bool,
     /// Whether Qdrant must be able to fail at every start.
@@ -91,6 +93,7 @@ impl Setup {
             allowed: Allowed::default(),
             generations: 1,
             breakable_store: false,
+            bucket: false,
             breakable_network: false,
             breakable_qdrant: false,
             real: false,

@@ -163,6 +163,8 @@ pub struct Aws {
     pub region: Option<Word>,
     /// Another endpoint of ECS.
     pub endpoint: Option<Word>,
+    /// Another endpoint of S3.
+    pub s3_endpoint: Option<Word>,
     /// Where the credentials of the task role are, below the address that ECS has for them.
     pub credentials_path: Option<Word>,
     /// The same as a whole URL.
@@ -263,6 +265,7 @@ impl Config {
             aws: Aws {
                 region: r.read(&vars::AWS_REGION),
                 endpoint: r.read(&vars::AWS_ENDPOINT_URL_ECS),
+                s3_endpoint: r.read(&vars::AWS_ENDPOINT_URL_S3),
                 credentials_path: r.read(&vars::AWS_CREDENTIALS_PATH),
                 credentials_url: r.read(&vars::AWS_CREDENTIALS_URL),
                 credentials_token: r.read(&vars::AWS_CREDENTIALS_TOKEN),

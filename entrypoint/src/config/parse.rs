@@ -12,6 +12,7 @@ use super::types::{
     AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Restore,
     Secret, Sets, StoreUrl, Word,
 };
+use crate::store::Prefix;
 
 /// Longest duration that is accepted. Longer ones are mistakes, and would overflow when added to
 /// a point in time.
@@ -215,16 +216,17 @@ fn printable(text: &str) -> Result<&str, String> {
 }
 
 impl Value for StoreUrl {
-    const KIND: &'static str = "`file://` URL";
-    const FORM: &'static str = "a directory as file:///absolute/path";
+    const KIND: &'static str = "URL of a store";
+    const FORM: &'static str =
+        "a directory as file:///absolute/path, or a bucket as s3://name/prefix";
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.starts_with("s3://") {
-            return Err("a store on S3 is not supported in this version".to_owned());
+        if let Some(rest) = text.strip_prefix("s3://") {
+            return bucket(rest);
         }
         let path = printable(text)?
             .strip_prefix("file://")
-            .ok_or("not a file:// URL")?;
+            .ok_or("neither a file:// nor an s3:// URL")?;
         if path.contains(['%', '?', '#']) {
             return Err(
                 "holds one of the characters % ? #, whose meaning in a URL is not the one \
@@ -247,8 +249,34 @@ impl Value for StoreUrl {
     }
 
     fn show(&self) -> Option<String> {
-        Some(format!("file://{}", self.directory().display()))
+        Some(match self {
+            Self::Directory(path) => format!("file://{}", path.display()),
+            Self::Bucket { name, prefix } if *prefix == Prefix::root() => format!("s3://{name}"),
+            Self::Bucket { name, prefix } => format!("s3://{name}/{}", prefix.as_str()),
+        })
     }
+}
+
+/// What follows `s3://`.
+fn bucket(rest: &str) -> Result<StoreUrl, String> {
+    let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    // The form that all buckets of today have (S3 User Guide, "General purpose bucket naming
+    // rules").
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let inner = |byte: u8| letter(byte) || byte == b'-' || byte == b'.';
+    let ends = [name.bytes().next(), name.bytes().last()];
+    if !(3..=63).contains(&name.len())
+        || !name.bytes().all(inner)
+        || !ends.into_iter().flatten().all(letter)
+    {
+        return Err("names no bucket (3 to 63 of a-z 0-9 - .)".to_owned());
+    }
+    let prefix = match prefix.strip_suffix('/').unwrap_or(prefix) {
+        "" => Prefix::root(),
+        prefix => Prefix::new(prefix).map_err(|error| format!("the prefix {}", error.why))?,
+    };
+    let name = name.to_owned();
+    Ok(StoreUrl::Bucket { name, prefix })
 }
 
 impl Value for reqwest::Url {
@@ -431,8 +459,34 @@ mod tests {
             "nfs://h/x",
         ]);
         refuses::<StoreUrl>(&["file:///a%20b", "file:a"]);
-        let s3 = StoreUrl::parse("s3://bucket/prefix").unwrap_err();
-        assert!(s3.contains("not supported in this version"), "{s3}");
+    }
+
+    #[test]
+    fn buckets() {
+        let bucket = |name: &str, prefix: Prefix| StoreUrl::Bucket {
+            name: name.to_owned(),
+            prefix,
+        };
+        reads("s3://bucket", bucket("bucket", Prefix::root()));
+        reads("s3://my-bucket.eu/", bucket("my-bucket.eu", Prefix::root()));
+        let one = Prefix::new("clusters/one").unwrap();
+        reads("s3://bucket/clusters/one/", bucket("bucket", one.clone()));
+        let shown = bucket("bucket", one).show();
+        assert_eq!(shown.as_deref(), Some("s3://bucket/clusters/one"));
+        for (url, why) in [
+            ("s3://", "no bucket"),
+            ("s3://Bucket/a", "no bucket"),
+            ("s3://a/b", "no bucket"),
+            ("s3://-bucket/b", "no bucket"),
+            ("s3://bucket/a//b", "an empty segment"),
+            ("s3://bucket/a//", "an empty segment"),
+            ("s3://bucket/.hidden", "begins with a dot"),
+            ("s3://bucket/a?x=1", "the prefix"),
+            ("S3://bucket/a", "neither"),
+        ] {
+            let error = StoreUrl::parse(url).unwrap_err();
+            assert!(error.contains(why), "{url}: {error}");
+        }
     }
 
     #[test]

@@ -408,7 +408,9 @@ pub(super) static RULES: &[Rule] = &[
             vars::QDRANT_TEMP_PATH.name,
         ],
         check: |config, findings| {
-            let store = config.store.directory();
+            let Some(store) = config.store.directory() else {
+                return;
+            };
             let storage = &config.qdrant.storage_path;
             if inside(storage, store) {
                 findings.reject(
@@ -520,6 +522,87 @@ pub(super) static RULES: &[Rule] = &[
                         "give another directory",
                     );
                 }
+            }
+        },
+    },
+    Rule {
+        text: "A store on S3 needs `AWS_REGION`, and the credentials of a task role \
+               (`AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`) or, where there is none, \
+               `AWS_ACCESS_KEY_ID` with `AWS_SECRET_ACCESS_KEY`.",
+        uses: &[
+            vars::STORE.name,
+            vars::AWS_REGION.name,
+            vars::AWS_CREDENTIALS_PATH.name,
+            vars::AWS_KEY_ID.name,
+            vars::AWS_SECRET_KEY.name,
+        ],
+        check: |config, findings| {
+            if config.store.directory().is_some() {
+                return;
+            }
+            let aws = &config.aws;
+            if aws.region.is_none() {
+                findings.errors.push(ConfigError::Missing {
+                    variable: vars::AWS_REGION.name,
+                    problem: "a store on S3 needs the region of its bucket".to_owned(),
+                    advice: "give it, such as eu-central-1".to_owned(),
+                });
+            }
+            let keys = [
+                (&vars::AWS_KEY_ID, &aws.key_id),
+                (&vars::AWS_SECRET_KEY, &aws.secret_key),
+            ];
+            let missing = keys.iter().find(|(_, value)| value.is_none());
+            let Some((missing, _)) = missing.filter(|_| aws.credentials_path.is_none()) else {
+                return;
+            };
+            let half = keys.iter().any(|(_, value)| value.is_some());
+            let (variable, problem, advice) = match half {
+                true => (
+                    missing.name,
+                    "one half of the credentials is there",
+                    "give both, or none and a task role",
+                ),
+                false => (
+                    vars::AWS_CREDENTIALS_PATH.name,
+                    "a store on S3 needs credentials, and this task has no role",
+                    "give the task definition a task role that may use the bucket",
+                ),
+            };
+            findings.errors.push(ConfigError::Missing {
+                variable,
+                problem: problem.to_owned(),
+                advice: advice.to_owned(),
+            });
+        },
+    },
+    Rule {
+        text: "`AWS_ENDPOINT_URL_S3` is an `http://` or `https://` URL without a path; `http://` is a \
+               warning.",
+        uses: &[vars::STORE.name, vars::AWS_ENDPOINT_URL_S3.name],
+        check: |config, findings| {
+            let (None, Some(endpoint)) = (config.store.directory(), &config.aws.s3_endpoint) else {
+                return;
+            };
+            let endpoint = endpoint.as_str();
+            let url = reqwest::Url::parse(endpoint).ok();
+            let url = url.filter(|url| {
+                let plain = url.path() == "/" && url.query().is_none() && url.username().is_empty();
+                plain && url.host().is_some()
+            });
+            match url.as_ref().map(reqwest::Url::scheme) {
+                Some("https") => {}
+                Some("http") => findings.warnings.push(format!(
+                    "{}={endpoint}: records and snapshots go through the network unencrypted; give \
+                     an https:// URL unless it is this machine or a network of yours alone",
+                    vars::AWS_ENDPOINT_URL_S3.name
+                )),
+                Some(_) | None => findings.reject(
+                    &vars::AWS_ENDPOINT_URL_S3,
+                    config,
+                    "not an http:// or https:// URL of a server alone",
+                    "give it without bucket, path and user, or remove it for Amazon's S3",
+                ),
             }
         },
     },

@@ -8,6 +8,8 @@ use std::{
 
 use planner::keep::clock::Interval;
 
+use crate::store::Prefix;
+
 /// A credential. Never printed: `Debug` hides it and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -123,13 +125,21 @@ impl DnsName {
 pub enum StoreUrl {
     /// A directory, usually on EFS; the path is absolute and holds no `..`.
     Directory(PathBuf),
+    /// A prefix of an S3 bucket.
+    Bucket {
+        /// The bucket's name.
+        name: String,
+        /// The folder in it, or its root.
+        prefix: Prefix,
+    },
 }
 
 impl StoreUrl {
-    /// The directory of the store.
-    pub fn directory(&self) -> &Path {
+    /// The directory of the store, where it is one.
+    pub fn directory(&self) -> Option<&Path> {
         match self {
-            Self::Directory(path) => path,
+            Self::Directory(path) => Some(path),
+            Self::Bucket { .. } => None,
         }
     }
 }

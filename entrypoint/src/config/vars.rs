@@ -186,7 +186,8 @@ variables! {
 
     STORE: StoreUrl = var("ENTRYPOINT_STORE", Group::Store,
         || StoreUrl::Directory(PathBuf::from("/qdrant/snapshots/.cluster")),
-        "The small durable directory that all tasks share, usually on EFS.");
+        "The durable place that all tasks share, for records and snapshots: a directory, usually on \
+         EFS, or a prefix of an S3 bucket.");
     STORE_TIMEOUT: Duration = var("ENTRYPOINT_STORE_TIMEOUT", Group::Store, || ms(5_000),
         "How long one call to the store may take before its result counts as unknown.");
 
@@ -303,9 +304,12 @@ variables! {
         "The pause between two such questions beside Raft's leader; the others ask four times less \
          often. An answer is forgotten after three pauses.");
     AWS_REGION: Option<Word> = aws("AWS_REGION",
-        "The region of the API; without it that of the task's ARN.");
+        "The region of the bucket and of the API; ECS sets it on Fargate. The API does without it, by \
+         the task's ARN.");
     AWS_ENDPOINT_URL_ECS: Option<Word> = aws("AWS_ENDPOINT_URL_ECS",
         "Another endpoint of the API, as http:// or https:// URL.");
+    AWS_ENDPOINT_URL_S3: Option<Word> = aws("AWS_ENDPOINT_URL_S3",
+        "Another S3 than Amazon's, as http:// or https:// URL without the bucket.");
     AWS_CREDENTIALS_PATH: Option<Word> = aws("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
         "Where ECS serves the credentials of the task role; ECS sets it.");
     AWS_CREDENTIALS_URL: Option<reqwest::Url> = aws("AWS_CONTAINER_CREDENTIALS_FULL_URI",

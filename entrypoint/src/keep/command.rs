@@ -2,7 +2,7 @@
 //! their manifests say. What is here reads the store alone, without any task that runs; changes nothing. What it shows
 //! is judged at this moment: the steward judges anew before it deletes, and knows the age of what it sees.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use planner::ids::{StoreId, TaskId};
@@ -20,7 +20,7 @@ use crate::cli::EX_CONFIG;
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::log::chain;
-use crate::store::{DirectoryStore, StoreHandle};
+use crate::store::{self, BlobStore, DirectoryStore, Store, StoreHandle};
 
 /// Something is wrong with a set.
 const WRONG: u8 = 1;
@@ -80,7 +80,7 @@ async fn listed(config: &Config) -> Result<Vec<String>, String> {
 async fn judged(config: &Config) -> Result<Vec<(bool, String)>, String> {
     let settings = retention_settings(config)
         .ok_or("no sets are made or deleted: ENTRYPOINT_SETS is off".to_owned())?;
-    let store = open(config.store.directory());
+    let store = store::open(&config.store, &config.aws).map_err(|error| chain(&error))?;
     let ours = store_id(config, &store).await?;
     let shelf = Shelf::start(store, config.store_timeout).map_err(|error| chain(&error))?;
     let there = look(&shelf, &ours, "", &mut Known::new()).await?;
@@ -115,6 +115,7 @@ fn state(set: &Seen) -> String {
             format!("{whole}/{} whole", contents.collections.len())
         }
         State::Unfinished { .. } => "unfinished".to_owned(),
+        State::Bare => "empty".to_owned(),
         State::Foreign(_) => "not ours".to_owned(),
         State::Unread(_) => "not read".to_owned(),
     }
@@ -123,8 +124,15 @@ fn state(set: &Seen) -> String {
 /// Checks the files of one set, or of all, in the store of the configuration or in `copy` of one. Gives
 /// the exit code.
 pub async fn checked(config: &Config, copy: Option<PathBuf>, set: Option<SetId>) -> u8 {
-    let store = open(copy.as_deref().unwrap_or(config.store.directory()));
-    match sets(config, &store, set).await {
+    let store = match copy {
+        Some(copy) => Ok(Arc::new(DirectoryStore::new(copy)) as Arc<dyn BlobStore>),
+        None => store::open(&config.store, &config.aws).map_err(|error| chain(&error)),
+    };
+    let done = match store {
+        Ok(store) => sets(config, store, set).await,
+        Err(why) => Err(why),
+    };
+    match done {
         Ok(code) => code,
         Err(why) => {
             eprintln!("entrypoint: snapshots: {why}");
@@ -135,10 +143,10 @@ pub async fn checked(config: &Config, copy: Option<PathBuf>, set: Option<SetId>)
 
 async fn sets(
     config: &Config,
-    store: &Arc<DirectoryStore>,
+    store: Arc<dyn BlobStore>,
     only: Option<SetId>,
 ) -> Result<u8, String> {
-    let shelf = Shelf::start(store.clone(), config.store_timeout);
+    let shelf = Shelf::start(store, config.store_timeout);
     let shelf = shelf.map_err(|error| chain(&error))?;
     let sets = shelf.sets().await.map_err(|error| chain(&error))?;
     let sets: Vec<_> = match only {
@@ -194,16 +202,12 @@ fn tell(manifest: &Manifest, found: &Checked) {
     println!("{set}  {} files good, {} bytes", found.good, found.bytes);
 }
 
-fn open(directory: &Path) -> Arc<DirectoryStore> {
-    Arc::new(DirectoryStore::new(directory))
-}
-
 /// The store's own name: a set of another one is not ours.
 pub(super) async fn store_id(
     config: &Config,
-    store: &Arc<DirectoryStore>,
+    store: &Arc<dyn BlobStore>,
 ) -> Result<StoreId, String> {
-    let store = StoreHandle::start(store.clone(), config.store_timeout);
+    let store = StoreHandle::start(Arc::clone(store) as Arc<dyn Store>, config.store_timeout);
     let store = store.map_err(|error| chain(&error))?;
     let mut ledger = Ledger::new(store, TaskId::from("a look from outside"));
     let id = ledger.store_id().await.map_err(|error| chain(&error))?;

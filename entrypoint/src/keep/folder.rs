@@ -29,6 +29,8 @@ pub struct Records {
     pub pinned: bool,
     /// The proofs that are believed.
     pub proofs: Observed<Vec<ProofRecord>>,
+    /// It has none of its records, and nothing else either.
+    pub empty: Observed<bool>,
 }
 
 /// What no record says of a set, and only the observer knows.
@@ -58,6 +60,7 @@ impl Records {
             tombstone: self.tombstone,
             pinned: self.pinned,
             proofs: self.proofs,
+            empty: self.empty,
             under_way,
             restoring,
             age,
@@ -69,18 +72,31 @@ impl Shelf {
     /// Reads everything that a set says of itself. What could not be read is marked so, each by
     /// itself.
     pub async fn folder(&self, set: SetId) -> Records {
-        Records {
+        let mut records = Records {
             id: set,
             manifest: self.read(set, Entry::Manifest).await,
             plan: self.read(set, Entry::Plan).await,
             pinned: self.is_pinned(set).await,
             proofs: self.all_proofs(set).await,
+            empty: Observed::Known(false),
             // Last, because it outweighs the others: one that came while they were read counts.
             tombstone: self.read(set, Entry::Tombstone).await,
+        };
+        let absent = (&records.manifest, &records.plan, &records.tombstone);
+        if let (Found::Absent, Found::Absent, Found::Absent) = absent {
+            records.empty = self.is_empty(set).await;
+        }
+        records
+    }
+
+    async fn is_empty(&self, set: SetId) -> Observed<bool> {
+        match self.some(set, 1).await {
+            Ok(there) => Observed::Known(there.ours.is_empty() && there.foreign.is_empty()),
+            Err(error) => Observed::Unknown(chain(&error)),
         }
     }
 
-    async fn is_pinned(&self, set: SetId) -> bool {
+    pub(super) async fn is_pinned(&self, set: SetId) -> bool {
         // That it could not be read must not cost the set.
         !matches!(self.read::<Pin>(set, Entry::Pin).await, Found::Absent)
     }

@@ -235,6 +235,9 @@ impl Keeper {
             }
             return Ok(());
         }
+        if self.pruner.is_behind() {
+            watch.shelves = None;
+        }
         let there = match &watch.shelves {
             Some(there) => there,
             None => {

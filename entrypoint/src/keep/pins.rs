@@ -3,7 +3,6 @@
 //! A pin is a record in the set, created exclusively. A deletion begins with a tombstone and looks for a
 //! pin after it, and a pin looks for the tombstone afterwards: so of the two at least one sees the other.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use planner::ids::StoreId;
@@ -17,7 +16,7 @@ use super::shelves::at_rest;
 use super::{Shelf, now};
 use crate::config::Config;
 use crate::log::chain;
-use crate::store::{Created, DirectoryStore};
+use crate::store::{self, Created};
 
 /// Who pins which set, and why.
 #[derive(Debug, Clone)]
@@ -62,7 +61,7 @@ fn end(done: Result<String, String>) -> u8 {
 }
 
 async fn open(config: &Config) -> Result<(Shelf, StoreId), String> {
-    let store = Arc::new(DirectoryStore::new(config.store.directory()));
+    let store = store::open(&config.store, &config.aws).map_err(|error| chain(&error))?;
     let ours = super::command::store_id(config, &store).await?;
     let shelf = Shelf::start(store, config.store_timeout).map_err(|error| chain(&error))?;
     Ok((shelf, ours))
@@ -146,6 +145,7 @@ async fn is_ours(shelf: &Shelf, ours: &StoreId, set: SetId) -> Result<(), String
     let folder = shelf.folder(set).await.under(at_rest(Duration::ZERO));
     match seen(&folder, ours, "").state {
         State::Made(_) | State::Unfinished { .. } => Ok(()),
+        State::Bare => Err(format!("set {set} is an empty folder")),
         State::Foreign(why) => Err(format!("set {set} is not ours: {why}")),
         State::Unread(why) => Err(format!("set {set} is not read: {why}")),
     }

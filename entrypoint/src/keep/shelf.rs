@@ -44,6 +44,8 @@ pub struct Shelf {
 struct Shared {
     place: String,
     patience: Duration,
+    /// The same for the files of shards.
+    files: Duration,
     store: Arc<dyn BlobStore>,
     lane: Lane<dyn BlobStore>,
     written: Desk,
@@ -57,11 +59,13 @@ pub struct Inside {
     pub ours: Vec<(Entry, u64)>,
     /// The paths in the set of what is not. It is left alone, and keeps the folder.
     pub foreign: Vec<String>,
+    /// That was all.
+    pub whole: bool,
 }
 
 impl Shelf {
     /// Starts the thread for `store`. Every call is answered within about `patience`, and a file is
-    /// given up when nothing of it has moved for so long.
+    /// given up when nothing of it has moved for so long, or for as long as the store wants for files.
     ///
     /// # Errors
     /// [`StoreError::Thread`].
@@ -69,6 +73,7 @@ impl Shelf {
         let shared = Shared {
             place: store.describe(),
             patience,
+            files: patience.max(store.patience()),
             lane: Lane::start("keep", Arc::clone(&store))?,
             store,
             written: Desk::new(1),
@@ -92,10 +97,10 @@ impl Shelf {
         let Shared {
             written,
             read,
-            patience,
+            files,
             ..
         } = self.shared.as_ref();
-        let files = [written, read].map(|desk| desk.stuck(*patience));
+        let files = [written, read].map(|desk| desk.stuck(*files));
         call.into_iter()
             .chain(files.into_iter().flatten())
             .collect()
@@ -192,37 +197,47 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError::TooMany`]; otherwise as [`Shelf::sets`]. It is complete, or not given.
     pub async fn entries(&self, set: SetId) -> Result<Inside, ShelfError> {
-        let folder = layout::set(set);
-        let prefix = Prefix::new(&folder).map_err(StoreError::from)?;
-        let call = self.call(Op::List, prefix.as_str());
-        let found = self.shared.lane.read(call, move |store| {
-            let mut found = Vec::new();
-            store.blobs(&prefix, &mut |listed| {
-                found.push(listed);
-                match found.len() > MAX_INSIDE {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                }
-            })?;
-            Ok(found)
-        });
-        let found = found.await?;
-        if found.len() > MAX_INSIDE {
-            return Err(ShelfError::TooMany {
-                path: folder,
+        let inside = self.some(set, MAX_INSIDE).await?;
+        match inside.whole {
+            true => Ok(inside),
+            false => Err(ShelfError::TooMany {
+                path: layout::set(set),
                 limit: MAX_INSIDE,
-            });
+            }),
         }
-        let mut inside = Inside::default();
-        for listed in found {
-            let Some(path) = in_set(&folder, &listed.key) else {
-                continue;
+    }
+
+    /// The same, but no more than so many things: one look at a set of many thousand files may take longer
+    /// than a call to the store may.
+    ///
+    /// # Errors
+    /// As [`Shelf::sets`].
+    pub async fn some(&self, set: SetId, most: usize) -> Result<Inside, StoreError> {
+        let folder = layout::set(set);
+        let prefix = Prefix::new(&folder)?;
+        let call = self.call(Op::List, prefix.as_str());
+        let inside = self.shared.lane.read(call, move |store| {
+            let mut inside = Inside {
+                whole: true,
+                ..Inside::default()
             };
-            match Entry::of(path) {
-                Some(entry) => inside.ours.push((entry, listed.size)),
-                None => inside.foreign.push(path.to_owned()),
-            }
-        }
+            store.blobs(&prefix, &mut |listed| {
+                let Some(path) = in_set(&folder, &listed.key) else {
+                    return ControlFlow::Continue(());
+                };
+                if inside.ours.len() + inside.foreign.len() >= most {
+                    inside.whole = false;
+                    return ControlFlow::Break(());
+                }
+                match Entry::of(path) {
+                    Some(entry) => inside.ours.push((entry, listed.size)),
+                    None => inside.foreign.push(path.to_owned()),
+                }
+                ControlFlow::Continue(())
+            })?;
+            Ok(inside)
+        });
+        let mut inside = inside.await?;
         inside.ours.sort();
         inside.foreign.sort();
         Ok(inside)
@@ -241,8 +256,8 @@ impl Shelf {
     }
 
     /// Removes from the folder of a set what writers left that ended too early, when none of it was
-    /// written to for longer than `older`, and folders in it that are empty. Gives how many such files
-    /// are still there. Only for a set that is being deleted.
+    /// written to for longer than `older`. Gives how many such files are still there. Of which sets that
+    /// may be done is the planner's to say.
     ///
     /// # Errors
     /// As [`Shelf::create`].
@@ -256,12 +271,27 @@ impl Shelf {
                     left += 1;
                 }
             }
-            for folder in store.folders(&prefix)? {
-                store.prune(&Prefix::new(format!("{prefix}/{folder}"))?);
-            }
             Ok(left)
         });
         cleared.await
+    }
+
+    /// Removes the folders of a set in which nothing is. Who makes one just then has to make it again, so
+    /// this is for sets that are being deleted, or never were one.
+    ///
+    /// # Errors
+    /// As [`Shelf::create`].
+    pub async fn fold(&self, set: SetId) -> Result<(), StoreError> {
+        let prefix = Prefix::new(layout::set(set))?;
+        let call = self.call(Op::Remove, prefix.as_str());
+        let folded = self.shared.lane.write(call, move |store| {
+            for folder in store.folders(&prefix)? {
+                store.prune(&Prefix::new(format!("{prefix}/{folder}"))?);
+            }
+            store.prune(&prefix);
+            Ok(())
+        });
+        folded.await
     }
 
     /// Begins the file of one shard of one peer. One file at a time: another one is waited for, but
@@ -282,11 +312,11 @@ impl Shelf {
         let Shared {
             store,
             written,
-            patience,
+            files,
             ..
         } = self.shared.as_ref();
-        let turn = written.turn(&key, *patience, *patience).await?;
-        FileWriter::begin(Arc::clone(store), key, turn, *patience).await
+        let turn = written.turn(&key, *files, *files).await?;
+        FileWriter::begin(Arc::clone(store), key, turn, *files).await
     }
 
     /// Opens the file of one shard of one peer; `None` when the store says that there is none. So many
@@ -306,13 +336,10 @@ impl Shelf {
     ) -> Result<Option<FileReader>, FileError> {
         let key = key(set, Entry::Payload(index, shard, peer)).map_err(StoreError::from)?;
         let Shared {
-            store,
-            read,
-            patience,
-            ..
+            store, read, files, ..
         } = self.shared.as_ref();
-        let turn = read.turn(&key, *patience, longest).await?;
-        FileReader::begin(Arc::clone(store), key, turn, *patience).await
+        let turn = read.turn(&key, *files, longest).await?;
+        FileReader::begin(Arc::clone(store), key, turn, *files).await
     }
 
     fn call(&self, op: Op, path: &str) -> Call {

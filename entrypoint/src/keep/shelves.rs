@@ -106,7 +106,7 @@ fn kind(seen: &Seen) -> Kind {
         _ if seen.tombstoned => Kind::Tombstoned,
         State::Made(_) => Kind::Made,
         State::Unfinished { .. } => Kind::Unfinished,
-        State::Foreign(_) | State::Unread(_) => Kind::Other,
+        State::Bare | State::Foreign(_) | State::Unread(_) => Kind::Other,
     }
 }
 

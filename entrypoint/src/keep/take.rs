@@ -1,7 +1,6 @@
 //! `entrypoint snapshots take`: asks this task for a set by hand, and waits until there is one, or until
 //! it is certain that there will be none.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use planner::keep::folder::Found;
@@ -14,7 +13,7 @@ use super::asked::{Record, Wish, what};
 use crate::config::Config;
 use crate::log::chain;
 use crate::query;
-use crate::store::DirectoryStore;
+use crate::store;
 
 /// Longer than a set may take: half of that is the sources', and then it is finished or given up.
 const LONGEST: Duration = Duration::from_secs(40 * 60);
@@ -62,7 +61,7 @@ async fn asked(config: &Config, wish: &Wish) -> Result<Record, String> {
 }
 
 async fn waited(config: &Config, record: &Record) -> Result<String, String> {
-    let store = Arc::new(DirectoryStore::new(config.store.directory()));
+    let store = store::open(&config.store, &config.aws).map_err(|error| chain(&error))?;
     let shelf = Shelf::start(store, config.store_timeout).map_err(|error| chain(&error))?;
     let end = Instant::now() + LONGEST;
     let (mut set, mut gone, mut said) = (None, None, String::new());

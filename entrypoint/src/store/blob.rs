@@ -24,6 +24,12 @@ const CHUNK: usize = 256 * 1024;
 /// A blob appears under its key whole or not at all. While it is written it is invisible to
 /// [`BlobStore::blobs`] and [`BlobStore::blob`].
 pub trait BlobStore: Store {
+    /// For how long a blob that is written or read may rest and is not stuck, where that is longer than a
+    /// record may take.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Begins to write `key`, which must not exist yet. To be finished with
     /// [`BlobWriter::finish`]; dropping the writer leaves nothing behind, as far as the store can
     /// be reached.

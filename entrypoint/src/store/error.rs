@@ -132,20 +132,38 @@ pub enum StoreError {
         /// As the operating system put it.
         source: io::Error,
     },
-    /// A URL that names no store.
-    #[error("store: {url:?} {why}; give file:///directory or s3://bucket/prefix")]
-    BadUrl {
-        /// The URL, cut to a length that fits a log line.
-        url: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
     /// What the variables of the environment say about a remote store makes no sense.
     #[error("store: {place} cannot be set up; check the AWS_ variables of this task")]
     Settings {
         /// The store.
         place: String,
         /// As its client put it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A server that is like S3 and replaces what a conditional write must leave alone.
+    #[error(
+        "store: the server of {path} does not heed If-None-Match, which exclusive records need; use Amazon S3, or a server that knows conditional writes"
+    )]
+    Unconditional {
+        /// Where that was tried.
+        path: String,
+    },
+    /// The bucket is in another region than we were told.
+    #[error("store: the bucket of {path} is in another region than AWS_REGION says; correct it")]
+    OtherRegion {
+        /// Where something was to be done.
+        path: String,
+        /// As S3 put it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// ECS gives no credentials.
+    #[error(
+        "store: no credentials for {path}; does the task definition name a task role, and may ECS take it on?"
+    )]
+    NoCredentials {
+        /// Where something was to be done.
+        path: String,
+        /// What was answered.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// There is no such bucket.

@@ -123,7 +123,7 @@ fn usable(
     }
     let contents = match &set.state {
         State::Made(contents) => contents,
-        State::Unfinished { .. } => return Err(Skip::Unfinished),
+        State::Unfinished { .. } | State::Bare => return Err(Skip::Unfinished),
         State::Foreign(why) => return Err(Skip::Foreign(why.clone())),
         State::Unread(why) => return Err(Skip::Unread(why.clone())),
     };

@@ -41,6 +41,8 @@ pub struct Folder {
     /// The proofs. One that is refused is left out: a newer version's proof must not make an older
     /// version's restore impossible.
     pub proofs: Observed<Vec<ProofRecord>>,
+    /// There is nothing in it at all. Looked at where it has none of its records; else it is false.
+    pub empty: Observed<bool>,
     /// It is being made.
     pub under_way: bool,
     /// A restore is reading it.
@@ -78,10 +80,13 @@ fn state(folder: &Folder, ours: &StoreId, running: &str) -> Result<State, State>
         (Some(manifest), Observed::Known(proofs)) => {
             Ok(State::Made(Contents::of(manifest, proofs, running)))
         }
-        // The plan goes last but for the tombstone: what has neither was never ours.
-        (None, _) if plan.is_none() && tombstone.is_none() => {
-            Err(State::Foreign("it has no plan".to_owned()))
-        }
+        // The plan goes last but for the tombstone: what has neither was never ours, or is the folder
+        // of a steward that died before its plan was there.
+        (None, _) if plan.is_none() && tombstone.is_none() => Err(match &folder.empty {
+            Observed::Known(true) => State::Bare,
+            Observed::Known(false) => State::Foreign("it has no plan".to_owned()),
+            Observed::Unknown(why) => State::Unread(why.clone()),
+        }),
         (None, _) => Ok(State::Unfinished {
             under_way: folder.under_way,
             age: folder.age,

@@ -17,6 +17,7 @@
 //! | [`mod@assemble`] | from plan and parts to the manifest |
 //! | [`mod@resume`] | what becomes of a set that another steward began |
 //! | [`folder`], [`seen`] | what is known of each set in the store |
+//! | [`mod@sweep`] | of which sets the rest of broken-off writes may go |
 //! | [`mod@retention`], [`reasons`] | which sets are kept, and why |
 //! | [`mod@choose`] | which set a restore takes |
 //! | [`restore`] | what the restore of everything does next, and what it may throw away |
@@ -42,6 +43,7 @@ pub mod restore_wish;
 pub mod resume;
 pub mod retention;
 pub mod seen;
+pub mod sweep;
 pub mod time;
 
 mod check_manifest;

@@ -27,6 +27,8 @@ pub enum Keep {
     Pinned,
     /// A restore is reading it.
     Restoring,
+    /// There is nothing in it that could be deleted.
+    Bare,
     /// It is not ours; for people.
     Foreign(String),
     /// It could not be read; for people.
@@ -100,6 +102,7 @@ impl fmt::Display for Keep {
         match self {
             Self::Pinned => f.write_str("pinned"),
             Self::Restoring => f.write_str("a restore is reading it"),
+            Self::Bare => f.write_str("nothing is in it"),
             Self::Foreign(why) => write!(f, "not ours: {why}"),
             Self::Unread(why) => write!(f, "cannot be read: {why}"),
             Self::ByHand => f.write_str("made by hand"),

@@ -134,6 +134,7 @@ fn by_itself(settings: &Settings, set: &Seen) -> Vec<Keep> {
         reasons.push(Keep::Restoring);
     }
     match &set.state {
+        State::Bare => reasons.push(Keep::Bare),
         State::Foreign(why) => reasons.push(Keep::Foreign(why.clone())),
         State::Unread(why) => reasons.push(Keep::Unread(why.clone())),
         // Whoever wrote the tombstone wants all of the rest gone.

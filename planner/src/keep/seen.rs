@@ -38,6 +38,8 @@ pub enum State {
         /// For how long it has been seen like this, by the observer's own clock.
         age: Duration,
     },
+    /// A folder in which there is nothing.
+    Bare,
     /// It is not ours: of another cluster, without a plan, or its manifest is refused. For people.
     Foreign(String),
     /// It could not be read now; for people.

@@ -20,6 +20,7 @@ fn folder() -> Folder {
         tombstone: Found::Absent,
         pinned: false,
         proofs: Observed::Known(Vec::new()),
+        empty: Observed::Known(false),
         under_way: false,
         restoring: false,
         age: Duration::from_secs(7),
@@ -78,6 +79,36 @@ fn a_manifest_makes_the_set() {
             age
         }
     );
+}
+
+/// A steward that died before its plan was there leaves a folder: nothing of it counts, and nothing can be
+/// lost with it. Where anything lies in it, or that is not known, it is somebody else's.
+#[test]
+fn a_folder_with_nothing_in_it_is_bare() {
+    let without = |empty: Observed<bool>| {
+        let seen = of(|folder| {
+            (folder.plan, folder.manifest) = (Found::Absent, Found::Absent);
+            folder.empty = empty;
+        });
+        assert!(verdict(seen.clone()).keeps());
+        seen.state
+    };
+    assert_eq!(without(Observed::Known(true)), State::Bare);
+    let foreign = without(Observed::Known(false));
+    assert!(matches!(foreign, State::Foreign(_)), "{foreign:?}");
+    let unknown = without(Observed::Unknown("no answer".to_owned()));
+    assert_eq!(unknown, State::Unread("no answer".to_owned()));
+    // What has a record is never bare, whatever a list says.
+    for state in [
+        of(|folder| folder.empty = Observed::Known(true)).state,
+        of(|folder| {
+            folder.manifest = Found::Absent;
+            folder.empty = Observed::Known(true);
+        })
+        .state,
+    ] {
+        assert_ne!(state, State::Bare);
+    }
 }
 
 #[test]

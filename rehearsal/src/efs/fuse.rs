@@ -29,6 +29,22 @@ const LOOK_FOR_KILLED: Duration = Duration::from_millis(50);
 /// Nothing is cached by the kernel, so that every operation meets the fault.
 const NOW: Duration = Duration::ZERO;
 
+/// What an operation does, as far as a fault cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    /// Nothing is changed.
+    Look,
+    /// No more space is needed for it.
+    Change,
+    /// More is stored afterwards.
+    Add,
+    /// … of the file of a shard.
+    Shard,
+}
+
+/// What the hidden name of a shard's file holds while it is written.
+const SHARD: &str = ".shard.";
+
 /// The fault in force, shared with the scenario.
 #[derive(Debug, Default)]
 pub struct Gate {
@@ -45,7 +61,7 @@ impl Gate {
 
     /// Waits as the fault wants it. Like a hard NFS mount, a hang lets go of who is killed: else the
     /// kernel would keep the dead process, and nobody would notice its end.
-    fn pass(&self, writes: bool, asker: u32) -> io::Result<()> {
+    fn pass(&self, touch: Touch, asker: u32) -> io::Result<()> {
         let mut fault = lock(&self.fault);
         loop {
             match *fault {
@@ -55,12 +71,18 @@ impl Gate {
                     std::thread::sleep(delay);
                     return Ok(());
                 }
-                Fault::ReadOnly if writes => return Err(io::Error::from_raw_os_error(30)),
-                Fault::ReadOnly => return Ok(()),
-                Fault::Hang if is_killed(asker) => {
+                Fault::ReadOnly if touch != Touch::Look => {
+                    return Err(io::Error::from_raw_os_error(30));
+                }
+                Fault::Full if matches!(touch, Touch::Add | Touch::Shard) => {
+                    return Err(io::Error::from_raw_os_error(28));
+                }
+                Fault::Stall if touch != Touch::Shard => return Ok(()),
+                Fault::ReadOnly | Fault::Full => return Ok(()),
+                Fault::Hang | Fault::Stall if is_killed(asker) => {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
-                Fault::Hang => {
+                Fault::Hang | Fault::Stall => {
                     fault = self
                         .changed
                         .wait_timeout(fault, LOOK_FOR_KILLED)
@@ -94,18 +116,20 @@ pub struct Through {
     gate: Arc<Gate>,
     names: Mutex<HashMap<u64, BTreeSet<PathBuf>>>,
     open: Mutex<HashMap<u64, Arc<File>>>,
+    shards: Mutex<BTreeSet<u64>>,
     handles: AtomicU64,
 }
 
 impl Through {
     /// Shows `root` through `gate`.
     pub fn new(root: PathBuf, gate: Arc<Gate>) -> Self {
-        let (names, open) = Default::default();
+        let (names, open, shards) = Default::default();
         Self {
             root,
             gate,
             names,
             open,
+            shards,
             handles: AtomicU64::new(1),
         }
     }
@@ -177,10 +201,10 @@ impl Through {
 
 /// Runs one operation behind the gate and sends its answer.
 macro_rules! answer {
-    ($self:ident, $request:ident, $writes:expr, $reply:ident, $work:block, |$value:pat_param| $send:expr) => {{
+    ($self:ident, $request:ident, $touch:expr, $reply:ident, $work:block, |$value:pat_param| $send:expr) => {{
         let result = $self
             .gate
-            .pass($writes, $request.pid())
+            .pass($touch, $request.pid())
             .and_then(|()| -> io::Result<_> { $work });
         match result {
             Ok($value) => $send,
@@ -194,7 +218,7 @@ impl Filesystem for Through {
         answer!(
             self,
             request,
-            false,
+            Touch::Look,
             reply,
             { self.remember(&self.child(parent, name)?) },
             |attr| { reply.entry(&NOW, &attr, Generation(0)) }
@@ -211,7 +235,7 @@ impl Filesystem for Through {
         answer!(
             self,
             request,
-            false,
+            Touch::Look,
             reply,
             { self.attributes_of(node, handle) },
             |attr| { reply.attr(&NOW, &attr) }
@@ -248,8 +272,9 @@ impl Filesystem for Through {
             }
             self.attributes_of(node, handle)
         };
-        answer!(self, request, true, reply, { work() }, |attr| reply
-            .attr(&NOW, &attr));
+        answer!(self, request, Touch::Change, reply, { work() }, |attr| {
+            reply.attr(&NOW, &attr)
+        });
     }
 
     fn mkdir(
@@ -266,18 +291,15 @@ impl Filesystem for Through {
             fs::DirBuilder::new().mode(mode & !umask).create(&path)?;
             self.remember(&path)
         };
-        answer!(self, request, true, reply, { work() }, |attr| reply.entry(
-            &NOW,
-            &attr,
-            Generation(0)
-        ));
+        answer!(self, request, Touch::Add, reply, { work() }, |attr| reply
+            .entry(&NOW, &attr, Generation(0)));
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         answer!(
             self,
             request,
-            true,
+            Touch::Change,
             reply,
             { fs::remove_file(self.child(parent, name)?) },
             |()| reply.ok()
@@ -288,7 +310,7 @@ impl Filesystem for Through {
         answer!(
             self,
             request,
-            true,
+            Touch::Change,
             reply,
             { fs::remove_dir(self.child(parent, name)?) },
             |()| reply.ok()
@@ -313,7 +335,8 @@ impl Filesystem for Through {
             fs::rename(self.child(parent, name)?, &to)?;
             self.remember(&to).map(|_| ())
         };
-        answer!(self, request, true, reply, { work() }, |()| reply.ok());
+        answer!(self, request, Touch::Change, reply, { work() }, |()| reply
+            .ok());
     }
 
     fn link(
@@ -329,11 +352,9 @@ impl Filesystem for Through {
             fs::hard_link(self.path(node)?, &to)?;
             self.remember(&to)
         };
-        answer!(self, request, true, reply, { work() }, |attr| reply.entry(
-            &NOW,
-            &attr,
-            Generation(0)
-        ));
+        answer!(self, request, Touch::Change, reply, { work() }, |attr| {
+            reply.entry(&NOW, &attr, Generation(0))
+        });
     }
 
     fn open(&self, request: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -341,7 +362,10 @@ impl Filesystem for Through {
         answer!(
             self,
             request,
-            flags.0 & 0o3 != 0,
+            match flags.0 & 0o3 {
+                0 => Touch::Look,
+                _ => Touch::Change,
+            },
             reply,
             { work() },
             |handle| { reply.opened(handle, FopenFlags::FOPEN_DIRECT_IO) }
@@ -366,10 +390,16 @@ impl Filesystem for Through {
                 0 => how.create(true),
                 _ => how.create_new(true),
             };
-            let file = how.open(&path)?;
-            Ok((self.remember(&path)?, self.keep(file)))
+            let file = self.keep(how.open(&path)?);
+            if name.to_string_lossy().contains(SHARD) {
+                lock(&self.shards).insert(file.0);
+            }
+            Ok((self.remember(&path)?, file))
         };
-        answer!(self, request, true, reply, { work() }, |(attr, handle)| {
+        answer!(self, request, Touch::Add, reply, { work() }, |(
+            attr,
+            handle,
+        )| {
             reply.created(
                 &NOW,
                 &attr,
@@ -397,8 +427,9 @@ impl Filesystem for Through {
             buffer.truncate(length);
             Ok(buffer)
         };
-        answer!(self, request, false, reply, { work() }, |buffer| reply
-            .data(&buffer));
+        answer!(self, request, Touch::Look, reply, { work() }, |buffer| {
+            reply.data(&buffer)
+        });
     }
 
     fn write(
@@ -414,7 +445,11 @@ impl Filesystem for Through {
         reply: ReplyWrite,
     ) {
         let work = || self.file(handle)?.write_all_at(data, offset);
-        answer!(self, request, true, reply, { work() }, |()| reply
+        let touch = match lock(&self.shards).contains(&handle.0) {
+            true => Touch::Shard,
+            false => Touch::Add,
+        };
+        answer!(self, request, touch, reply, { work() }, |()| reply
             .written(data.len() as u32));
     }
 
@@ -433,6 +468,7 @@ impl Filesystem for Through {
         reply: ReplyEmpty,
     ) {
         lock(&self.open).remove(&handle.0);
+        lock(&self.shards).remove(&handle.0);
         reply.ok();
     }
 
@@ -440,7 +476,7 @@ impl Filesystem for Through {
         answer!(
             self,
             request,
-            true,
+            Touch::Change,
             reply,
             { self.file(handle)?.sync_all() },
             |()| { reply.ok() }
@@ -448,7 +484,8 @@ impl Filesystem for Through {
     }
 
     fn fsyncdir(&self, request: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        answer!(self, request, true, reply, { Ok(()) }, |()| reply.ok());
+        answer!(self, request, Touch::Change, reply, { Ok(()) }, |()| reply
+            .ok());
     }
 
     fn readdir(
@@ -462,7 +499,7 @@ impl Filesystem for Through {
         answer!(
             self,
             request,
-            false,
+            Touch::Look,
             reply,
             { self.list(node) },
             |entries| {

@@ -1,6 +1,7 @@
-//! The shared store of a rehearsal: a directory, and what the scenarios do to it.
-//! Owns: the directory, faults, and reading records as a witness. Must not: write records.
+//! The shared store of a rehearsal: a directory or a bucket, and what the scenarios do to it.
+//! Owns: the place, faults, and reading records as a witness. Must not: write records.
 
+mod bucket;
 pub mod fuse;
 mod translate;
 
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::bucket::Bucket;
 use self::fuse::{Gate, Through};
 
 /// What is wrong with the store.
@@ -25,8 +27,12 @@ pub enum Fault {
     Slow(Duration),
     /// Every operation hangs until the fault is over, like an unreachable hard NFS mount.
     Hang,
-    /// Every change is refused with EROFS.
+    /// Every change is refused with EROFS; a bucket refuses everything.
     ReadOnly,
+    /// Whatever needs more space is refused with ENOSPC.
+    Full,
+    /// What is written of shards hangs until the fault is over; all else is as ever.
+    Stall,
 }
 
 /// A claim as it lies in the store.
@@ -44,6 +50,7 @@ pub struct Efs {
     seen: PathBuf,
     gate: Arc<Gate>,
     session: Option<fuser::BackgroundSession>,
+    bucket: Option<Bucket>,
 }
 
 impl Efs {
@@ -59,6 +66,7 @@ impl Efs {
             real,
             gate: Arc::default(),
             session: None,
+            bucket: None,
         })
     }
 
@@ -79,6 +87,39 @@ impl Efs {
         Ok(efs)
     }
 
+    /// A bucket of a real S3 server. What lies in it is seen in a copy that is a moment old.
+    ///
+    /// # Errors
+    /// When there is no such server.
+    pub fn bucket(folder: &Path) -> Result<Self> {
+        let mut efs = Self::plain(folder)?;
+        efs.bucket = Some(Bucket::start(efs.records())?);
+        Ok(efs)
+    }
+
+    /// Why this machine has no bucket; `None` when it has one.
+    pub fn no_bucket() -> Option<String> {
+        let test = || -> Result<()> {
+            let folder = tempfile::tempdir().context("make a folder")?;
+            Self::bucket(folder.path()).map(drop)
+        };
+        test().err().map(|error| format!("{error:#}"))
+    }
+
+    /// What the tasks are told of it.
+    pub fn url(&self) -> String {
+        match &self.bucket {
+            Some(bucket) => bucket.url(),
+            None => format!("file://{}", self.path().join("cluster").display()),
+        }
+    }
+
+    /// The variables that it takes to reach it.
+    pub fn env(&self) -> Vec<(String, String)> {
+        let env = self.bucket.as_ref().map(Bucket::env);
+        env.unwrap_or_default()
+    }
+
     /// Why this machine cannot have a breakable store; `None` when it can.
     pub fn cannot_break() -> Option<String> {
         let test = || -> Result<()> {
@@ -93,8 +134,9 @@ impl Efs {
         test().err().map(|error| format!("{error:#}"))
     }
 
-    /// Where the records lie: a folder of its own, which the entrypoints have to make.
-    fn records(&self) -> PathBuf {
+    /// Where the records lie: a folder of its own, which the entrypoints have to make. Seen from behind
+    /// the faults; of a bucket it is a copy.
+    pub fn records(&self) -> PathBuf {
         self.real.join("cluster")
     }
 
@@ -103,9 +145,12 @@ impl Efs {
         &self.seen
     }
 
-    /// Sets the fault; without FUSE nothing happens.
+    /// Sets the fault; a plain directory has none.
     pub fn set(&self, fault: Fault) {
         self.gate.set(fault);
+        if let Some(bucket) = &self.bucket {
+            bucket.set(fault);
+        }
     }
 
     /// Removes every record, as if an empty file system had been mounted.
@@ -292,6 +337,18 @@ mod tests {
         let refused = std::fs::write(&file, "2").unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "1");
+
+        efs.set(Fault::Full);
+        let refused = std::fs::write(efs.path().join("b"), "2").unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::StorageFull);
+        efs.set(Fault::Stall);
+        std::fs::write(efs.path().join("b"), "2").unwrap();
+        let shard = efs.path().join(".s0-7.shard.x.partial");
+        let stalled = std::thread::spawn(move || std::fs::write(shard, "2"));
+        let other = std::fs::write(efs.path().join("c"), "2");
+        assert!(other.is_ok() && !stalled.is_finished(), "{other:?}");
+        efs.set(Fault::None);
+        stalled.join().unwrap().unwrap();
 
         efs.set(Fault::Hang);
         let (done, finished) = std::sync::mpsc::channel();

@@ -198,7 +198,10 @@ async fn a_person_chooses(world: &World) -> Result<(), Failure> {
 }
 
 /// Writes on until a set is finished that was planned after now; gives what was acknowledged now.
-async fn one_more(world: &World, points: Points) -> Result<(Points, BTreeMap<u64, u64>), Failure> {
+pub(super) async fn one_more(
+    world: &World,
+    points: Points,
+) -> Result<(Points, BTreeMap<u64, u64>), Failure> {
     let then = points.acknowledged();
     let begun = sets::all(world)?.last().map(|set| set.id);
     let newer = || {
@@ -218,7 +221,7 @@ async fn one_more(world: &World, points: Points) -> Result<(Points, BTreeMap<u64
 }
 
 /// Every task dies with its disk; gives when.
-async fn lose(
+pub(super) async fn lose(
     world: &World,
     points: &mut Points,
     then: BTreeMap<u64, u64>,
@@ -239,14 +242,14 @@ fn whole(world: &World) -> Result<Vec<Set>, Failure> {
     Ok(all)
 }
 
-fn newest(world: &World) -> Result<Set, Failure> {
+pub(super) fn newest(world: &World) -> Result<Set, Failure> {
     let newest = whole(world)?.pop();
     newest.ok_or_else(|| Failure::new("there is a set", "there is none"))
 }
 
 /// Waits until the cluster is whole again after everything was lost at `since`, and reads what must be
 /// there: the set `from`, and no less than what `points` were promised.
-async fn restored(world: &World, points: Points, since: f64, from: SetId) -> Result<(), Failure> {
+pub(super) async fn restored(world: &World, points: Points, since: f64, from: SetId) -> Result<(), Failure> {
     restored_into(world, points, since, from, world.size()).await
 }
 

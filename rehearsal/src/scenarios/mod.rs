@@ -41,12 +41,14 @@ mod rolling;
 mod rollout;
 mod rollout_bad_image;
 mod rollout_without_protection;
+mod s3;
 mod scale_6_9_6;
 mod scale_to_zero;
 mod shard_keys;
 mod shared_snapshots;
 mod slow_peer;
 mod snapshots;
+mod snapshots_store;
 mod stagger;
 mod steward_dies_mid_plan;
 mod stop_all;
@@ -145,10 +147,12 @@ pub const ALL: &[&Scenario] = &[
     &shard_keys::SCENARIO,
     &records_swept::SCENARIO,
     &snapshots::SCENARIO,
+    &snapshots_store::SCENARIO,
     &lose_everything::SCENARIO,
     &restore_beside::SCENARIO,
     &insert_during_snapshot::SCENARIO,
     &shared_snapshots::SCENARIO,
+    &s3::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,

@@ -35,7 +35,7 @@ const EVERY: Duration = Duration::from_secs(6);
 /// So many slots are kept; the tiers need the newest alone.
 const KEPT: usize = 3;
 /// A set comes within so many slots: one may be missed when its steward has just changed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 fn often(setup: &mut Setup) {
     setup_of_several(setup);
@@ -59,7 +59,7 @@ fn often(setup: &mut Setup) {
 }
 
 /// The same where a task dies that may be a source.
-fn often_and_broken(setup: &mut Setup) {
+pub(super) fn often_and_broken(setup: &mut Setup) {
     often(setup);
     setup.allowed.events.push("set.not_taken");
 }
@@ -228,7 +228,7 @@ async fn asked(world: &World, token: &str) -> Result<Set, Failure> {
 }
 
 /// Waits for a finished set that is newer than this one.
-async fn made(world: &World, last: Option<Set>) -> Result<Set, Failure> {
+pub(super) async fn made(world: &World, last: Option<Set>) -> Result<Set, Failure> {
     let last = last.map(|set| set.id);
     let newer = || {
         let all = sets::all(world).ok()?;

@@ -131,9 +131,10 @@ impl World {
         let server = Server::bind(network.dns(), dns.clone(), "vpc")
             .await
             .context("start DNS")?;
-        let efs = match setup.breakable_store {
-            true => Efs::breakable(folder.path())?,
-            false => Efs::plain(folder.path())?,
+        let efs = match (setup.bucket, setup.breakable_store) {
+            (true, _) => Efs::bucket(folder.path())?,
+            (false, true) => Efs::breakable(folder.path())?,
+            (false, false) => Efs::plain(folder.path())?,
         };
         let breakable = match setup.breakable_qdrant {
             true => Some(Breakable::new(folder.path(), &plan.qdrant.program)?),
@@ -150,10 +151,7 @@ impl World {
             ("ENTRYPOINT_CLUSTER_SIZE", setup.size.to_string()),
             ("ENTRYPOINT_DNS_NAME", DNS_NAME.into()),
             ("ENTRYPOINT_DNS_SERVER", network.dns().to_string()),
-            (
-                "ENTRYPOINT_STORE",
-                format!("file://{}", efs.path().join("cluster").display()),
-            ),
+            ("ENTRYPOINT_STORE", efs.url()),
             ("ENTRYPOINT_QDRANT_BIN", program.display().to_string()),
             ("QDRANT__SERVICE__API_KEY", API_KEY.into()),
             ("QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", "true".into()),
@@ -163,6 +161,7 @@ impl World {
         ] {
             env.insert(name.into(), value);
         }
+        env.extend(efs.env());
         if setup.heals {
             env.extend(
                 timing::HEAL

@@ -37,7 +37,7 @@ pub struct Set {
 /// # Errors
 /// When the store cannot be read, or a record in it is refused.
 pub fn all(world: &World) -> Result<Vec<Set>> {
-    let root = world.efs.path().join("cluster").join(layout::SETS);
+    let root = world.efs.records().join(layout::SETS);
     let entries = match fs::read_dir(&root) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.context("list the sets")?,
@@ -96,6 +96,43 @@ fn record<R: Record>(folder: &Path, set: SetId, path: &str) -> Result<Option<R>>
     }
 }
 
+/// What broken-off writes have left among the sets: hidden files of any set, and folders without a plan.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn left_over(world: &World) -> Result<Vec<PathBuf>> {
+    let mut left = hidden(world)?;
+    let bare = all(world)?.into_iter().filter(|set| set.is_bare());
+    left.extend(bare.map(|set| set.folder));
+    Ok(left)
+}
+
+/// The hidden files among the sets: halves of files, until they have their name.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn hidden(world: &World) -> Result<Vec<PathBuf>> {
+    let mut ahead = vec![world.efs.records().join(layout::SETS)];
+    let mut hidden = Vec::new();
+    while let Some(folder) = ahead.pop() {
+        let entries = match fs::read_dir(&folder) {
+            // It has just been deleted.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries.context("list a folder")?,
+        };
+        for entry in entries {
+            let path = entry.context("list a folder")?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            if path.is_dir() {
+                ahead.push(path);
+            } else if name.is_some_and(|name| name.starts_with('.')) {
+                hidden.push(path);
+            }
+        }
+    }
+    Ok(hidden)
+}
+
 impl Set {
     /// The path and hash of each file, as the manifest says.
     ///
@@ -123,7 +160,12 @@ impl Set {
             .context("the plan is younger than the manifest")
     }
 
-    /// Where its files are.
+    /// It has none of its records.
+    pub fn is_bare(&self) -> bool {
+        self.plan.is_none() && self.manifest.is_none() && !self.tombstone
+    }
+
+    /// Where it lies, seen from behind the faults.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

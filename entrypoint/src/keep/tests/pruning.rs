@@ -63,7 +63,7 @@ async fn looked(bench: &Bench, known: &mut Known) -> Shelves {
 }
 
 async fn prune(bench: &Bench, there: &Shelves, known: &Known) -> Vec<String> {
-    let pruner = Pruner::new(bench.shelf.clone(), "task-1".into(), settings());
+    let mut pruner = Pruner::new(bench.shelf.clone(), "task-1".into(), settings());
     let ours = "store".into();
     pruner.prune(there, known, &ours, "1.19.0", now()).await
 }
@@ -180,5 +180,125 @@ async fn one_that_cannot_be_deleted_holds_up_no_other() {
     let troubles = prune(&bench, &there, &known).await;
     assert_eq!(troubles.len(), 1, "{troubles:?}");
     assert!(of(&bench, "20260228T083000Z").contains(&"tombstone.json".to_owned()));
+    assert_eq!(of(&bench, OLD), ["tombstone.json"]);
+}
+
+/// Gives a file the age of an hour and more.
+fn age(path: &std::path::Path) {
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(2 * 3600);
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(long_ago).unwrap();
+}
+
+const PARTIAL: &str = ".s0-8172635.shard.0123456789abcdef0123456789abcdef.partial";
+
+/// A folder of a set with what a killed writer left in it.
+fn leave(bench: &Bench, id: &str, within: &str) -> std::path::PathBuf {
+    let folder = bench.dir.path().join("sets").join(id).join(within);
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(PARTIAL);
+    std::fs::write(&path, b"half").unwrap();
+    path
+}
+
+fn long_known(known: &mut Known) {
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(3600));
+    for (_, since) in known.values_mut() {
+        *since = long_ago.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_the_killed_left_in_a_set_that_stays_goes_in_the_end() {
+    let bench = bench(LONG);
+    for id in [OLD, NEW] {
+        made(&bench, id).await;
+    }
+    let pin = crate::keep::pins::Wish {
+        set: set(OLD),
+        owner: "somebody".to_owned(),
+        reason: "a test".to_owned(),
+    };
+    crate::keep::pins::pinned(&bench.shelf, &"store".into(), &pin)
+        .await
+        .unwrap();
+    let before = bench.files();
+    let left = leave(&bench, OLD, "c000");
+    let newest = leave(&bench, NEW, "c000");
+    let mut known = Known::new();
+    let there = looked(&bench, &mut known).await;
+    assert!(prune(&bench, &there, &known).await.is_empty());
+    assert!(left.exists(), "the set is not known for long");
+    long_known(&mut known);
+    assert!(prune(&bench, &there, &known).await.is_empty());
+    assert!(left.exists(), "it was written to just now");
+    age(&left);
+    age(&newest);
+    assert!(prune(&bench, &there, &known).await.is_empty());
+    assert!(!left.exists());
+    assert!(newest.exists(), "the newest may still be written to");
+    std::fs::remove_file(newest).unwrap();
+    assert_eq!(bench.files(), before);
+}
+
+/// A steward that dies before its plan is there.
+#[tokio::test]
+async fn a_folder_in_which_nothing_is_goes_and_one_with_anything_stays() {
+    let bench = bench(LONG);
+    for id in [OLD, NEW] {
+        made(&bench, id).await;
+    }
+    let (bare, other) = ("20260228T084500Z", "20260228T083000Z");
+    let left = leave(&bench, bare, "");
+    let theirs = bench
+        .dir
+        .path()
+        .join("sets")
+        .join(other)
+        .join("c000/s0-7.shard");
+    std::fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+    std::fs::write(&theirs, b"anything").unwrap();
+    let also = leave(&bench, other, "c000");
+    for path in [&left, &also] {
+        age(path);
+    }
+    let mut known = Known::new();
+    let there = looked(&bench, &mut known).await;
+    assert!(prune(&bench, &there, &known).await.is_empty());
+    assert!(left.exists());
+    let there = looked(&bench, &mut known).await;
+    long_known(&mut known);
+    assert!(prune(&bench, &there, &known).await.is_empty());
+    let there = bench.shelf.sets().await.unwrap();
+    assert!(!there.contains(&set(bare)), "{there:?}");
+    assert!(theirs.exists() && also.exists());
+}
+
+/// As when a set is larger than a round of deletions may be long.
+#[tokio::test]
+async fn the_plan_of_a_large_set_goes_after_its_files() {
+    let bench = bench(LONG);
+    planned(&bench, OLD).await;
+    made(&bench, NEW).await;
+    let folder = bench.dir.path().join("sets").join(OLD).join("c000");
+    std::fs::create_dir_all(&folder).unwrap();
+    for shard in 0..520 {
+        std::fs::write(folder.join(format!("s{shard}-7.shard")), b"x").unwrap();
+    }
+    let mut known = Known::new();
+    let there = looked(&bench, &mut known).await;
+    bench.store.inject(Op::Remove, Fault::ErrorBefore);
+    assert_eq!(prune(&bench, &there, &known).await.len(), 1);
+    let left = of(&bench, OLD);
+    assert!(
+        left.contains(&"plan.json".to_owned()) && left.len() > 520,
+        "{}",
+        left.len()
+    );
+    assert!(
+        prune(&bench, &looked(&bench, &mut known).await, &known)
+            .await
+            .is_empty()
+    );
     assert_eq!(of(&bench, OLD), ["tombstone.json"]);
 }

@@ -21,7 +21,7 @@ async fn a_set_in_a_bucket() {
     };
     let shelf = {
         let root = Prefix::new("cluster").unwrap();
-        let store = S3Store::new(&moto.bucket(), root, moto.variables()).unwrap();
+        let store = S3Store::new(&moto.bucket().unwrap(), root, moto.variables()).unwrap();
         Shelf::start(Arc::new(store), LONG).unwrap()
     };
     assert!(shelf.sets().await.unwrap().is_empty());

@@ -38,7 +38,14 @@ const PART: usize = 8 * 1024 * 1024;
 /// The metadata that names the writer.
 const WRITER: &str = "entrypoint-writer";
 
+/// A part is one request, and so is the end of an upload, which S3 may need minutes for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 impl BlobStore for S3Store {
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
     fn begin(&self, key: &Key) -> Result<Box<dyn BlobWriter>, StoreError> {
         let path = self.path(key.as_str());
         let place = self.place(key.as_str());

@@ -18,6 +18,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
@@ -26,8 +27,9 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::path::Path;
 use object_store::{
     BackoffConfig, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions,
-    RetryConfig,
+    PutPayload, RetryConfig,
 };
+use uuid::Uuid;
 
 use self::error::{is_absent, translate};
 use super::key::is_segment;
@@ -40,12 +42,17 @@ const TRIES: u32 = 4;
 /// Most objects that one list of records looks at, foreign ones included.
 const MAX_OBJECTS: usize = 4 * MAX_LISTED;
 
+/// Where it is tried whether the server creates exclusively.
+const PROBES: &str = ".probe";
+
 /// A prefix in a bucket that holds one object for each key.
 #[derive(Debug, Clone)]
 pub struct S3Store {
     s3: AmazonS3,
     bucket: String,
     root: Prefix,
+    /// Set when the server was seen to refuse a second creation.
+    exclusive: Arc<OnceLock<()>>,
 }
 
 impl S3Store {
@@ -94,7 +101,39 @@ impl S3Store {
             s3,
             bucket: bucket.to_owned(),
             root,
+            exclusive: Arc::default(),
         })
+    }
+
+    /// Before the first creation: does the server keep its word? One that does not know conditional
+    /// writes answers each of two founders that it was the first.
+    async fn proves_exclusive(&self) -> Result<(), StoreError> {
+        const OP: Op = Op::Create;
+        if self.exclusive.get().is_some() {
+            return Ok(());
+        }
+        // A name that no key has, and no list shows.
+        let below = format!("{PROBES}/{}", Uuid::new_v4().simple());
+        let (path, place) = (self.path(&below), self.place(&below));
+        let fail = |e| translate(OP, place.clone(), e);
+        let create = || {
+            let options = PutOptions::from(PutMode::Create);
+            self.s3
+                .put_opts(&path, PutPayload::from_static(b"x"), options)
+        };
+        create().await.map_err(fail)?;
+        let again = create().await;
+        let removed = self.s3.delete(&path).await;
+        match again {
+            Err(object_store::Error::AlreadyExists { .. }) => {}
+            Ok(_) => return Err(StoreError::Unconditional { path: place }),
+            Err(error) => return Err(fail(error)),
+        }
+        // Whoever may not remove anything should hear it before there is much.
+        removed.map_err(|e| translate(Op::Remove, place.clone(), e))?;
+        // Two that prove it at once have proven it.
+        let _ = self.exclusive.set(());
+        Ok(())
     }
 
     fn path(&self, below: &str) -> Path {
@@ -163,6 +202,7 @@ impl Store for S3Store {
             if let Some(seen) = self.load(OP, key).await? {
                 return verdict(&place, value, Ok(()), Ok(Some(seen)));
             }
+            self.proves_exclusive().await?;
             let mut tried = 1;
             loop {
                 let options = PutOptions::from(PutMode::Create);

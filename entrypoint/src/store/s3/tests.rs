@@ -23,7 +23,7 @@ fn store(moto: &Moto, bucket: &str, root: &str) -> S3Store {
 #[test]
 fn conforms() {
     let Some(moto) = moto() else { return };
-    let (bucket, variables) = (moto.bucket(), moto.variables());
+    let (bucket, variables) = (moto.bucket().unwrap(), moto.variables());
     let places = AtomicUsize::new(0);
     conformance::suite(|| {
         let n = places.fetch_add(1, Ordering::SeqCst);
@@ -54,7 +54,7 @@ fn a_missing_bucket_is_an_error_and_not_an_empty_store() {
 #[test]
 fn what_others_keep_in_the_bucket_is_left_alone() {
     let Some(moto) = moto() else { return };
-    let bucket = moto.bucket();
+    let bucket = moto.bucket().unwrap();
     let theirs = store(&moto, &bucket, "cluster-other");
     theirs.put(&key("a"), b"theirs").unwrap();
     let whole = S3Store::new(&bucket, Prefix::root(), moto.variables()).unwrap();
@@ -81,7 +81,7 @@ fn what_others_keep_in_the_bucket_is_left_alone() {
 fn the_end_of_an_upload_is_conditional() {
     use object_store::multipart::MultipartStore as _;
     let Some(moto) = moto() else { return };
-    let store = store(&moto, &moto.bucket(), "a");
+    let store = store(&moto, &moto.bucket().unwrap(), "a");
     let path = store.path("x");
     let ended = wait(async {
         let id = store.s3.create_multipart(&path).await.unwrap();
@@ -104,10 +104,40 @@ fn the_end_of_an_upload_is_conditional() {
     );
 }
 
+/// It would tell each of two founders that it was the first.
+#[test]
+fn a_server_that_overlooks_conditions_gets_no_records() {
+    let Some(moto) = moto() else { return };
+    let careless = store(&moto, &moto.another("careless").unwrap(), "a");
+    for _ in 0..2 {
+        let error = careless.create(&key("x"), b"1").map(drop).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Unconditional { .. }),
+            "{error:?}"
+        );
+        assert!(!error.is_unclear());
+    }
+    assert_eq!(careless.read(&key("x")).unwrap(), None);
+    let whole = Prefix::root();
+    assert!(careless.list(&whole).unwrap().is_empty());
+    // What was tried has been taken away again, there and where it went well.
+    let good = store(&moto, &moto.bucket().unwrap(), "a");
+    assert_eq!(good.create(&key("x"), b"1").unwrap(), Created::Ours);
+    for store in [careless, good] {
+        let mut objects = 0;
+        let mut count = |_: ObjectMeta| {
+            objects += 1;
+            Ok::<_, StoreError>(ControlFlow::Continue(()))
+        };
+        wait(store.objects(&whole, &mut count)).unwrap().unwrap();
+        assert!(objects <= 1, "{objects}");
+    }
+}
+
 #[test]
 fn a_server_that_is_gone_leaves_writes_open() {
     let Some(moto) = moto() else { return };
-    let bucket = moto.bucket();
+    let bucket = moto.bucket().unwrap();
     let store = store(&moto, &bucket, "a");
     let mut writer = store.begin(&key("b")).unwrap();
     writer.write(b"1").unwrap();
@@ -136,7 +166,7 @@ fn plain_http_must_be_allowed() {
 #[test]
 fn a_large_blob_comes_back() {
     let Some(moto) = moto() else { return };
-    let store: Arc<dyn BlobStore> = Arc::new(store(&moto, &moto.bucket(), "a"));
+    let store: Arc<dyn BlobStore> = Arc::new(store(&moto, &moto.bucket().unwrap(), "a"));
     let mut writer = store.begin(&key("big")).unwrap();
     for n in 0..40_u8 {
         writer.write(&vec![n; 1_000_000]).unwrap();
@@ -152,7 +182,7 @@ fn a_large_blob_comes_back() {
 #[tokio::test]
 async fn writers_and_readers_may_be_dropped_anywhere() {
     let Some(moto) = moto() else { return };
-    let store = store(&moto, &moto.bucket(), "a");
+    let store = store(&moto, &moto.bucket().unwrap(), "a");
     let (writer, reader) = std::thread::scope(|scope| {
         let make = || {
             write_all(&store, "whole", 1);

@@ -1,5 +1,5 @@
-//! A real S3 server for tests: moto's, from PyPI, installed once under `target/` and started by the
-//! test that wants it. Where that cannot be done the test is skipped, and says why.
+//! A real S3 server for tests and rehearsals: moto's, from PyPI, installed once under `target/` and
+//! started by whoever wants it. Where that cannot be done the test is skipped, and says why.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -8,18 +8,39 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Pinned, so that tests do not change by themselves.
 const MOTO: &str = "moto[server]==5.2.5";
 
 /// Serves one request after the other on a free port, which it prints, until its input ends: that
 /// happens also when the test is killed. One at a time because moto looks and then stores, in two
-/// steps; S3 does that in one, and with threads two creations could both succeed.
+/// steps; S3 does that in one, and with threads two creations could both succeed. A signal makes it
+/// refuse everything, another one ends that; in buckets with a name of their own it overlooks conditions,
+/// as servers do that do not know them.
 const SERVE: &str = "
-import os, sys, threading
-from werkzeug.serving import make_server
+import os, signal, sys, threading
+from werkzeug.serving import make_server, WSGIRequestHandler
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-server = make_server('127.0.0.1', 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+class Quiet(WSGIRequestHandler):
+    def log_request(self, *_):
+        pass
+refusing = False
+def refuse(number, _):
+    global refusing
+    refusing = number == signal.SIGUSR1
+moto = DomainDispatcherApplication(create_backend_app)
+def app(environ, start):
+    if environ['PATH_INFO'].startswith('/careless-'):
+        environ.pop('HTTP_IF_NONE_MATCH', None)
+    if not refusing:
+        return moto(environ, start)
+    start('503 Slow Down', [('Content-Type', 'application/xml')])
+    return [b'<Error><Code>SlowDown</Code><Message>Please reduce your rate</Message></Error>']
+signal.signal(signal.SIGUSR1, refuse)
+signal.signal(signal.SIGUSR2, refuse)
+server = make_server('127.0.0.1', 0, app, threaded=False, request_handler=Quiet)
 print(server.server_port, flush=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 sys.stdin.read()
@@ -59,12 +80,24 @@ impl Moto {
     }
 
     /// Makes a new bucket and gives its name.
-    pub(crate) fn bucket(&self) -> String {
+    pub(crate) fn bucket(&self) -> Result<String, String> {
+        self.another("bucket")
+    }
+
+    /// The same, with another name before its number.
+    pub(crate) fn another(&self, before: &str) -> Result<String, String> {
         let n = self.buckets.fetch_add(1, Ordering::SeqCst);
-        let name = format!("bucket-{n}");
+        let name = format!("{before}-{n}");
         let url = format!("http://127.0.0.1:{}/{name}", self.port);
-        ureq::put(&url).send_empty().unwrap();
-        name
+        ureq::put(&url).send_empty().map_err(text)?;
+        Ok(name)
+    }
+
+    /// Sends it a signal: it is stopped, goes on, refuses (`SIGUSR1`), or serves again (`SIGUSR2`).
+    #[allow(dead_code, reason = "it is for rehearsals")]
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), String> {
+        let id = i32::try_from(self.child.id()).map_err(text)?;
+        kill(Pid::from_raw(id), signal).map_err(text)
     }
 
     /// The variables under which it is reached.
@@ -101,6 +134,8 @@ fn installed() -> Result<PathBuf, String> {
     let cache = this
         .ancestors()
         .find(built)
+        // A copy of the program has it beside itself.
+        .or(this.parent())
         .ok_or("no build directory")?
         .join("moto");
     fs::create_dir_all(&cache).map_err(text)?;
