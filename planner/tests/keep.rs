@@ -14,6 +14,8 @@ mod by_hand;
 mod choosing;
 #[path = "keep/clocks.rs"]
 mod clocks;
+#[path = "keep/comparing.rs"]
+mod comparing;
 #[path = "keep/folders.rs"]
 mod folders;
 #[path = "keep/laws.rs"]
@@ -24,6 +26,8 @@ mod making;
 mod names;
 #[path = "keep/planning.rs"]
 mod planning;
+#[path = "keep/proving.rs"]
+mod proving;
 #[path = "keep/refusals.rs"]
 mod refusals;
 #[path = "keep/restoring.rs"]

@@ -20,6 +20,9 @@
 //! | [`mod@retention`], [`reasons`] | which sets are kept, and why |
 //! | [`mod@choose`] | which set a restore takes |
 //! | [`restore`] | what a restore does next, and what it may throw away |
+//! | [`proving`] | which proof is due, and who does it |
+//! | [`samples`] | what is noted of some points of a shard, and how a restored one is compared with it |
+//! | [`scratch`] | whether the folder of a scratch Qdrant may be removed |
 
 pub mod assemble;
 pub mod by_hand;
@@ -30,6 +33,7 @@ pub mod ids;
 pub mod layout;
 pub mod missing;
 pub mod plan;
+pub mod proving;
 pub mod read;
 pub mod reasons;
 pub mod records;
@@ -37,6 +41,8 @@ pub mod refusal;
 pub mod restore;
 pub mod resume;
 pub mod retention;
+pub mod samples;
+pub mod scratch;
 pub mod seen;
 pub mod time;
 

@@ -184,6 +184,7 @@ pub fn parts(plan: &PlanRecord) -> Vec<PartRecord> {
                         points: 12,
                         exact: true,
                     },
+                    samples: None,
                 }),
             });
         }

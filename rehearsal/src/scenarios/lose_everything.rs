@@ -156,7 +156,7 @@ async fn one_more(world: &World, points: Points) -> Result<(Points, BTreeMap<u64
 }
 
 /// Every task dies with its disk; gives when.
-async fn lose(
+pub(super) async fn lose(
     world: &World,
     points: &mut Points,
     then: BTreeMap<u64, u64>,
@@ -184,7 +184,7 @@ fn newest(world: &World) -> Result<Set, Failure> {
 
 /// Waits until the cluster is whole again after everything was lost at `since`, and reads what must be
 /// there: the set `from`, and no less than what `points` were promised.
-async fn restored(
+pub(super) async fn restored(
     world: &World,
     mut points: Points,
     since: f64,

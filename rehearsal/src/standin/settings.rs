@@ -35,6 +35,8 @@ pub struct Settings {
     pub peer_id: Option<u64>,
     /// Storage directory.
     pub storage: PathBuf,
+    /// Where snapshots are recovered from by name.
+    pub snapshots: PathBuf,
     /// How long the copying of a shard takes.
     pub transfer: Duration,
     /// What collections get that are created without a number.
@@ -157,6 +159,9 @@ pub fn parse(
         peer_id: optional(env, "QDRANT__CLUSTER__PEER_ID")?,
         storage: get("QDRANT__STORAGE__STORAGE_PATH")
             .unwrap_or("./storage")
+            .into(),
+        snapshots: get("QDRANT__STORAGE__SNAPSHOTS_PATH")
+            .unwrap_or("./snapshots")
             .into(),
         transfer: Duration::from_millis(read(env, "STANDIN_TRANSFER_MS", 200)?),
         collection: CollectionDefaults {
