@@ -104,7 +104,7 @@ impl Value for Sets {
 }
 
 impl Value for Proof {
-    const KIND: &'static str = "duration or `off`";
+    const KIND: &'static str = "pause or `off`";
     const FORM: &'static str = "a duration from 1s, such as 1m, or off";
 
     fn parse(text: &str) -> Result<Self, String> {

@@ -373,14 +373,14 @@ struct Draft(u8, Vec<(Level, u64, u8, bool, bool)>);
 
 fn stores() -> impl Strategy<Value = Vec<Provable>> {
     let level = prop_oneof![Just(Level::L0), Just(Level::L1), Just(Level::L2)];
-    let proof = (
+    let found = (
         level,
         0_u64..3_000_000,
         0_u8..4,
         prop::bool::weighted(0.9),
         any::<bool>(),
     );
-    let draft = (1_u8..4, prop::collection::vec(proof, 0..8));
+    let draft = (1_u8..4, prop::collection::vec(found, 0..8));
     let draft = draft.prop_map(|(files, proofs)| Draft(files, proofs));
     prop::collection::vec(draft, 0..8).prop_map(|drafts| {
         let begin = at("2026-01-25T00:00:00Z");

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use planner::heal::life::Life;
+use planner::heal::view::Peer;
 use planner::keep::proving::{Ages, Order, Pace, Provable, Stands, Work, ages, due, last_by, who};
 use planner::records::Said;
 use qdrant_api::Client;
@@ -132,8 +132,13 @@ impl Examiner {
         if self.board.borrow().status.set.is_some() {
             return Err("a set is being made".to_owned());
         }
+        let there = self.shelf.sets().await.map_err(|error| chain(&error))?;
+        if there.is_empty() {
+            self.rested = Instant::now();
+            return Ok(());
+        }
         let whose = self.whose().await?;
-        self.sets.look(&self.shelf, &whose).await?;
+        self.sets.look(&self.shelf, &whose, there).await;
         let sets = self.sets.provable();
         self.show(Some((&sets, &whose.running)));
         let now = now().ok_or("the wall clock says nothing that can be written down")?;
@@ -195,13 +200,11 @@ impl Examiner {
             return Ok(());
         };
         let peer = out.order.peer;
+        // Of one that is not heard for a moment holds what it said last.
+        let lost = |there: &&Peer| there.life.is_gone() || there.said.ending;
         let said = match post.peers.get(&peer) {
             _ if us == Some(peer) => Some(&ours),
-            Some(there) if there.life.is_gone() || there.said.ending => None,
-            Some(there) if there.life == Life::Alive => Some(&there.said),
-            // It is not heard for a moment: what it said last holds.
-            Some(there) => Some(&there.said),
-            None => None,
+            there => there.filter(|there| !lost(there)).map(|there| &there.said),
         };
         let Some(said) = said else {
             return self.end("its task ends or is gone".to_owned()).await;

@@ -17,7 +17,7 @@
 
 pub mod examiner;
 pub mod gate;
-mod reading;
+pub(super) mod reading;
 mod restoring;
 mod room;
 mod scratch;

@@ -313,6 +313,25 @@ mod tests {
         assert_eq!(names, ["PATH", "QDRANT__FEATURE_FLAGS__ALL"]);
     }
 
+    #[tokio::test]
+    async fn a_program_that_ends_is_none_and_leaves_nothing() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let storage = dir.path().join("storage");
+        fs::create_dir(&storage).unwrap();
+        let site = Site::beside(&storage).unwrap();
+        let fails = async |program: &str| {
+            let program = Program::new(Path::new(program), []).unwrap();
+            chain(&Scratch::start(&site, &program).await.unwrap_err())
+        };
+        let why = fails("/bin/false").await;
+        assert!(why.contains("has ended"), "{why}");
+        assert!(!site.folder().exists());
+        let why = fails("/no/such/program").await;
+        assert!(why.contains("no such file"), "{why}");
+        // What a start left that came to nothing goes before the next one.
+        assert!(site.clear().unwrap());
+    }
+
     #[test]
     fn every_path_is_in_its_folder() {
         let folder = Path::new("/disk/storage.proof/scratch");

@@ -13,7 +13,6 @@ use planner::observed::Observed;
 
 use crate::keep::Shelf;
 use crate::keep::shelves::at_rest;
-use crate::log::chain;
 
 /// The sets that may be proven, as far as they were read.
 #[derive(Debug, Default)]
@@ -32,12 +31,8 @@ pub struct Whose {
 }
 
 impl Sets {
-    /// Reads what is new.
-    ///
-    /// # Errors
-    /// The sets could not be listed; for people.
-    pub async fn look(&mut self, shelf: &Shelf, whose: &Whose) -> Result<(), String> {
-        let there = shelf.sets().await.map_err(|error| chain(&error))?;
+    /// Reads what is new of these, which are all that there are.
+    pub async fn look(&mut self, shelf: &Shelf, whose: &Whose, there: BTreeSet<SetId>) {
         self.known.retain(|set, _| there.contains(set));
         let new: BTreeSet<_> = there
             .into_iter()
@@ -46,7 +41,6 @@ impl Sets {
         for set in new {
             self.refresh(shelf, whose, set).await;
         }
-        Ok(())
     }
 
     /// Reads one set again; says whether it may be proven.

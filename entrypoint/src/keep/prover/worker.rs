@@ -114,17 +114,16 @@ impl Prover {
                 _ = &mut over => called_off(),
             },
             Work::Restore { .. } => {
-                let scratch = tokio::select! {
-                    scratch = Scratch::start(&self.site, &self.program) => scratch,
-                    _ = &mut over => return called_off(),
-                };
+                // Not broken off: one that is not whole yet could not be ended in order.
+                let scratch = Scratch::start(&self.site, &self.program).await;
                 let scratch = match scratch {
                     Ok(scratch) => scratch,
                     Err(why) => return Stands::Nothing(chain(&why)),
                 };
                 let stands = tokio::select! {
-                    done = self.restore(order, &scratch) => answer(done),
+                    biased;
                     _ = &mut over => called_off(),
+                    done = self.restore(order, &scratch) => answer(done),
                 };
                 // Whatever came of it, nothing of it stays.
                 if let Err(why) = scratch.end().await {
