@@ -140,7 +140,8 @@ fn again(world: &World, set: &Set) -> Option<Set> {
 
 /// A finished set, made now.
 async fn made(world: &World) -> Result<Set, Failure> {
-    let token = sets::ask(&world.leader()?, None).await?;
+    let leader = world.leader()?;
+    let token = sets::ask(&leader, None).await?;
     let finished = || {
         let all = sets::all(world).ok()?;
         all.into_iter().find(|set| {
