@@ -120,7 +120,7 @@ RUN missing=''; \
 RUN groupadd --gid 1000 qdrant \
     && useradd --uid 1000 --gid 1000 --home-dir /qdrant --no-create-home --shell /usr/sbin/nologin qdrant \
     && install --directory --mode 0755 /qdrant \
-    && install --directory --owner 1000 --group 1000 --mode 0750 /qdrant/storage /qdrant/snapshots
+    && install --directory --owner 1000 --group 1000 --mode 0750 /qdrant/storage /qdrant/storage.proof /qdrant/snapshots
 
 # Owned by root, so that nothing the service runs can rewrite itself.
 COPY --from=qdrant-bin /out/ /qdrant/

@@ -98,6 +98,11 @@ events! {
     RESTORE_FINISHED = "restore.finished": "All is restored and the cluster may serve; what was written after the set is lost.";
     SET_LENT = "set.lent": "This task has given a file of a set, to its end, to who asked its control port: its own Qdrant recovers a shard from it.";
     SET_NOT_LENT = "set.not_lent": "This task could not give a file of a set, or not to its end, and why.";
+    PROOF_BEGUN = "proof.begun": "The leader has ordered a proof: which files of which set, and whose task does it.";
+    PROOF_DONE = "proof.done": "A proof is on record beside its set: how many of the files are good, and at which level.";
+    PROOF_FAILED = "proof.failed": "A proof has found a file of a set to be bad, and why. The set counts as good no more.";
+    PROOF_WAITS = "proof.waits": "Why nothing is proven now, or what could not be looked at, which says nothing about a set.";
+    PROOF_SCRATCH = "proof.scratch": "What became of the folder of a scratch Qdrant, or why there is none.";
     SET_DELETED = "set.deleted": "A set that nobody needs any more was deleted, and why.";
     SET_KEPT = "set.kept": "A set that was to be deleted is still there, and why.";
     STOPPING = "stopping": "A signal asked the task to stop.";

@@ -14,9 +14,10 @@ use jiff::Timestamp;
 use planner::decision::{Action, Decision, Phase};
 use planner::ids::{GenerationId, PeerId};
 use planner::keep::ids::SetId;
+use planner::keep::proving::Order;
 use planner::memory::{Memory, Passed};
 use planner::observed::Observed;
-use planner::records::{FORMAT, Member, Said, State};
+use planner::records::{FORMAT, Hello, Member, Said, State};
 use planner::settings::Settings;
 use planner::view::{Child as ChildView, Disk as DiskView, Observation};
 use qdrant_api::ClusterInfo;
@@ -34,6 +35,7 @@ use crate::events;
 use crate::identity::Identity;
 use crate::keep::calls::Calls;
 use crate::keep::keeper::{self, Keeper};
+use crate::keep::prover::{self, Proofs};
 use crate::keep::restorer::Restorer;
 use crate::keep::retention_settings;
 use crate::keep::shelf::Shelf;
@@ -123,6 +125,9 @@ pub struct Task {
     /// Which set this task has a part in.
     calls: Calls,
     _sets: Option<Sets>,
+    /// Which proof of a set this task is to do.
+    orders: Calls<Order>,
+    _proofs: Option<Proofs>,
     _restorer: AbortOnDropHandle<()>,
 }
 
@@ -191,6 +196,9 @@ impl Task {
             sets: String::new(),
             sets_wrong: None,
             restore: String::new(),
+            proofs: None,
+            proof: String::new(),
+            proofs_wrong: None,
             planned: None,
             restore_wrong: None,
             filling: None,
@@ -233,6 +241,19 @@ impl Task {
             config.control_port,
             config.qdrant.api_key.clone(),
             config.heal,
+        );
+        let (orders, ordered) = Calls::new();
+        let proofs = prover::start(
+            &config,
+            prover::Parts {
+                shelf: shelf.clone(),
+                client: qdrant.client().clone(),
+                task: settings.task.clone(),
+                board: board.clone(),
+                calls: called.clone(),
+            },
+            posted.clone(),
+            ordered,
         );
         let sets = retention_settings(&config).map(|kept| {
             let keeper = Keeper::new(
@@ -282,6 +303,8 @@ impl Task {
             _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
             calls,
             _sets: sets,
+            orders,
+            _proofs: proofs,
             _restorer: AbortOnDropHandle::new(tokio::spawn(restorer.run())),
         };
         (task, reader)
@@ -330,6 +353,7 @@ impl Task {
         }
         self.posts.send_replace(None);
         self.calls.end();
+        self.orders.end();
         self.watch.blind();
         self.board.send_modify(|board| {
             board.turned = Instant::now();
@@ -464,8 +488,14 @@ impl Task {
             self.watch.blind();
             match seen.child {
                 // It did not answer for a moment.
-                ChildView::Running(_) => self.calls.hear(None),
-                _ => self.calls.end(),
+                ChildView::Running(_) => {
+                    self.calls.hear(None);
+                    self.orders.hear(None);
+                }
+                _ => {
+                    self.calls.end();
+                    self.orders.end();
+                }
             }
             return;
         };
@@ -490,9 +520,21 @@ impl Task {
         let service = &self.settings.service;
         let leads = well.then(|| self.board.borrow().status.set);
         let call = called(leads, listed, seen, service, generation);
+        let ordered = match leads {
+            Some(_) => self.board.borrow().status.said.proof.order.clone(),
+            None => leader(listed, seen, service, generation)
+                .and_then(|leader| leader.said.proof.order.clone()),
+        };
+        let ordered = ordered.filter(|order| order.peer == PeerId(listed.peer_id));
         match decision.state == State::Member && self.memory.verified && !self.ending {
-            true => self.calls.hear(call),
-            false => self.calls.end(),
+            true => {
+                self.calls.hear(call);
+                self.orders.hear(ordered);
+            }
+            false => {
+                self.calls.end();
+                self.orders.end();
+            }
         }
         let began = seen.disk.stamp.as_ref().is_some_and(|stamp| stamp.restore);
         let restoring = began && qdrant.restored != Observed::Known(true);
@@ -579,17 +621,23 @@ fn called(
     service: &str,
     generation: &GenerationId,
 ) -> Option<Call> {
-    let leader = listed.raft.leader.map(PeerId);
-    let mut others = steward::service::hellos(seen, service);
-    let set = leads.unwrap_or_else(|| {
-        let told = others.find(|hello| {
-            hello.leads && hello.peer_id == leader && hello.generation.as_ref() == Some(generation)
-        });
-        told?.set
-    })?;
+    let set = leads.unwrap_or_else(|| leader(listed, seen, service, generation)?.set)?;
     Some(Call {
         set,
         generation: generation.clone(),
         peer: PeerId(listed.peer_id),
+    })
+}
+
+/// The hello of the task that our Qdrant takes for the leader's.
+fn leader<'a>(
+    listed: &ClusterInfo,
+    seen: &'a Observation,
+    service: &'a str,
+    generation: &GenerationId,
+) -> Option<&'a Hello> {
+    let leader = listed.raft.leader.map(PeerId);
+    steward::service::hellos(seen, service).find(|hello| {
+        hello.leads && hello.peer_id == leader && hello.generation.as_ref() == Some(generation)
     })
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use planner::heal::names::CollectionName;
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
 use planner::keep::ids::SetId;
+use planner::keep::proving::Ages;
 use planner::records::{FORMAT, Hello, Said, State};
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +94,15 @@ pub struct Status {
     /// one.
     #[serde(default)]
     pub restore: String,
+    /// How old the proofs of sets are, while this task's Qdrant leads.
+    #[serde(default)]
+    pub proofs: Option<Ages>,
+    /// What the next proof waits for, or why the last came to nothing.
+    #[serde(default)]
+    pub proof: String,
+    /// What a person must know of them, for the alarms.
+    #[serde(skip)]
+    pub proofs_wrong: Option<String>,
     /// When the steward last said what it plans.
     #[serde(skip)]
     pub planned: Option<Instant>,

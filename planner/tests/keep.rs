@@ -14,6 +14,8 @@ mod by_hand;
 mod choosing;
 #[path = "keep/clocks.rs"]
 mod clocks;
+#[path = "keep/comparing.rs"]
+mod comparing;
 #[path = "keep/deciding.rs"]
 mod deciding;
 #[path = "keep/folders.rs"]
@@ -28,6 +30,8 @@ mod making;
 mod names;
 #[path = "keep/planning.rs"]
 mod planning;
+#[path = "keep/proving.rs"]
+mod proving;
 #[path = "keep/refusals.rs"]
 mod refusals;
 #[path = "keep/restoring.rs"]

@@ -22,6 +22,7 @@ mod metadata;
 mod points;
 mod recreate;
 mod request;
+mod samples;
 mod shards;
 mod snapshots;
 mod url;
@@ -45,6 +46,7 @@ pub use points::{
     WriteOrdering,
 };
 pub use recreate::{CannotRecreate, Recreation};
+pub use samples::{Nearest, Scored, WholePoint};
 pub use shards::Route;
 pub use snapshots::{Recovery, ShardStream};
 pub use url::{BaseUrl, InvalidBaseUrl};

@@ -16,13 +16,18 @@ use std::{io, os::unix::process::CommandExt, process::Command};
 /// The parent is the calling *thread*: when it ends, the child is killed, even if the process lives
 /// on. Spawn `command` from a thread that outlives the child. (The kernel drops the promise on exec of
 /// a set-uid file or one with file capabilities; Qdrant's is neither.)
-pub(super) fn prepare(command: &mut Command) {
+pub(super) fn prepare(command: &mut Command, yields: bool) {
     command.process_group(0);
     let parent = Pid::this();
-    let between = move || between_fork_and_exec(parent);
+    let between = move || {
+        if yields {
+            give_way();
+        }
+        between_fork_and_exec(parent)
+    };
     // SAFETY: in the forked copy of a process with several threads only async-signal-safe calls are
-    // sound, no allocation and no lock. The closure owns one integer; it makes plain system calls
-    // (prctl, getppid, sigaction, rt_sigprocmask) and turns error numbers into `io::Error`s, which does not
+    // sound, no allocation and no lock. The closure owns two plain values; it makes plain system calls
+    // (prctl, getppid, setpriority, sigaction, rt_sigprocmask) and turns error numbers into `io::Error`s, which does not
     // allocate.
     #[allow(
         unsafe_code,
@@ -30,6 +35,15 @@ pub(super) fn prepare(command: &mut Command) {
     )]
     unsafe {
         command.pre_exec(between);
+    }
+}
+
+/// The lowest priority, which every thread that the child will have inherits. To lower it is always allowed.
+fn give_way() {
+    // SAFETY: a plain system call on numbers; its error changes nothing else.
+    #[allow(unsafe_code, reason = "the crate nix does not offer this call")]
+    unsafe {
+        nix::libc::setpriority(nix::libc::PRIO_PROCESS as _, 0, 19);
     }
 }
 

@@ -209,7 +209,7 @@ fn start(spec: &mut Spec) -> Result<(StdChild, Arc<Shared>), SpawnError> {
         program: spec.program.clone(),
         source,
     })?;
-    fork::prepare(&mut command);
+    fork::prepare(&mut command, spec.yields);
     let registering = orphans::Registering::begin();
     let started = Instant::now();
     let process = command

@@ -18,6 +18,8 @@ pub struct Spec {
     pub stdin: Stdin,
     /// Its standard output and error.
     pub output: Output,
+    /// It gives way to everything else: it runs when nobody wants the processor.
+    pub yields: bool,
     /// Where the out-of-memory counter is read.
     pub cgroup: CgroupPaths,
 }
@@ -34,6 +36,7 @@ impl Spec {
             cwd: None,
             stdin: Stdin::Null,
             output: Output::Inherited,
+            yields: false,
             cgroup: CgroupPaths::default(),
         }
     }

@@ -29,8 +29,8 @@ pub use self::{
     error::{ConfigError, Printable},
     qdrant::QdrantSettings,
     types::{
-        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
-        Restore, Secret, Sets, StoreUrl, Word,
+        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Proof,
+        Requorum, Restore, Secret, Sets, StoreUrl, Word,
     },
 };
 
@@ -72,6 +72,8 @@ pub struct Config {
     pub keep_daily: u32,
     /// Of how many months.
     pub keep_monthly: u32,
+    /// How often sets are proven.
+    pub proof: Proof,
     /// The Qdrant program.
     pub qdrant_bin: PathBuf,
     /// Our own HTTP port.
@@ -229,6 +231,7 @@ impl Config {
             keep_hourly: r.read(&vars::KEEP_HOURLY),
             keep_daily: r.read(&vars::KEEP_DAILY),
             keep_monthly: r.read(&vars::KEEP_MONTHLY),
+            proof: r.read(&vars::PROOF),
             qdrant_bin: r.read(&vars::QDRANT_BIN),
             control_port: r.read(&vars::CONTROL_PORT),
             bind: r.read(&vars::BIND),

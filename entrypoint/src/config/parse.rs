@@ -9,8 +9,8 @@ use std::{
 use planner::keep::clock::Interval;
 
 use super::types::{
-    AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum, Restore,
-    Secret, Sets, StoreUrl, Word,
+    AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Proof, Requorum,
+    Restore, Secret, Sets, StoreUrl, Word,
 };
 use crate::store::Prefix;
 
@@ -100,6 +100,28 @@ impl Value for Sets {
         match self {
             Self::Off => Some("off".to_owned()),
             Self::Every(interval) => interval.length().show(),
+        }
+    }
+}
+
+impl Value for Proof {
+    const KIND: &'static str = "pause or `off`";
+    const FORM: &'static str = "a duration from 1s, such as 1m, or off";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            text => match Duration::parse(text)? {
+                pause if pause < Duration::from_secs(1) => Err("shorter than 1s".to_owned()),
+                pause => Ok(Self::Every(pause)),
+            },
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        match self {
+            Self::Off => Some("off".to_owned()),
+            Self::Every(pause) => pause.show(),
         }
     }
 }
@@ -414,6 +436,9 @@ mod tests {
         reads("off", Copies::Off);
         reads("2", Copies::Wanted(2));
         refuses::<Copies>(&["", "0", "Off", "none"]);
+        reads("off", Proof::Off);
+        reads("90s", Proof::Every(Duration::from_secs(90)));
+        refuses::<Proof>(&["", "0s", "999ms", "on", "25h"]);
         reads("off", Sets::Off);
         reads("15m", Sets::Every(Interval::default()));
         refuses::<Sets>(&["", "0s", "7m", "1500ms", "25h", "15"]);

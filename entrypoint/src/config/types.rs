@@ -153,6 +153,15 @@ pub enum Sets {
     Every(Interval),
 }
 
+/// How often sets are proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Never by schedule.
+    Off,
+    /// So long after one proof the next may begin.
+    Every(std::time::Duration),
+}
+
 /// Which DNS records list the tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DnsType {

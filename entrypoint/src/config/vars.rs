@@ -10,8 +10,8 @@ use std::{
 use super::{
     parse::Value,
     types::{
-        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Requorum,
-        Restore, Secret, Sets, StoreUrl, Word,
+        AdoptStore, Auto, Copies, DnsName, DnsType, Heal, LogFormat, LogLevel, Name, Proof,
+        Requorum, Restore, Secret, Sets, StoreUrl, Word,
     },
 };
 
@@ -203,6 +203,11 @@ variables! {
         "Of how many days.");
     KEEP_MONTHLY: u32 = var("ENTRYPOINT_KEEP_MONTHLY", Group::Sets, || 12,
         "Of how many months.");
+    PROOF: Proof = var("ENTRYPOINT_PROOF", Group::Sets, || Proof::Every(Duration::from_secs(60)),
+        "How long after one proof of a set the next may begin. The newest set is read first, then single \
+         shards of it are restored into a scratch Qdrant and compared, each again after 360 of these \
+         pauses; every set is read again after 43,200 of them (six hours and thirty days with 1m). \
+         off proves nothing by schedule.");
 
     QDRANT_BIN: PathBuf = var("ENTRYPOINT_QDRANT_BIN", Group::Process,
         || PathBuf::from("/qdrant/qdrant"),

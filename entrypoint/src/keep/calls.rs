@@ -1,4 +1,4 @@
-//! Which set this task has a part in, by the word of whoever leads. A leader that is not heard for a moment
+//! Which set this task has a part in, or which proof, by the word of whoever leads. A leader that is not heard for a moment
 //! ends nothing: a stream that is dropped begins anew, with all its bytes.
 
 use std::time::{Duration, Instant};
@@ -12,21 +12,21 @@ const HOLDS: Duration = Duration::from_secs(20);
 
 /// The call as the rounds hear it.
 #[derive(Debug)]
-pub struct Calls {
-    call: channel::Sender<Option<Call>>,
+pub struct Calls<T = Call> {
+    call: channel::Sender<Option<T>>,
     heard: Instant,
 }
 
-impl Calls {
+impl<T: PartialEq> Calls<T> {
     /// None yet.
-    pub fn new() -> (Self, channel::Receiver<Option<Call>>) {
+    pub fn new() -> (Self, channel::Receiver<Option<T>>) {
         let (call, calls) = channel::channel(None);
         let heard = Instant::now();
         (Self { call, heard }, calls)
     }
 
     /// What a round has heard; `None`: of no set.
-    pub fn hear(&mut self, call: Option<Call>) {
+    pub fn hear(&mut self, call: Option<T>) {
         if call.is_some() {
             self.heard = Instant::now();
         } else if self.heard.elapsed() < HOLDS {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use planner::keep::records::{CollectionEntry, FileEntry, Manifest};
 
+use super::prover::gate::Gate;
 use super::{FileError, Shelf};
 use crate::archive::{Refusal, Verifier};
 use crate::log::chain;
@@ -29,9 +30,11 @@ pub struct Checked {
 
 /// How a file is not what it should be.
 #[derive(Debug, thiserror::Error)]
-enum Bad {
+pub(super) enum Bad {
+    /// It could not be read, or not to its end.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Its bytes are those of the manifest.
     #[error("it is no whole shard snapshot")]
     Refused(#[from] Refusal),
 }
@@ -42,7 +45,7 @@ pub async fn check(shelf: &Shelf, manifest: &Manifest) -> Checked {
     for there in &manifest.collections {
         for file in &there.files {
             let at = format!("{} ({} shard {})", file.path, there.name, file.shard);
-            match one(shelf, manifest, there, file).await {
+            match one(shelf, manifest, there, file, &mut Gate::open()).await {
                 Ok(Some(stored)) if stored.size != file.bytes || stored.sha256 != file.sha256 => {
                     let Stored { size, sha256 } = stored;
                     checked.wrong.push(format!(
@@ -66,11 +69,13 @@ pub async fn check(shelf: &Shelf, manifest: &Manifest) -> Checked {
     checked
 }
 
-async fn one(
+/// Reads one file, as fast as `gate` lets it. Gives its size and hash; `None` when it is not there.
+pub(super) async fn one(
     shelf: &Shelf,
     manifest: &Manifest,
     there: &CollectionEntry,
     file: &FileEntry,
+    gate: &mut Gate,
 ) -> Result<Option<Stored>, Bad> {
     let opened = shelf.open(manifest.set, there.index, file.shard, file.peer, WAIT);
     let Some(mut reader) = opened.await? else {
@@ -79,6 +84,7 @@ async fn one(
     let (mut verifier, mut sum) = (Verifier::new(), Sum::default());
     let mut refused = None;
     while let Some(bytes) = reader.piece().await? {
+        gate.pass(bytes.len()).await;
         sum.add(&bytes);
         // Read to its end all the same: a wrong hash says more than where the archive is broken.
         if refused.is_none() {

@@ -21,6 +21,8 @@
 //! | `sight` | the cluster as keeper and restorer see it |
 //! | [`pruner`] | which sets go, and how |
 //! | [`lend`] | a file of a set for this task's own Qdrant, through the control port |
+//! | [`prover`] | proofs of sets, by schedule: read again, restored into a scratch Qdrant |
+//! | [`sampler`] | some points of a shard, for the comparison with what is restored |
 //! | [`check`] | whether the files of a set are what its manifest says |
 //! | [`command`], [`take`], [`pins`] | `entrypoint snapshots` |
 //! | [`restore`] | `entrypoint restore` |
@@ -35,6 +37,7 @@ pub mod folder;
 pub mod keeper;
 pub mod lend;
 pub mod pins;
+pub mod prover;
 pub mod pruner;
 pub mod restore;
 pub mod restore_request;
@@ -46,6 +49,7 @@ pub mod taker;
 
 mod describe;
 mod record;
+mod sampler;
 mod sight;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use planner::keep::records::{
 use qdrant_api::{Client, ReplicaState};
 use tokio::sync::watch as channel;
 
+use super::sampler::Sampler;
 use super::{FileError, Shelf, now};
 use crate::events;
 use crate::log::chain;
@@ -236,6 +237,9 @@ impl Taker {
     ) -> Result<Taken, NotTaken> {
         let name = collection.name.0.as_str();
         let before = self.look(name, shard).await?;
+        let sampler = Sampler::new(self.client.clone(), name, shard);
+        let sampler = sampler.keyed(collection.description.as_ref());
+        let sampled = sampler.before(before.count.points).await;
         let started = now().ok_or(NotTaken::Clock)?;
         // Its place in the store first: while a stream is open, Qdrant holds the segments.
         let file = self.shelf.file(plan.set, collection.index, shard, peer);
@@ -251,6 +255,7 @@ impl Taker {
         let stored = file.finish().await?;
         let ended = now().ok_or(NotTaken::Clock)?;
         let after = self.look(name, shard).await?;
+        let samples = sampler.after(sampled).await;
         Ok(Taken {
             bytes: stored.size,
             sha256: stored.sha256,
@@ -260,6 +265,7 @@ impl Taker {
             ended,
             before: before.count,
             after: after.count,
+            samples,
         })
     }
 

@@ -35,6 +35,7 @@ impl Task {
         alarms.extend(status.concerns.iter().cloned());
         alarms.extend(status.sets_wrong.clone());
         alarms.extend(status.restore_wrong.clone());
+        alarms.extend(status.proofs_wrong.clone());
         alarms
     }
 

@@ -37,6 +37,7 @@ impl Task {
         self.ending = true;
         // A stream that is open would hold up the end of Qdrant.
         self.calls.end();
+        self.orders.end();
         self.board.send_modify(|board| {
             board.status.phase = "stopping".to_owned();
             board.status.reason = "a signal asked the task to stop".to_owned();

@@ -23,6 +23,9 @@
 //! | [`restore`] | what the restore of everything does next, and what it may throw away |
 //! | [`restore_wish`] | what a person decides while it waits |
 //! | [`job`] | the same of a restore by hand, beside what is served |
+//! | [`proving`] | which proof is due, and who does it |
+//! | [`samples`] | what is noted of some points of a shard, and how a restored one is compared with it |
+//! | [`scratch`] | whether the folder of a scratch Qdrant may be removed |
 
 pub mod assemble;
 pub mod by_hand;
@@ -34,6 +37,7 @@ pub mod job;
 pub mod layout;
 pub mod missing;
 pub mod plan;
+pub mod proving;
 pub mod read;
 pub mod reasons;
 pub mod records;
@@ -42,6 +46,8 @@ pub mod restore;
 pub mod restore_wish;
 pub mod resume;
 pub mod retention;
+pub mod samples;
+pub mod scratch;
 pub mod seen;
 pub mod sweep;
 pub mod time;

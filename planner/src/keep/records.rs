@@ -13,6 +13,7 @@ use crate::heal::names::{CollectionName, ShardId};
 use crate::ids::{GenerationId, PeerId, StoreId, TaskId, Token};
 use crate::keep::ids::{CollectionIndex, SetId, Sha256};
 use crate::keep::missing::Missing;
+use crate::keep::samples::Samples;
 use crate::keep::time::Utc;
 
 /// The format that this version writes, and the newest that it reads.
@@ -215,6 +216,9 @@ pub struct Taken {
     /// Points of the copy just after. Between the two the file's own count lies, when nothing was
     /// deleted meanwhile.
     pub after: Count,
+    /// Some of its points, for a comparison with what is restored from the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Samples>,
 }
 
 /// Points of one copy.

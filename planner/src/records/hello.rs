@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{GenerationId, PeerId, StoreId, TaskId, Token};
 use crate::keep::ids::SetId;
+use crate::keep::proving::Proving;
 
 /// What ECS wants of the service, as its API says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +69,9 @@ pub struct Said {
     /// Why its data does not serve, and what it waits for.
     #[serde(default)]
     pub plight: Plight,
+    /// What it does for the proof of sets.
+    #[serde(default)]
+    pub proof: Proving,
 }
 
 /// What a task with data says that cannot go on by itself.

@@ -185,6 +185,7 @@ pub fn parts(plan: &PlanRecord) -> Vec<PartRecord> {
                         points: 12,
                         exact: true,
                     },
+                    samples: None,
                 }),
             });
         }

@@ -6,6 +6,7 @@ mod all_restart;
 mod busy_everywhere;
 mod cold_start;
 mod collections_uneven;
+mod corrupt_set;
 mod crash_loop_everywhere;
 mod crash_loop_one;
 mod dead_during_transfer;
@@ -153,6 +154,7 @@ pub const ALL: &[&Scenario] = &[
     &insert_during_snapshot::SCENARIO,
     &shared_snapshots::SCENARIO,
     &s3::SCENARIO,
+    &corrupt_set::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,

@@ -38,6 +38,8 @@ pub struct Settings {
     /// What is deleted at the start, whoever put it there
     /// (upstream lib/storage/src/content_manager/toc/temp_directories.rs:17).
     pub temporary: Vec<PathBuf>,
+    /// Where snapshots are recovered from by name.
+    pub snapshots: PathBuf,
     /// How long the copying of a shard takes.
     pub transfer: Duration,
     /// What collections get that are created without a number.
@@ -170,6 +172,7 @@ pub fn parse(
         .flatten()
         .map(|directory| PathBuf::from(directory).join("tmp"))
         .collect(),
+        snapshots: snapshots.into(),
         transfer: Duration::from_millis(read(env, "STANDIN_TRANSFER_MS", 200)?),
         collection: CollectionDefaults {
             shards: optional(env, "QDRANT__STORAGE__COLLECTION__SHARD_NUMBER")?,

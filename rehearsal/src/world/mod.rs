@@ -1,6 +1,7 @@
 //! Everything a scenario can touch: the scheduler, names, the store, the clock of a wait.
 //! Owns: putting a world together, waiting on conditions. Must not: contain a scenario.
 
+pub mod damage;
 pub mod heal;
 mod keys;
 pub mod load;

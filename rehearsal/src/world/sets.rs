@@ -11,7 +11,7 @@ use entrypoint::archive;
 use planner::keep::ids::SetId;
 use planner::keep::layout;
 use planner::keep::read::{Record, read};
-use planner::keep::records::{FileEntry, Manifest, PlanRecord};
+use planner::keep::records::{FileEntry, Manifest, PlanRecord, ProofRecord};
 use serde_json::json;
 
 use super::World;
@@ -29,7 +29,7 @@ pub struct Set {
     pub manifest: Option<Manifest>,
     /// It is given up, or being deleted.
     pub tombstone: bool,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 /// Every set of this world, the oldest first.
@@ -193,6 +193,28 @@ impl Set {
         }
         let both = from.zip(to);
         Ok(both.and_then(|(from, to)| to.duration_since(from).ok()))
+    }
+
+    /// What proofs found of it so far.
+    ///
+    /// # Errors
+    /// When a record cannot be read, or is refused.
+    pub fn proofs(&self) -> Result<Vec<ProofRecord>> {
+        let entries = match fs::read_dir(self.folder.join(layout::PROOFS)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.context("list the proofs")?,
+        };
+        let mut proofs = Vec::new();
+        for entry in entries {
+            let name = entry.context("list the proofs")?.file_name();
+            let name = name.to_string_lossy();
+            // Half a file has a name that begins with a dot.
+            if !name.starts_with('.') {
+                let path = format!("{}/{name}", layout::PROOFS);
+                proofs.extend(record(&self.folder, self.id, &path)?);
+            }
+        }
+        Ok(proofs)
     }
 
     /// Changes the first byte of its first file, as a disk does that lies.

@@ -119,6 +119,7 @@ pub(super) fn part(shard: u32, bytes: u64) -> PartRecord {
             ended: now(),
             before: COUNT,
             after: COUNT,
+            samples: None,
         }),
     }
 }

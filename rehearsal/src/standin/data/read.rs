@@ -82,6 +82,22 @@ pub async fn retrieve(
     Ok(found)
 }
 
+/// The points with these ids that exist, each with its version in the copy that answered.
+pub async fn versioned(
+    node: &Arc<Node>,
+    name: &str,
+    ids: Vec<PointId>,
+    keys: Option<&Selector>,
+) -> Result<Vec<(Value, u64)>, ApiError> {
+    let mut found = Vec::new();
+    for shard_id in look(node, name)?.read_from(keys)? {
+        let select = Select::Ids(ids.clone());
+        let reply = read_shard(node, name, shard_id, select).await?;
+        found.extend(reply.points.into_iter().zip(reply.versions));
+    }
+    Ok(found)
+}
+
 /// Says with a point which key its shard has.
 pub fn mark(point: &mut Value, key: Option<&ShardKey>) {
     if let (Some(key), Some(fields)) = (key, point.as_object_mut()) {

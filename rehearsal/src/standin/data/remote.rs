@@ -57,6 +57,9 @@ pub struct ReadReply {
     pub count: usize,
     /// The selected ones, by id.
     pub points: Vec<Value>,
+    /// The number of the operation that last changed each, in this replica.
+    #[serde(default)]
+    pub versions: Vec<u64>,
 }
 
 /// Commit index of a peer.

@@ -14,8 +14,17 @@ use crate::standin::error::ApiError;
 
 #[derive(Debug)]
 struct Shard {
-    points: BTreeMap<PointId, Box<str>>,
+    points: BTreeMap<PointId, Entry>,
+    /// Operations so far.
+    version: u64,
     file: File,
+}
+
+#[derive(Debug)]
+struct Entry {
+    text: Box<str>,
+    /// The operation that last changed it.
+    version: u64,
 }
 
 /// The replicas that this peer holds.
@@ -62,7 +71,8 @@ impl Shards {
         {
             let value: Value = serde_json::from_str(line)?;
             let id = id_of(&value).map_err(io::Error::other)?;
-            points.insert(id, line.trim_end().into());
+            let text = line.trim_end().into();
+            points.insert(id, Entry { text, version: 0 });
         }
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         if !text.is_empty() && !text.ends_with('\n') {
@@ -70,8 +80,14 @@ impl Shards {
             file.set_len(whole as u64)?;
             file.flush()?;
         }
-        self.lock()
-            .insert((collection.to_owned(), shard_id), Shard { points, file });
+        self.lock().insert(
+            (collection.to_owned(), shard_id),
+            Shard {
+                points,
+                version: 0,
+                file,
+            },
+        );
         Ok(())
     }
 
@@ -115,6 +131,8 @@ impl Shards {
         let shard = open.get_mut(&(collection.to_owned(), shard_id));
         let shard = shard.ok_or_else(|| not_here(collection, shard_id))?;
         let mut bytes = String::new();
+        shard.version += 1;
+        let version = shard.version;
         for point in points {
             let id = id_of(point)?;
             if keep && shard.points.contains_key(&id) {
@@ -123,7 +141,8 @@ impl Shards {
             let text = point.to_string();
             bytes.push_str(&text);
             bytes.push('\n');
-            shard.points.insert(id, text.into());
+            let text = text.into();
+            shard.points.insert(id, Entry { text, version });
         }
         shard
             .file
@@ -138,24 +157,22 @@ impl Shards {
         let points = &shard
             .ok_or_else(|| not_here(&what.collection, what.shard_id))?
             .points;
-        let texts: Vec<&str> = match &what.select {
+        let found: Vec<&Entry> = match &what.select {
             Select::Count => Vec::new(),
-            Select::Range(None, limit) => points.values().take(*limit).map(|t| &**t).collect(),
+            Select::Range(None, limit) => points.values().take(*limit).collect(),
             Select::Range(Some(from), limit) => points
                 .range(from..)
                 .take(*limit)
-                .map(|(_, t)| &**t)
+                .map(|(_, entry)| entry)
                 .collect(),
-            Select::Ids(ids) => ids
-                .iter()
-                .filter_map(|id| points.get(id))
-                .map(|t| &**t)
-                .collect(),
+            Select::Ids(ids) => ids.iter().filter_map(|id| points.get(id)).collect(),
         };
-        let parsed: Result<Vec<Value>, _> = texts.into_iter().map(serde_json::from_str).collect();
+        let parsed = found.iter().map(|entry| serde_json::from_str(&entry.text));
+        let parsed: Result<Vec<Value>, _> = parsed.collect();
         Ok(ReadReply {
             count: points.len(),
             points: parsed.map_err(ApiError::service)?,
+            versions: found.iter().map(|entry| entry.version).collect(),
         })
     }
 

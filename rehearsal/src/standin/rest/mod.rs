@@ -6,6 +6,7 @@ mod collections;
 mod indexes;
 mod keys;
 mod points;
+mod query;
 mod shards;
 mod snapshots;
 
@@ -109,6 +110,11 @@ pub fn router(node: Arc<Node>, health: Arc<Health>) -> Router {
             put(points::upsert).post(points::retrieve),
         )
         .route("/collections/{name}/points/count", post(points::count))
+        .route("/collections/{name}/points/query", post(query::query))
+        .route(
+            "/collections/{name}/shards/{shard}/points",
+            post(points::retrieve_local),
+        )
         .route(
             "/collections/{name}/shards/{shard}/points/count",
             post(points::count_local),

@@ -116,6 +116,28 @@ pub(super) async fn count_local(
     .await
 }
 
+/// Of the copy that is here (upstream local_shard_api.rs:37).
+pub(super) async fn retrieve_local(
+    State(api): State<Api>,
+    Path((collection, shard_id)): Path<(String, u32)>,
+    Json(ids): Json<Ids>,
+) -> Response {
+    let collection = api.real(collection);
+    timed(async {
+        api.node
+            .read(|inner| inner.model.collection(&collection).map(drop))?;
+        let request = ReadRequest {
+            collection,
+            shard_id,
+            select: Select::Ids(ids.ids),
+        };
+        let points = api.node.shards.read(&request)?.points;
+        let show = |point| shown(point, ids.with_payload.unwrap_or(true), ids.with_vector);
+        Ok(points.into_iter().map(show).collect::<Vec<_>>())
+    })
+    .await
+}
+
 pub(super) async fn scroll(
     State(api): State<Api>,
     Path(name): Path<String>,
