@@ -79,6 +79,7 @@ async fn an_unused_store_is_known_to_be_empty() {
     // That it holds no sets was read, and not supposed.
     let empty = Store {
         sets: Some(false),
+        ended: None,
         ..Store::default()
     };
     assert_eq!(look(&mut ledger(dir.path(), "a")).await, empty);

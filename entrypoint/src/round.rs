@@ -1,5 +1,6 @@
 //! One task's life: observe, decide, act, record, again and again until a signal ends it.
 
+mod last;
 mod numbers;
 mod publish;
 mod stop;
@@ -122,7 +123,8 @@ pub struct Task {
     _comparer: AbortOnDropHandle<()>,
     /// Which set this task has a part in.
     calls: Calls,
-    _sets: Option<Sets>,
+    sets: Option<Sets>,
+    shelf: Shelf,
     _restorer: AbortOnDropHandle<()>,
 }
 
@@ -245,7 +247,11 @@ impl Task {
                 shelf.clone(),
                 board.clone(),
             );
-            let taker = Taker::new(shelf, qdrant.client().clone(), settings.task.clone());
+            let taker = Taker::new(
+                shelf.clone(),
+                qdrant.client().clone(),
+                settings.task.clone(),
+            );
             Sets {
                 _keeper: AbortOnDropHandle::new(tokio::spawn(keeper.run(posted.clone()))),
                 _taker: AbortOnDropHandle::new(tokio::spawn(taker.run(called))),
@@ -281,7 +287,8 @@ impl Task {
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
             _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
             calls,
-            _sets: sets,
+            sets,
+            shelf,
             _restorer: AbortOnDropHandle::new(tokio::spawn(restorer.run(restored))),
         };
         (task, reader)

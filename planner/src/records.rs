@@ -2,11 +2,13 @@
 //!
 //! All are JSON with a `format` number. A reader refuses a newer format instead of guessing.
 
+mod end;
 mod hello;
 mod orders;
 mod restore;
 mod stamp;
 
+pub use end::*;
 pub use hello::*;
 pub use orders::*;
 pub use restore::*;

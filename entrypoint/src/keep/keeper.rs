@@ -631,7 +631,7 @@ fn failed(plan: &PlanRecord, parts: &[PartRecord]) -> BTreeSet<(ShardRef, PeerId
     .collect()
 }
 
-fn tell(manifest: &Manifest) {
+pub(super) fn tell(manifest: &Manifest) {
     let set = manifest.set;
     let whole = manifest
         .collections

@@ -15,6 +15,7 @@
 //! | [`calls`] | which set this task has a part in, as the rounds hear it |
 //! | [`taker`] | a task's own part: the shards that a plan names it for |
 //! | [`keeper`] | beside the steward: when a set is due, and what becomes of it |
+//! | [`last`] | the final set of a task with which everything ends |
 //! | [`restorer`] | beside the steward: brings back the newest set after a total loss |
 //! | [`asked`] | a request for a set by hand, in Qdrant's key map |
 //! | `sight` | the cluster as keeper and restorer see it |
@@ -31,6 +32,7 @@ pub mod error;
 pub mod file;
 pub mod folder;
 pub mod keeper;
+pub mod last;
 pub mod lend;
 pub mod pins;
 pub mod pruner;

@@ -83,6 +83,7 @@ impl World {
             members,
             own_beat_seen: own.is_some_and(|own| own.beat == task.beat),
             sets: Some(files.sets && self.sabotage != Sabotage::Blind),
+            ended: None,
         })
     }
 

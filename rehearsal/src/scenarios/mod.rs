@@ -8,6 +8,7 @@ mod cold_start;
 mod collections_uneven;
 mod crash_loop_everywhere;
 mod crash_loop_one;
+mod daily_shutdown;
 mod dead_during_transfer;
 mod diverged;
 mod dns_and_store_out;
@@ -143,6 +144,7 @@ pub const ALL: &[&Scenario] = &[
     &records_swept::SCENARIO,
     &snapshots::SCENARIO,
     &lose_everything::SCENARIO,
+    &daily_shutdown::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,
