@@ -242,6 +242,7 @@ impl Task {
                     kept,
                     mode: config.heal,
                     task: settings.task.clone(),
+                    stop_leaves: stop_budget.hand_over_left(Duration::ZERO),
                 },
                 qdrant.client().clone(),
                 shelf.clone(),

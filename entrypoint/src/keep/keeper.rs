@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use planner::farewell;
 use planner::heal::names::ShardRef;
 use planner::heal::view::ClusterView;
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId, Token};
@@ -46,6 +47,11 @@ const SAID: Duration = Duration::from_secs(60);
 /// A set by hand that could not be planned is tried again after this: no slot ends its waiting.
 const AGAIN: Duration = Duration::from_secs(15);
 
+/// In words that do not change while it lasts.
+const TIGHT: &str = "the newest set took longer than a stop leaves for the final set of this only node: what is \
+                     written since the newest set is lost when the task is stopped; raise its stopTimeout \
+                     and ENTRYPOINT_STOP_TIMEOUT, or make sets more often";
+
 /// What a keeper is told once.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -55,6 +61,8 @@ pub struct Settings {
     pub mode: Heal,
     /// Our task.
     pub task: TaskId,
+    /// So much time a stop leaves for the final set of the only node.
+    pub stop_leaves: Duration,
 }
 
 /// The keeper of one task; idle while another task's Qdrant leads.
@@ -72,6 +80,8 @@ pub struct Keeper {
     said: Option<(String, Instant)>,
     /// What a person must know of the clock.
     wrong: Option<String>,
+    /// This is the only node, and its final set would not fit into a stop.
+    tight: bool,
 }
 
 /// The set that is being made.
@@ -132,6 +142,7 @@ impl Keeper {
             failed: BTreeSet::new(),
             said: None,
             wrong: None,
+            tight: false,
         }
     }
 
@@ -144,6 +155,7 @@ impl Keeper {
             self.failed.clear();
             self.said = None;
             self.wrong = None;
+            self.tight = false;
             self.show();
             if posts.wait_for(Option::is_some).await.is_err() {
                 return;
@@ -558,6 +570,9 @@ impl Keeper {
         // One that is there already is another steward's, from the same plan and the same parts.
         let created = created.map_err(|error| chain(&error))?;
         self.failed = failed(plan, &making.parts);
+        let took = manifest.ended.since(manifest.started);
+        let only = view.peers.len() == 1 && plan.scope == Scope::All;
+        self.tight = only && farewell::is_tight(took, self.settings.stop_leaves);
         if created == Created::Ours {
             tell(&manifest);
         }
@@ -592,14 +607,15 @@ impl Keeper {
     fn show(&self) {
         let making = self.making.as_ref().map(|making| making.plan.set);
         let said = self.said.as_ref().map(|(said, _)| said.as_str());
+        let wrong = self.wrong.clone();
+        let wrong = wrong.or(self.tight.then(|| TIGHT.to_owned()));
         self.board.send_if_modified(|board| {
             let status = &mut board.status;
             let said = said.unwrap_or_default();
-            let changed =
-                status.set != making || status.sets != said || status.sets_wrong != self.wrong;
+            let changed = status.set != making || status.sets != said || status.sets_wrong != wrong;
             status.set = making;
             said.clone_into(&mut status.sets);
-            status.sets_wrong.clone_from(&self.wrong);
+            status.sets_wrong.clone_from(&wrong);
             changed
         });
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use planner::decision::{Action, Aside, Phase, Reason};
+use planner::decision::{Action, Aside, Discard, Phase, Reason};
 use planner::destruction::{Alone, may_end};
 use planner::farewell::{Look, NoSet, all_here, is_tight, wanted};
 use planner::handover::{Collections, Futile};
@@ -18,8 +18,8 @@ use planner::records::{End, FORMAT, Formed, Mode, Regroup, Stage, Stamp, State};
 use planner::view::{Child, Ended, Probe, Store};
 
 use crate::scene::{
-    LOSS_TIMEOUT, SERVICE, Scene, abandoned, acts, alarmed, believed, claims, entry, formed, hello, id,
-    joins, probe, qdrant, record, running, task, unknown, waits,
+    LOSS_TIMEOUT, SERVICE, Scene, abandoned, acts, alarmed, believed, claims, entry, formed, hello,
+    id, joins, probe, qdrant, record, running, task, unknown, waits,
 };
 
 /// Until DNS has settled.
@@ -125,6 +125,24 @@ fn without_a_last_word_that_holds_it_is_silence_that_counts() {
     assert!(!claims(&scene.rounds(COMPLETE)));
     scene.forget_store();
     waits(&scene.rounds(2), "store");
+}
+
+/// Its Qdrant never came in, and the one that it was to join has ended.
+#[test]
+fn a_joiner_that_came_too_late_begins_anew() {
+    let mut scene = farewell().disk(Stage::Joining, &formed(1, "one"));
+    scene.seen.disk.joined = false;
+    let decision = scene.rounds(SETTLED);
+    acts(&decision, &Action::Discard(Discard::Dataless));
+    // What Raft has brought here already is not thrown away.
+    let mut brought = farewell().disk(Stage::Joining, &formed(1, "one"));
+    brought.seen.disk.collections = true;
+    let decision = brought.rounds(SETTLED);
+    assert!(!matches!(decision.action, Action::Discard(_)));
+    let mut silent = farewell().disk(Stage::Joining, &formed(1, "one"));
+    silent.seen.disk.joined = false;
+    silent.store().ended = None;
+    waits(&silent.rounds(SETTLED), "nobody of it answers");
 }
 
 /// What is left of an earlier generation holds nothing of this one.
