@@ -204,6 +204,9 @@ fn a_claim_upon_the_last_word_is_held_up_by_whoever_shows_life_since() {
     let decision = scene.round();
     assert_ne!(decision.action, Action::Form, "{}", decision.reason);
     scene.at(9, believed(9, formed(1, "one")));
+    assert_ne!(scene.round().action, Action::Form);
+    // One of a later generation outranks it.
+    scene.at(9, believed(9, formed(3, "three")));
     assert!(matches!(scene.round().action, Action::Abandon { .. }));
 }
 
