@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use planner::farewell;
+use planner::farewell::{self, NoSet};
 use planner::heal::view::{ClusterView, Service};
 use planner::ids::{PeerId, TaskId};
 use planner::keep::assemble::{End, assemble};
@@ -15,7 +15,7 @@ use planner::keep::clock::Interval;
 use planner::keep::folder::Found;
 use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
-use planner::keep::plan::{Order, plan};
+use planner::keep::plan::{Described, Order, plan};
 use planner::keep::records::{Manifest, Origin, PlanRecord, Scope, Source};
 use planner::keep::seen::deleted;
 use planner::observed::Observed;
@@ -31,6 +31,9 @@ use crate::events;
 use crate::log::chain;
 use crate::steward::{survey, watch};
 use crate::store::Created;
+
+/// Between two questions that were not answered.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What a final set is made of.
 pub struct Last<'a> {
@@ -93,7 +96,7 @@ impl Last<'_> {
             failed_before: BTreeSet::new(),
             deleted: deleted(there.seen(), set, &source.generation, &present, &none),
         };
-        let described = describe(self.client, &view).await;
+        let described = self.described(&view).await;
         let plan = plan(&order, &view, &described).map_err(|why| format!("set {set}: {why}"))?;
         match self.shelf.create(&plan).await {
             Ok(Created::Ours) => {
@@ -119,7 +122,7 @@ impl Last<'_> {
             return Err(why);
         }
         let view = self.view().await?;
-        let described = describe(self.client, &view).await;
+        let described = self.described(&view).await;
         let now = now().ok_or("the wall clock says nothing that can be written down")?;
         let end = End {
             view: &view,
@@ -139,9 +142,17 @@ impl Last<'_> {
 
     /// What our Qdrant sees: itself, and every copy that there is.
     async fn view(&self) -> Result<ClusterView, String> {
-        let collections = survey::copies(self.client).await;
-        // Looked at before too, but a peer that was reachable then may have taken a copy since.
-        farewell::all_here(&collections, self.peer).map_err(|why| why.to_string())?;
+        let collections = loop {
+            let collections = survey::copies(self.client).await;
+            match farewell::all_here(&collections, self.peer) {
+                Ok(()) => break collections,
+                // Whoever waits for this ends it when the time is over.
+                Err(NoSet::Unread(why)) => tracing::debug!("not yet: {why}"),
+                // A peer that was reachable before may have taken a copy.
+                Err(why) => return Err(why.to_string()),
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
         let said = Said::default();
         let ourselves = watch::ourselves(self.task, None, self.uri, said);
         Ok(ClusterView {
@@ -155,6 +166,18 @@ impl Last<'_> {
             losses: BTreeSet::new(),
             service: Service::default(),
         })
+    }
+
+    /// What every collection is; one that does not say it in time would be missing from the set.
+    async fn described(&self, view: &ClusterView) -> Described {
+        loop {
+            let described = describe(self.client, view).await;
+            let unread = |there: &Observed<_>| matches!(there, Observed::Unknown(_));
+            if !described.values().any(unread) {
+                return described;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// Says so when the time will hardly do, by how long the newest set took.

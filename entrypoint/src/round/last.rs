@@ -112,7 +112,8 @@ impl Task {
         interval: planner::keep::clock::Interval,
         left: Duration,
     ) -> Result<(Manifest, Result<Alone, String>), String> {
-        let patience = self.config.probe_timeout * 3;
+        // Nobody else asks it, and every answer that is missed costs the set.
+        let patience = self.config.probe_timeout * 10;
         let started = self.qdrant.start_apart(patience).await;
         let client = started.map_err(|error| chain(&error))?;
         let child = self.qdrant.running();

@@ -500,6 +500,10 @@ fn a_final_set_is_made_where_every_copy_is_and_nothing_else_speaks_against_it() 
         ending.futile = futile;
         assert_eq!(ending.wanted(), Ok(()));
     }
+    // It is asked again when nobody reaches it.
+    let mut unread = ending();
+    unread.collections = unknown();
+    assert_eq!(unread.wanted(), Ok(()));
     let cases: [(fn(&mut Ending), fn(&NoSet) -> bool); 13] = [
         (|e| e.futile = Futile::NoPeer, |w| *w == NoSet::NotTheEnd),
         (|e| e.futile = Futile::Held, |w| *w == NoSet::NotTheEnd),
@@ -522,7 +526,10 @@ fn a_final_set_is_made_where_every_copy_is_and_nothing_else_speaks_against_it() 
             |w| *w == NoSet::Restoring,
         ),
         (
-            |e| e.collections = unknown(),
+            |e| {
+                e.futile = Futile::NobodyAnswers;
+                e.collections = unknown();
+            },
             |w| matches!(w, NoSet::Unread(_)) && w.is_a_loss(),
         ),
         (
