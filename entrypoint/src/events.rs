@@ -83,6 +83,12 @@ events! {
     SET_INCOMPLETE = "set.incomplete": "A set is finished in which not every collection is whole: which, and why.";
     SET_GIVEN_UP = "set.given_up": "A set will never be finished, and why; its files go later.";
     SET_MISSED = "set.missed": "Slots have passed without a set. None is made up for.";
+    SET_LAST = "set.last": "Everything ends with this task: its Qdrant is started once more where no client reaches it, and the final set is made.";
+    SET_LAST_SKIPPED = "set.last_skipped": "Everything ends with this task and no final set is made, and why.";
+    SET_LAST_TIGHT = "set.last_tight": "The final set will probably not be made in the time that a stop has: raise the task's stopTimeout and ENTRYPOINT_STOP_TIMEOUT, or make sets more often.";
+    SET_LAST_FAILED = "set.last_failed": "The final set was not made, or not in the time that a stop has: what was written since the newest set is lost with this disk.";
+    ENDED = "generation.ended": "All that was acknowledged is in the final set and the store says so: the next task restores it without waiting.";
+    ENDED_UNSAID = "generation.ended_unsaid": "The final set is made and the store does not say that the generation has ended, and why: the next task restores it after the loss time-out.";
     RESTORE_BEGUN = "restore.begun": "Everything was lost: this set is restored before anybody is served.";
     RESTORE_SKIPPED = "restore.skipped": "A newer set is not restored, and why.";
     RESTORE_WAITS = "restore.waits": "Why the restore does not go on now.";

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use planner::ids::{GenerationId, StoreId, TaskId};
 use planner::keep::layout;
 use planner::observed::Observed;
-use planner::records::{Claim, FORMAT, Formed, Identity, Lease, Member, Outcome};
-use planner::view::{Generation, Store};
+use planner::records::{Claim, End, FORMAT, Formed, Identity, Lease, Member, Outcome};
+use planner::view::{Ended, Generation, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::store::{BadKey, Created, Key, Prefix, StoreError, StoreHandle, Write};
 
 const IDENTITY: &str = "identity.json";
+const END: &str = "end.json";
 /// One look asks many questions, each with the store's deadline; all together get so many of them.
 const LOOK_DEADLINES: u32 = 4;
 
@@ -52,6 +53,14 @@ pub enum Depth {
     Full,
     /// The generations: enough for a member in a settled cluster.
     Generations,
+}
+
+/// What is known of the newest complete set.
+enum Newest {
+    /// Its folder.
+    Set(String),
+    /// There are too many folders to say which it is.
+    Unlisted,
 }
 
 /// The records of one store, as one task sees and writes them.
@@ -146,7 +155,7 @@ impl Ledger {
             );
         }
         let mut members = BTreeMap::new();
-        let mut sets = None;
+        let (mut sets, mut newest) = (None, None);
         if depth == Depth::Full {
             for key in self.store.list(&Prefix::new("members")?).await? {
                 let Some(task) = key.name().strip_suffix(".json") else {
@@ -156,25 +165,52 @@ impl Ledger {
                     members.insert(TaskId::from(task), member);
                 }
             }
-            sets = Some(self.any_set().await?);
+            newest = self.newest_set().await?;
+            sets = Some(newest.is_some());
         }
         let own = members.remove(&self.task).map(|member| member.beat);
-        let store = Store {
+        let mut store = Store {
             identity,
             generations,
             members,
             own_beat_seen: own == Some(self.beat) && self.beat > 0,
             sets,
+            ended: None,
         };
+        if depth == Depth::Full {
+            store.ended = self.ended(&store, newest.as_ref()).await?;
+        }
         Ok((store, own))
     }
 
-    /// Whether a complete snapshot set exists: one look at their folders, and mostly one at the newest.
-    async fn any_set(&self) -> Result<bool, LedgerError> {
+    /// The last word of the highest formed generation. `newest` is the newest complete set.
+    async fn ended(
+        &self,
+        store: &Store,
+        newest: Option<&Newest>,
+    ) -> Result<Option<Ended>, LedgerError> {
+        let Some(formed) = store.formed() else {
+            return Ok(None);
+        };
+        let key = generation_key(formed.generation.number, END)?;
+        let Some(end) = self.record::<End>(&key).await? else {
+            return Ok(None);
+        };
+        let name = end.set.to_string();
+        let mut is_newest = matches!(newest, Some(Newest::Set(newest)) if *newest == name);
+        if is_newest {
+            let tombstone = format!("{}/{name}/{}", layout::SETS, layout::TOMBSTONE);
+            is_newest = self.store.read(&Key::new(tombstone)?).await?.is_none();
+        }
+        Ok(Some(Ended { end, is_newest }))
+    }
+
+    /// The newest complete snapshot set: one look at their folders, and mostly one at the newest.
+    async fn newest_set(&self) -> Result<Option<Newest>, LedgerError> {
         let folders = match self.store.folders(&Prefix::new(layout::SETS)?).await {
             Ok(folders) => folders,
             // Too many to list is many.
-            Err(StoreError::TooMany { .. }) => return Ok(true),
+            Err(StoreError::TooMany { .. }) => return Ok(Some(Newest::Unlisted)),
             Err(error) => return Err(error.into()),
         };
         for folder in folders.iter().rev() {
@@ -182,11 +218,13 @@ impl Ledger {
             match self.store.read(&Key::new(manifest)?).await {
                 Ok(None) => {}
                 // What it says is of no interest here, and it may be larger than the cluster's records.
-                Ok(Some(_)) | Err(StoreError::TooLarge { .. }) => return Ok(true),
+                Ok(Some(_)) | Err(StoreError::TooLarge { .. }) => {
+                    return Ok(Some(Newest::Set(folder.clone())));
+                }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     async fn fixed_record<T: DeserializeOwned>(
@@ -300,6 +338,12 @@ impl Ledger {
             &outcome,
         )
         .await
+    }
+
+    /// Creates the last word of our generation; returns what is there when it is something else.
+    pub async fn end(&mut self, end: &End) -> Result<Option<End>, LedgerError> {
+        self.create(&generation_key(end.generation.number, END)?, end)
+            .await
     }
 
     /// Creates *abandoned*; returns what is there when it is something else.

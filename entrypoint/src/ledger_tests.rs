@@ -79,6 +79,7 @@ async fn an_unused_store_is_known_to_be_empty() {
     // That it holds no sets was read, and not supposed.
     let empty = Store {
         sets: Some(false),
+        ended: None,
         ..Store::default()
     };
     assert_eq!(look(&mut ledger(dir.path(), "a")).await, empty);
@@ -237,4 +238,56 @@ async fn a_census_tells_our_own_beat_and_the_forgotten_are_gone() {
         .await
         .unwrap();
     assert!(look(&mut beside).await.members.contains_key(&task));
+}
+
+#[tokio::test]
+async fn the_last_word_counts_while_its_set_is_the_newest_complete_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut a = ledger(dir.path(), "a");
+    a.claim(1, &claim_of("a")).await.unwrap();
+    a.form(&formed(1, "a")).await.unwrap();
+    let end = End {
+        format: FORMAT,
+        generation: generation(1, "a"),
+        set: "20260228T190001Z".parse().unwrap(),
+        peer: PeerId(7),
+        task: "a".into(),
+    };
+    assert_eq!(look(&mut a).await.ended, None);
+    assert_eq!(a.end(&end).await.unwrap(), None);
+    // Again, because the first answer may have been lost; another one comes too late.
+    assert_eq!(a.end(&end).await.unwrap(), None);
+    let other = End {
+        peer: PeerId(8),
+        ..end.clone()
+    };
+    assert_eq!(a.end(&other).await.unwrap().as_ref(), Some(&end));
+    let is_newest = async |ledger: &mut Ledger| {
+        let ended = look(ledger).await.ended.unwrap();
+        assert_eq!(ended.end, end);
+        ended.is_newest
+    };
+    assert!(!is_newest(&mut a).await, "its set is not there");
+    let file = |set: &str, name: &str| {
+        let folder = dir.path().join("sets").join(set);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), "{}").unwrap();
+        folder
+    };
+    file("20260227T190001Z", "manifest.json");
+    assert!(!is_newest(&mut a).await, "its set is not there");
+    file("20260228T190001Z", "manifest.json");
+    assert!(is_newest(&mut a).await);
+    // What is not finished is no set.
+    let later = file("20260228T191500Z", "plan.json");
+    assert!(is_newest(&mut a).await);
+    file("20260228T191500Z", "manifest.json");
+    assert!(!is_newest(&mut a).await, "a later one is finished");
+    std::fs::remove_dir_all(later).unwrap();
+    file("20260228T190001Z", "tombstone.json");
+    assert!(!is_newest(&mut a).await, "its set is being deleted");
+    // The last word is the highest formed generation's alone.
+    a.claim(2, &claim_of("a")).await.unwrap();
+    a.form(&formed(2, "a")).await.unwrap();
+    assert_eq!(look(&mut a).await.ended, None);
 }

@@ -1,5 +1,6 @@
 //! One task's life: observe, decide, act, record, again and again until a signal ends it.
 
+mod last;
 mod numbers;
 mod publish;
 mod stop;
@@ -124,7 +125,8 @@ pub struct Task {
     _comparer: AbortOnDropHandle<()>,
     /// Which set this task has a part in.
     calls: Calls,
-    _sets: Option<Sets>,
+    sets: Option<Sets>,
+    shelf: Shelf,
     /// Which proof of a set this task is to do.
     orders: Calls<Order>,
     _proofs: Option<Proofs>,
@@ -261,12 +263,17 @@ impl Task {
                     kept,
                     mode: config.heal,
                     task: settings.task.clone(),
+                    stop_leaves: stop_budget.hand_over_left(Duration::ZERO),
                 },
                 qdrant.client().clone(),
                 shelf.clone(),
                 board.clone(),
             );
-            let taker = Taker::new(shelf, qdrant.client().clone(), settings.task.clone());
+            let taker = Taker::new(
+                shelf.clone(),
+                qdrant.client().clone(),
+                settings.task.clone(),
+            );
             Sets {
                 _keeper: AbortOnDropHandle::new(tokio::spawn(keeper.run(posted.clone()))),
                 _taker: AbortOnDropHandle::new(tokio::spawn(taker.run(called))),
@@ -302,7 +309,8 @@ impl Task {
             _sweeper: AbortOnDropHandle::new(tokio::spawn(sweeper.run(swept))),
             _comparer: AbortOnDropHandle::new(tokio::spawn(comparer.run(compared))),
             calls,
-            _sets: sets,
+            sets,
+            shelf,
             orders,
             _proofs: proofs,
             _restorer: AbortOnDropHandle::new(tokio::spawn(restorer.run())),

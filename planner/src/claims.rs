@@ -2,6 +2,7 @@
 //! *formed*.
 
 use crate::decision::{Alarm, Reason};
+use crate::ended;
 use crate::ids::GenerationId;
 use crate::memory::Memory;
 use crate::records::Mode;
@@ -146,7 +147,8 @@ pub(crate) fn may_found(
             }
         }
         Some(lost) => {
-            if !memory.silence.complete(settings) {
+            let last = ended::in_order(settings, seen, store, lost);
+            if !memory.silence.complete(settings) && last.is_none() {
                 return Err(Refusal::not_yet(Reason::NobodyAnswers {
                     generation: lost.clone(),
                     silent: memory.silence.lasted(),
@@ -156,6 +158,22 @@ pub(crate) fn may_found(
             witness::all_give_way(settings, seen, store, &addresses, Some(lost))
                 .map_err(|(address, why)| Refusal::not_yet(Reason::NotEmpty(address, why)))?;
             let mode = wanted(settings, store)?;
+            if let (Mode::Restore, true, Some(last)) = (mode, settings.restore, last) {
+                // Nothing is lost, so there is nothing to call a person for.
+                return Ok(Allowed {
+                    mode,
+                    reason: Reason::MayRestoreFinal(lost.clone(), last.set),
+                    alarm: None,
+                });
+            }
+            // To go by the last word is to restore its set; of all else silence decides.
+            if !memory.silence.complete(settings) && mode != Mode::Restore {
+                return Err(Refusal::not_yet(Reason::NobodyAnswers {
+                    generation: lost.clone(),
+                    silent: memory.silence.lasted(),
+                    hindrance: memory.silence.hindrance().map(str::to_owned),
+                }));
+            }
             let reason = match mode {
                 Mode::Restore if !settings.restore => {
                     return Err(restore_needed(Some(lost), ASKED_FOR));

@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 
 use crate::decision::{Aside, Discard};
 use crate::ids::{GenerationId, PeerId, TaskId};
+use crate::keep::records::{Manifest, Origin, Scope};
 use crate::observed::Observed;
-use crate::records::{Formed, Rejoin, Stage, Stamp};
+use crate::records::{End, FORMAT, Formed, Rejoin, Stage, Stamp};
 use crate::view::{Disk, Observation, Store};
 
 pub use crate::witness::{permitted, whole_without};
@@ -182,6 +183,91 @@ pub fn may_form(stamp: &Stamp, store: &Observed<Store>) -> Result<(), Refused> {
         }
         _ => refuse("our claim is not the one that is open"),
     }
+}
+
+/// What our Qdrant said while nobody else could reach it, after the final set was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alone {
+    /// Its peer.
+    pub peer: PeerId,
+    /// Whom it lists.
+    pub peers: BTreeSet<PeerId>,
+    /// It votes, and leads itself.
+    pub leads: bool,
+    /// A write of its own committed: with nobody to reach, that proves that nobody else votes.
+    pub commits: bool,
+}
+
+/// May it be put on record that the generation of this disk has ended with this final set, as things are
+/// *now*?
+///
+/// From then on an empty task may begin the next generation with the set, without waiting; what is here
+/// never runs in the old one again. `store` is what was read just before.
+///
+/// # Errors
+/// What speaks against it; then silence has to be waited for, as ever.
+pub fn may_end(
+    disk: &Disk,
+    child_runs: bool,
+    store: &Observed<Store>,
+    alone: &Alone,
+    manifest: &Manifest,
+    task: &TaskId,
+) -> Result<End, Refused> {
+    if child_runs {
+        return refuse("Qdrant is still running");
+    }
+    let stamp = stamp_of(disk)?;
+    let busy = stamp.regroup.is_some() || stamp.rejoin.is_some() || stamp.held.is_some();
+    if stamp.stage != Stage::Member || busy {
+        return refuse("this disk is not an undisputed member's");
+    }
+    if stamp.restore {
+        return refuse("a restore has not been seen finished");
+    }
+    if disk.peer_id != Some(alone.peer) {
+        return refuse("another peer answered than the one on this disk");
+    }
+    if alone.peers != BTreeSet::from([alone.peer]) {
+        return refuse("our Qdrant lists other peers");
+    }
+    // One that was removed lists nobody either.
+    if !alone.leads || !alone.commits {
+        return refuse("our Qdrant has not proven that it is the only voter");
+    }
+    let of_all = manifest.scope == Scope::All && manifest.origin == Origin::Stop;
+    if !of_all || manifest.source.generation != stamp.generation {
+        return refuse("the set is not the final one of this generation");
+    }
+    if manifest.source.cluster != stamp.store_id {
+        return refuse("the set is of another cluster");
+    }
+    if manifest.collections.iter().any(|there| !there.whole) {
+        return refuse("not every collection is whole in the set");
+    }
+    let store = match store {
+        Observed::Known(store) => store,
+        Observed::Unknown(why) => return refuse(format!("the store is unknown: {why}")),
+    };
+    if store.identity.as_ref().map(|identity| &identity.store_id) != Some(&stamp.store_id) {
+        return refuse("the store is not the one of our generation");
+    }
+    if store.formed().map(|formed| &formed.generation) != Some(&stamp.generation) {
+        return refuse("the highest formed generation is not ours");
+    }
+    if let Some((number, open)) = store.undecided() {
+        return refuse(format!(
+            "task {} has claimed generation {number}",
+            open.claim.task
+        ));
+    }
+    Ok(End {
+        format: FORMAT,
+        generation: stamp.generation.clone(),
+        set: manifest.set,
+        peer: alone.peer,
+        task: task.clone(),
+    })
 }
 
 /// May Raft be begun anew on this disk, as the only voter of the generation that we claim (R8)?

@@ -112,7 +112,7 @@ fn mend_store(
 }
 
 /// The store says that our generation is the cluster.
-fn recorded(store: &crate::view::Store, stamp: &Stamp) -> bool {
+pub(crate) fn recorded(store: &crate::view::Store, stamp: &Stamp) -> bool {
     store
         .formed()
         .is_some_and(|formed| formed.generation == stamp.generation)
@@ -120,7 +120,7 @@ fn recorded(store: &crate::view::Store, stamp: &Stamp) -> bool {
 
 /// Another claim, or another end of ours, stands where our records belong. Our own claim without
 /// an outcome is a half re-created one, which is finished.
-fn place_taken(store: &crate::view::Store, stamp: &Stamp) -> bool {
+pub(crate) fn place_taken(store: &crate::view::Store, stamp: &Stamp) -> bool {
     store
         .generations
         .get(&stamp.generation.number)

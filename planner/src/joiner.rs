@@ -15,7 +15,7 @@ use crate::observed::Observed;
 use crate::records::{Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation};
-use crate::{regroup, rejoin, requorum, witness};
+use crate::{ended, regroup, rejoin, requorum, witness};
 
 /// Decides for a disk in stage *joining*.
 pub(crate) fn decide(
@@ -143,7 +143,9 @@ fn lost_with_nothing(
     // An emptied store has no record of it, and only a living member could write that again.
     let previous = store.formed().map(|formed| &formed.generation);
     let ours = previous.is_none_or(|formed| *formed == stamp.generation);
-    if !ours || !memory.silence.complete(settings) {
+    // Whoever was about to join the only node when that ended.
+    let ended = || ended::in_order(settings, seen, store, &stamp.generation).is_some();
+    if !ours || !(memory.silence.complete(settings) || ended()) {
         return None;
     }
     let next = claims::may_found(settings, memory, seen, store, previous).ok()?;

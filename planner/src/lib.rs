@@ -8,6 +8,7 @@
 
 pub mod decision;
 pub mod destruction;
+pub mod farewell;
 pub mod forgetting;
 pub mod handover;
 pub mod heal;
@@ -27,6 +28,7 @@ mod claims;
 mod commits;
 mod decide;
 mod duties;
+mod ended;
 mod expulsion;
 mod fencing;
 mod joiner;

@@ -12,7 +12,7 @@ use crate::observed::Observed;
 use crate::records::{Formed, Stamp, State};
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe, Qdrant};
-use crate::{aside, regroup, requorum, standing, standstill, witness};
+use crate::{aside, ended, regroup, requorum, standing, standstill, witness};
 
 /// Decides for a disk in stage *member*.
 pub(crate) fn decide(
@@ -35,13 +35,17 @@ pub(crate) fn decide(
         })
         .or_else(|| expulsion::judged(settings, memory, seen, stamp))
         .or_else(|| stuck_and_lost(settings, memory, seen, stamp))
+        .or_else(|| match stamp.regroup {
+            None => ended::comes_back(settings, memory, seen, stamp),
+            Some(_) => None,
+        })
         .unwrap_or_else(|| match &stamp.regroup {
             Some(mark) => regroup::decide(settings, memory, seen, stamp, mark),
             None => regroup::hold_still(settings, memory, seen, stamp)
                 .or_else(|| regroup::still_held(seen, stamp))
                 .unwrap_or_else(|| belongs(settings, memory, seen, stamp)),
         });
-    if stamp.regroup.is_none() {
+    if stamp.regroup.is_none() && stamp.ended.is_none() {
         go_on(settings, memory, seen, stamp, &mut decision);
     }
     decision.stand_still = stand_still;

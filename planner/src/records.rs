@@ -2,12 +2,14 @@
 //!
 //! All are JSON with a `format` number. A reader refuses a newer format instead of guessing.
 
+mod end;
 mod hello;
 mod job;
 mod orders;
 mod restore;
 mod stamp;
 
+pub use end::*;
 pub use hello::*;
 pub use job::*;
 pub use orders::*;

@@ -15,7 +15,7 @@ use crate::records::{Held, Hello, Outcome, Regroup, Stamp, State, Succession};
 use crate::requorum::{self, Hindered};
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe};
-use crate::{aside, destruction, duties, rejoin, witness};
+use crate::{aside, destruction, duties, ended, rejoin, witness};
 
 /// Decides for a member whose disk says that ours is the claim.
 pub(crate) fn decide(
@@ -37,8 +37,13 @@ pub(crate) fn decide(
         return fence(seen, Alarm::BrokenChain(what));
     }
     let decision = rules(settings, memory, seen, stamp, mark);
-    let alarm = requorum::alarm(&mark.previous, mark.survivors.values(), mark.missing.len());
-    let mut decision = decision.state(State::HoldsData).alarm(alarm);
+    let mut decision = decision.state(State::HoldsData);
+    // Where the generation has ended in order nothing was lost.
+    if stamp.ended.is_none() {
+        let missing = mark.missing.len();
+        let alarm = requorum::alarm(&mark.previous, mark.survivors.values(), missing);
+        decision = decision.alarm(alarm);
+    }
     // A store that was emptied and taken by another cluster never takes our claim.
     decision
         .alarms
@@ -200,6 +205,9 @@ fn came_to_nothing(
             why,
             Decision::wait(Phase::Fenced, reason),
         );
+    }
+    if let Some(decision) = ended::comes_back(settings, memory, seen, stamp) {
+        return decision;
     }
     match requorum::may_claim(settings, memory, seen, stamp) {
         Ok(action) => Decision::act(Phase::Regrouping, action, Reason::MayRegroup),

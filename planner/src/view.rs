@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{PeerId, TaskId};
 use crate::observed::Observed;
-use crate::records::{Claim, Formed, Hello, Identity, Member, Orders, Outcome, Stamp};
+use crate::records::{Claim, End, Formed, Hello, Identity, Member, Orders, Outcome, Stamp};
 
 /// Everything that one round saw.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +78,18 @@ pub struct Store {
     /// At least one snapshot set exists, so a lost cluster is restored, not founded anew; `None` where
     /// this was not looked for, which is neither.
     pub sets: Option<bool>,
+    /// How the highest formed generation has ended, when it did so in order; `None` also where that was
+    /// not looked for.
+    pub ended: Option<Ended>,
+}
+
+/// The last word of a generation, and what is left of its final set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ended {
+    /// What it says.
+    pub end: End,
+    /// Its set has a manifest and no tombstone, and no later one has a manifest.
+    pub is_newest: bool,
 }
 
 /// One generation in the store.

@@ -99,6 +99,7 @@ impl Scene {
                         held: None,
                         behind: Default::default(),
                         restore: false,
+                        ended: None,
                     }),
                     joined: true,
                     collections: true,

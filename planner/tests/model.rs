@@ -150,6 +150,19 @@ fn schedules_that_begin_with_a_total_loss() {
     assert!(restored > 0, "the rule was not used");
 }
 
+#[test]
+fn schedules_that_begin_with_a_cluster_of_one() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let count = if deep() { 300_000 } else { 20_000 };
+    if let Err(found) = schedules::run(0..count, Sabotage::None, schedules::sole_schedule) {
+        panic!("{found}");
+    }
+    let ended = schedules::ENDED.load(Relaxed);
+    let followed = schedules::FOLLOWED.load(Relaxed);
+    println!("{ended} of {count} schedules ended in order; after {followed} the set was restored");
+    assert!(followed > 0, "the rule was not used");
+}
+
 /// A model that finds nothing proves nothing: rules broken on purpose are found out.
 #[test]
 fn broken_rules_are_found_out() {
@@ -164,6 +177,7 @@ fn broken_rules_are_found_out() {
         (Sabotage::Unmarked, schedules::lost_schedule),
         (Sabotage::Blind, schedules::gone_schedule),
         (Sabotage::Hasty, schedules::gone_schedule),
+        (Sabotage::Undead, schedules::sole_schedule),
     ] {
         let found = schedules::run(0..200_000, sabotage, schedule);
         let found = found.expect_err(&format!("{sabotage:?} was not found"));

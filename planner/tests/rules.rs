@@ -12,6 +12,8 @@
 mod aside;
 #[path = "rules/cluster.rs"]
 mod cluster;
+#[path = "rules/ended.rs"]
+mod ended;
 #[path = "rules/forgetting.rs"]
 mod forgetting;
 #[path = "rules/founding.rs"]

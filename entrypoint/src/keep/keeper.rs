@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use planner::heal::names::{CollectionName, ShardRef};
+use planner::farewell;
+use planner::heal::names::ShardRef;
 use planner::heal::view::ClusterView;
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId, Token};
 use planner::keep::assemble::{End, NoManifest, assemble, awaited};
@@ -18,14 +19,13 @@ use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
 use planner::keep::plan::{Described, NoPlan, Order, plan};
 use planner::keep::records::{
-    Description, Manifest, Origin, Outcome, PartRecord, PlanRecord, Scope, Source,
+    Manifest, Origin, Outcome, PartRecord, PlanRecord, Scope, Source,
 };
 use planner::keep::resume::{FINISH_WITHIN, Resume, Unfinished, resume};
 use planner::keep::retention;
 use planner::keep::seen::deleted;
 use planner::keep::time::Utc;
 use planner::observed::Observed;
-use planner::records::{Job, MARK};
 use qdrant_api::Client;
 use tokio::sync::watch as channel;
 
@@ -49,6 +49,11 @@ const SAID: Duration = Duration::from_secs(60);
 /// A set by hand that could not be planned is tried again after this: no slot ends its waiting.
 const AGAIN: Duration = Duration::from_secs(15);
 
+/// In words that do not change while it lasts.
+const TIGHT: &str = "the newest set took longer than a stop leaves for the final set of this only node: what is \
+                     written since the newest set is lost when the task is stopped; raise its stopTimeout \
+                     and ENTRYPOINT_STOP_TIMEOUT, or make sets more often";
+
 /// What a keeper is told once.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -58,6 +63,8 @@ pub struct Settings {
     pub mode: Heal,
     /// Our task.
     pub task: TaskId,
+    /// So much time a stop leaves for the final set of the only node.
+    pub stop_leaves: Duration,
 }
 
 /// The keeper of one task; idle while another task's Qdrant leads.
@@ -75,6 +82,8 @@ pub struct Keeper {
     said: Option<(String, Instant)>,
     /// What a person must know of the clock.
     wrong: Option<String>,
+    /// This is the only node, and its final set would not fit into a stop.
+    tight: bool,
 }
 
 /// The set that is being made.
@@ -135,6 +144,7 @@ impl Keeper {
             failed: BTreeSet::new(),
             said: None,
             wrong: None,
+            tight: false,
         }
     }
 
@@ -147,6 +157,7 @@ impl Keeper {
             self.failed.clear();
             self.said = None;
             self.wrong = None;
+            self.tight = false;
             self.show();
             if posts.wait_for(Option::is_some).await.is_err() {
                 return;
@@ -449,7 +460,7 @@ impl Keeper {
                 .map_or(Scope::All, |request| request.scope.clone()),
             source: self.source(place),
             now,
-            unfinished: self.unfinished(&described).await,
+            unfinished: restore_request::unfinished(&self.client, &described).await,
             failed_before: self.failed.clone(),
             deleted: deleted(there.seen(), set, &place.generation, &present, &none),
         };
@@ -484,22 +495,6 @@ impl Keeper {
             Err(error) => return Err(format!("set {set}: {}", chain(&error))),
         }
         Ok(true)
-    }
-
-    /// The collections that a restore by hand is making: they are half there, or carry its mark where its
-    /// record cannot be read.
-    async fn unfinished(&self, described: &Described) -> BTreeSet<CollectionName> {
-        match restore_request::job(&self.client).await {
-            Ok(job) => job.iter().flat_map(Job::unfinished).cloned().collect(),
-            Err(_) => {
-                let marked = |seen: &Observed<Description>| {
-                    let config = seen.known().map(|description| &description.config);
-                    config.is_some_and(|config| config["metadata"].get(MARK).is_some())
-                };
-                let marked = described.iter().filter(|(_, seen)| marked(seen));
-                marked.map(|(name, _)| name.clone()).collect()
-            }
-        }
     }
 
     /// Looks how far a set is; says whether it is over.
@@ -586,6 +581,9 @@ impl Keeper {
         // One that is there already is another steward's, from the same plan and the same parts.
         let created = created.map_err(|error| chain(&error))?;
         self.failed = failed(plan, &making.parts);
+        let took = manifest.ended.since(manifest.started);
+        let only = view.peers.len() == 1 && plan.scope == Scope::All;
+        self.tight = only && farewell::is_tight(took, self.settings.stop_leaves);
         if created == Created::Ours {
             tell(&manifest);
         }
@@ -620,14 +618,15 @@ impl Keeper {
     fn show(&self) {
         let making = self.making.as_ref().map(|making| making.plan.set);
         let said = self.said.as_ref().map(|(said, _)| said.as_str());
+        let wrong = self.wrong.clone();
+        let wrong = wrong.or(self.tight.then(|| TIGHT.to_owned()));
         self.board.send_if_modified(|board| {
             let status = &mut board.status;
             let said = said.unwrap_or_default();
-            let changed =
-                status.set != making || status.sets != said || status.sets_wrong != self.wrong;
+            let changed = status.set != making || status.sets != said || status.sets_wrong != wrong;
             status.set = making;
             said.clone_into(&mut status.sets);
-            status.sets_wrong.clone_from(&self.wrong);
+            status.sets_wrong.clone_from(&wrong);
             changed
         });
     }
@@ -659,7 +658,7 @@ fn failed(plan: &PlanRecord, parts: &[PartRecord]) -> BTreeSet<(ShardRef, PeerId
     .collect()
 }
 
-fn tell(manifest: &Manifest) {
+pub(super) fn tell(manifest: &Manifest) {
     let set = manifest.set;
     let whole = manifest
         .collections

@@ -15,6 +15,7 @@
 //! | [`calls`] | which set this task has a part in, as the rounds hear it |
 //! | [`taker`] | a task's own part: the shards that a plan names it for |
 //! | [`keeper`] | beside the steward: when a set is due, and what becomes of it |
+//! | [`last`] | the final set of a task with which everything ends |
 //! | [`restorer`] | beside the steward: brings back everything after a total loss, and what is asked for by hand |
 //! | [`restore_request`] | what people ask for about restores, in Qdrant's key map |
 //! | [`asked`] | a request for a set by hand, in Qdrant's key map |
@@ -35,6 +36,7 @@ pub mod error;
 pub mod file;
 pub mod folder;
 pub mod keeper;
+pub mod last;
 pub mod lend;
 pub mod pins;
 pub mod prover;

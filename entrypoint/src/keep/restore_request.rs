@@ -9,6 +9,8 @@ mod choice;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use planner::heal::names::CollectionName;
 use planner::ids::{StoreId, Token};
@@ -16,10 +18,12 @@ use planner::keep::folder::Found;
 use planner::keep::ids::SetId;
 use planner::keep::job;
 use planner::keep::layout::Entry;
-use planner::keep::records::Manifest;
+use planner::keep::plan::Described;
+use planner::keep::records::{Description, Manifest};
 use planner::keep::restore_wish::{WISH_KEY, What, Wish};
 use planner::keep::time::Utc;
-use planner::records::{FORMAT, JOB_KEY, Job, JobState, Restore};
+use planner::observed::Observed;
+use planner::records::{FORMAT, JOB_KEY, Job, JobState, MARK, Restore};
 use qdrant_api::Client;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -368,6 +372,22 @@ pub(super) fn believed(value: Option<Value>) -> Result<Option<Job>, String> {
 pub(super) async fn job(client: &Client) -> Result<Option<Job>, String> {
     let value = client.metadata_key(JOB_KEY).await;
     believed(value.map_err(|error| chain(&error))?)
+}
+
+/// The collections that a restore by hand is making: they are half there, or carry its mark where its
+/// record cannot be read.
+pub(super) async fn unfinished(client: &Client, described: &Described) -> BTreeSet<CollectionName> {
+    match job(client).await {
+        Ok(job) => job.iter().flat_map(Job::unfinished).cloned().collect(),
+        Err(_) => {
+            let marked = |seen: &Observed<Description>| {
+                let config = seen.known().map(|description| &description.config);
+                config.is_some_and(|config| config["metadata"].get(MARK).is_some())
+            };
+            let marked = described.iter().filter(|(_, seen)| marked(seen));
+            marked.map(|(name, _)| name.clone()).collect()
+        }
+    }
 }
 
 /// The set that a restore by hand reads.

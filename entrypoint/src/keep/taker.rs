@@ -114,7 +114,7 @@ impl Taker {
     }
 
     /// Takes what this set wants of us; while the store cannot be read, again and again.
-    async fn take_all(&self, call: &Call) {
+    pub(super) async fn take_all(&self, call: &Call) {
         while let Err(Unread(why)) = self.take(call).await {
             refuse(call.set, &why);
             tokio::time::sleep(AGAIN).await;

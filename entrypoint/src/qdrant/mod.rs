@@ -2,12 +2,13 @@
 //!
 //! Restarts are paced by `planner::restart`; whether it may run at all is the planner's.
 
+mod apart;
 mod keys;
 mod watch;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::events;
 use crate::standstill::Standstill;
 
+use self::apart::Apart;
 use self::watch::{CommitProbe, ReadyWatch};
 
 pub use self::keys::{parse_restore, read_orders, read_proof, read_restore};
@@ -36,6 +38,9 @@ pub enum QdrantError {
     /// It could not be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    /// There is no port for it on loopback.
+    #[error("find a port on loopback")]
+    Apart(#[source] std::io::Error),
     /// The REST client could not be built.
     #[error("set up the client for Qdrant at {0}")]
     Client(String, #[source] Box<dyn std::error::Error + Send + Sync>),
@@ -213,6 +218,23 @@ impl Qdrant {
         self.still.of(Some(child.clone()));
         self.child = Some(child);
         Ok(())
+    }
+
+    /// Starts it with what is on its disk where nobody reaches it: on loopback, at ports that nobody knows,
+    /// with a key that nobody has. Gives who may talk to it.
+    pub async fn start_apart(&mut self, patience: Duration) -> Result<Client, QdrantError> {
+        let key = uuid::Uuid::new_v4().simple().to_string();
+        let apart = Apart::find().map_err(QdrantError::Apart)?;
+        let base = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), apart.http);
+        let secret = ApiKey::new(key.clone())
+            .map_err(|error| QdrantError::Client(base.to_string(), Box::new(error)))?;
+        let client = client_at(base, Some(secret), patience)?;
+        let env = std::mem::take(&mut self.start.env);
+        self.start.env.clone_from(&env);
+        self.start.env.extend(apart.env(&key));
+        let started = self.start(Start::Own).await;
+        self.start.env = env;
+        started.map(|()| client)
     }
 
     /// It has joined: from now on its ends are ordinary ends.

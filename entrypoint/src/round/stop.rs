@@ -12,6 +12,7 @@ use planner::observed::Observed;
 use planner::view::Observation;
 use tokio::time::timeout;
 
+use super::last::Given;
 use super::{Looked, Task};
 use crate::config::Heal;
 use crate::events;
@@ -27,6 +28,8 @@ struct Ended {
     missed: bool,
     /// The others have taken over: nothing here is needed any more.
     over: bool,
+    /// Why nothing came of it, when that is what ended it.
+    given_up: Option<Given>,
 }
 
 impl Task {
@@ -47,8 +50,14 @@ impl Task {
             board.status.said.ending = true;
         });
         let budget = self.stop_budget;
-        let Ended { loud, missed, over } = self.hand_over(began).await;
+        let ended = self.hand_over(began).await;
+        let Ended { loud, over, .. } = ended;
         self.posts.send_replace(None);
+        let last = match ended.given_up {
+            Some(given) => self.last_set(began, given).await,
+            None => None,
+        };
+        let missed = ended.missed && !last.as_ref().is_some_and(|last| last.said);
         let child = self.qdrant.running();
         if child.is_some() && !loud {
             let linger = budget.linger_left(began.elapsed());
@@ -60,7 +69,8 @@ impl Task {
         let stopped = self
             .qdrant
             .stop(budget.signal(elapsed), budget.grace(elapsed))
-            .await;
+            .await
+            .or(last.map(|last| last.stopped));
         if !missed {
             // Nobody need wait for our silence; when the store hangs, they will.
             let left = budget.grace(began.elapsed()).min(self.config.probe_timeout);
@@ -115,6 +125,7 @@ impl Task {
                         loud: !quiet || self.qdrant.standstill().is_still(),
                         missed,
                         over: true,
+                        given_up: None,
                     };
                 }
                 Verdict::GiveUp(why) => {
@@ -123,6 +134,12 @@ impl Task {
                         loud: false,
                         missed,
                         over: false,
+                        given_up: Some(Given {
+                            futile: why,
+                            seen: looked.seen,
+                            collections,
+                            held,
+                        }),
                     };
                 }
                 // It must not serve a moment longer, for whatever reason.
@@ -132,6 +149,7 @@ impl Task {
                         loud: true,
                         missed,
                         over: false,
+                        given_up: None,
                     };
                 }
                 Verdict::Wait => last = Some((looked.seen, collections)),
@@ -151,6 +169,7 @@ impl Task {
             loud: false,
             missed: true,
             over: false,
+            given_up: None,
         }
     }
 

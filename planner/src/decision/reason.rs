@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::ids::{GenerationId, TaskId};
+use crate::keep::ids::SetId;
 use crate::records::Grant;
 
 /// Why a round did what it did, or did nothing.
@@ -17,6 +18,10 @@ pub enum Reason {
     /// All members of the last generation are gone, or there is no record of one, and snapshot sets
     /// exist.
     MayRestore(Option<GenerationId>),
+    /// The last generation has ended in order, and this is its final set.
+    MayRestoreFinal(GenerationId, SetId),
+    /// Our own generation has ended here with this final set; it goes on only as the next one.
+    Ended(SetId),
     /// DNS has not answered often enough, or not lately.
     DnsNotSettled(String),
     /// This address does not say that it is empty.
@@ -126,6 +131,14 @@ impl fmt::Display for Reason {
             ),
             Self::MayRestore(None) => f.write_str(
                 "snapshot sets exist, and neither a record nor a sign of the cluster that made them: they are restored into a new one",
+            ),
+            Self::MayRestoreFinal(ended, set) => write!(
+                f,
+                "generation {ended} has ended with its final set {set}: that is restored into the next one"
+            ),
+            Self::Ended(set) => write!(
+                f,
+                "the generation of this disk has ended with its final set {set}: what is here goes on only as the next one"
             ),
             Self::DnsNotSettled(what) => write!(f, "DNS must settle first: {what}"),
             Self::NotEmpty(address, what) => write!(f, "{address} is not empty: {what}"),

@@ -141,18 +141,19 @@ pub fn by_hand(request: &Request, sight: &Sight) -> Verdict {
     if matches!(sight.clock, None | Some(clock::Verdict::Due(_))) {
         return Verdict::Waits(Waits::Clock);
     }
-    let set = name(request, sets, sight.interval);
+    let set = name(request.at, sets.latest, sight.interval);
     match set.time() > sight.now {
         true => Verdict::Waits(Waits::Early(set)),
         false => Verdict::Due(set),
     }
 }
 
-/// The second of the request, or the first one after all names that are taken; never a slot's.
-fn name(request: &Request, sets: &Sets, interval: Interval) -> SetId {
+/// The second in which a set that is not the clock's was wanted, or the first one after all names that are
+/// taken; never a slot's.
+pub fn name(at: Utc, latest: Option<SetId>, interval: Interval) -> SetId {
     let after = |latest: SetId| latest.time().plus(Duration::from_secs(1));
-    let free = sets.latest.map_or(request.at, after);
-    interval.by_hand(request.at.max(free))
+    let free = latest.map_or(at, after);
+    interval.by_hand(at.max(free))
 }
 
 impl fmt::Display for Waits {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{GenerationId, PeerId, StoreId, TaskId};
+use crate::keep::ids::SetId;
 use crate::records::{FORMAT, Formed, Mode};
 
 /// How far the Qdrant on this disk has come in its generation.
@@ -58,6 +59,11 @@ pub struct Stamp {
     /// good once it has, so that neither a missed read nor a new process asks again.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub restore: bool,
+    /// The generation has ended here with this final set: written before the store is told
+    /// ([`End`](crate::records::End)). Others may begin the next one at any moment, so what is on this disk
+    /// never runs in this generation again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<SetId>,
 }
 
 /// The mark of a survivor that rests for the claim of another.
@@ -117,6 +123,7 @@ impl Stamp {
             held: None,
             behind: formed.behind.clone(),
             restore: formed.restore,
+            ended: None,
         }
     }
 
@@ -140,6 +147,7 @@ impl Stamp {
             held: None,
             behind: BTreeSet::new(),
             restore,
+            ended: None,
         }
     }
 

@@ -452,3 +452,25 @@ fn a_task_that_is_stopped_before_it_is_empty_hands_over() {
     said(&mut view, TWO).ending = true;
     assert_eq!(may(&view, drop), Ok(()));
 }
+
+/// Of a service of one, ECS stops the other as soon as the newcomer is ready: with the only copies.
+#[test]
+fn the_second_of_one_is_ready_only_when_the_first_holds_nothing() {
+    let mut view = good();
+    view.wanted_tasks = Some(1);
+    view.peers.retain(|peer, _| [TWO, FIVE].contains(peer));
+    for id in [0, 1] {
+        unhold(&mut view, id, ONE);
+    }
+    said(&mut view, FIVE).ready = false;
+    let serve = |view: &ClusterView| {
+        let (kind, task) = (GrantKind::Serve, task(FIVE));
+        may(view, Action::Grant(Grant { kind, task }))
+    };
+    assert_eq!(serve(&view), Err(Refusal::Holds(TWO, 2)));
+    for id in [0, 1] {
+        unhold(&mut view, id, TWO);
+        hold(&mut view, id, FIVE, true);
+    }
+    assert_eq!(serve(&view), Ok(()));
+}

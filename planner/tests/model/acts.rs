@@ -434,6 +434,9 @@ impl World {
                 }
                 self.store.outcomes.insert(number, outcome);
             }
+            Write::End(end) => {
+                self.store.ends.entry(end.generation.number).or_insert(end);
+            }
         }
     }
 

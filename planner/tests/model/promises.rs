@@ -28,6 +28,16 @@ impl World {
         if self.two_serve() {
             return Err("two generations serve".to_owned());
         }
+        for (i, task) in self.tasks.iter().enumerate() {
+            let stamp = task.disk.stamp.as_ref().filter(|s| s.regroup.is_none());
+            let ended = stamp.is_some_and(|stamp| {
+                let end = self.store.ends.get(&stamp.generation.number);
+                end.is_some_and(|end| end.generation == stamp.generation)
+            });
+            if ended && task.runs() && task.is_member() && self.commits(i) {
+                return Err("a generation runs on that has said its last word".to_owned());
+            }
+        }
         for task in &self.tasks {
             let Some(group) = task.group.filter(|group| !self.is_whole(*group)) else {
                 continue;

@@ -95,6 +95,19 @@ pub fn gone_schedule(seed: u64, sabotage: Sabotage) -> Result<(), String> {
     go_on(world, rng, calm)
 }
 
+/// Schedules in which a generation has ended in order, and in which a restore followed one that had.
+pub static ENDED: AtomicU64 = AtomicU64::new(0);
+pub static FOLLOWED: AtomicU64 = AtomicU64::new(0);
+
+/// One that begins with a cluster of one, which may say its last word, and with newcomers.
+pub fn sole_schedule(seed: u64, sabotage: Sabotage) -> Result<(), String> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let newcomers = rng.random_range(0..=2);
+    let faults = rng.random_range(1..=5);
+    let calm = rng.random_range(4..40);
+    go_on(World::sole(newcomers, faults, sabotage), rng, calm)
+}
+
 fn go_on(mut world: World, mut rng: SmallRng, calm: u32) -> Result<(), String> {
     let mut path = Vec::new();
     for _ in 0..LENGTH {
@@ -118,6 +131,13 @@ fn go_on(mut world: World, mut rng: SmallRng, calm: u32) -> Result<(), String> {
     WENT_OVER.fetch_add(over.count() as u64, Ordering::Relaxed);
     let restores = world.history.iter().any(|formed| formed.restore);
     RESTORES.fetch_add(u64::from(restores), Ordering::Relaxed);
+    ENDED.fetch_add(u64::from(!world.store.ends.is_empty()), Ordering::Relaxed);
+    let followed = world.history.iter().any(|formed| {
+        let previous = formed.previous.as_ref();
+        let end = previous.and_then(|previous| world.store.ends.get(&previous.number));
+        formed.restore && end.map(|end| &end.generation) == previous
+    });
+    FOLLOWED.fetch_add(u64::from(followed), Ordering::Relaxed);
     let finished = |group: &Group| matches!(group.restore, Restore::Finished(_));
     let restored = world.groups.iter().any(finished);
     RESTORED.fetch_add(u64::from(restored), Ordering::Relaxed);
@@ -132,6 +152,11 @@ fn pick(world: &World, rng: &mut SmallRng, calm: u32) -> Option<Step> {
     if world.budget > 0 {
         let removed = (0..world.tasks.len()).filter(|i| world.possible(*i, Fault::Removed));
         steps.extend(removed.map(|i| Step::Hit(i, Fault::Removed)));
+        for (back, late) in [(false, false), (false, true), (true, false), (true, true)] {
+            let fault = Fault::Farewell { back, late };
+            let last = (0..world.tasks.len()).filter(|i| world.possible(*i, fault));
+            steps.extend(last.map(|i| Step::Hit(i, fault)));
+        }
     }
     let (rare, usual): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(is_rare);
     let wanted = match rng.random_ratio(1, calm) {

@@ -4,10 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use planner::observed::Observed;
-use planner::records::{FORMAT, Grant, GrantKind, Hello, Orders, Said, Stamp, State};
-use planner::view::{Child, Disk, Dns, Generation, Observation, Probe, Qdrant, Store};
+use planner::records::{FORMAT, Grant, GrantKind, Hello, Orders, Outcome, Said, Stamp, State};
+use planner::view::{Child, Disk, Dns, Ended, Generation, Observation, Probe, Qdrant, Store};
 
-use crate::world::{DnsMode, Group, Restore, SERVICE, Sabotage, Task, World, host, ip};
+use crate::world::{DnsMode, Group, Restore, SERVICE, Sabotage, Shared, Task, World, host, ip};
+
+impl Shared {
+    /// The last word of the highest formed generation, as the ledger reads it.
+    pub fn ended(&self) -> Option<Ended> {
+        let mut claims = self.claims.iter().rev();
+        let number = claims.find_map(|(number, claim)| match self.outcomes.get(number) {
+            Some(Outcome::Formed(formed)) if formed.generation.token == claim.token => Some(number),
+            _ => None,
+        })?;
+        Some(Ended {
+            end: self.ends.get(number)?.clone(),
+            is_newest: self.sets,
+        })
+    }
+}
 
 impl World {
     pub fn observe(&self, i: usize) -> Observation {
@@ -83,6 +98,7 @@ impl World {
             members,
             own_beat_seen: own.is_some_and(|own| own.beat == task.beat),
             sets: Some(files.sets && self.sabotage != Sabotage::Blind),
+            ended: files.ended(),
         })
     }
 

@@ -2,11 +2,11 @@
 
 use planner::decision::{Action, Alarm};
 use planner::memory::Passed;
-use planner::records::{FORMAT, Member, Stage, State};
+use planner::records::{End, FORMAT, Member, Stage, State};
 use planner::view::{Disk, Probe};
 
 use crate::world::{
-    DnsMode, Intent, LOSS_TIMEOUT, Restore, STEADY, Sabotage, Said, TICK, Task, World, ip,
+    DnsMode, Intent, LOSS_TIMEOUT, Restore, STEADY, Sabotage, Said, TICK, Task, World, Write, ip,
 };
 
 /// How a write into the store ends.
@@ -40,6 +40,12 @@ pub enum Fault {
     Unlisted,
     /// The living peer of this task is removed from Raft by somebody.
     Removed,
+    /// The only peer ends in order, with its final set. `back`: its process starts again on its disk;
+    /// else an empty one takes its place. `late`: the record of it lands at some later time.
+    Farewell {
+        back: bool,
+        late: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -157,6 +163,7 @@ impl World {
             Fault::Cut => !task.cut,
             Fault::Unlisted => !task.unlisted,
             Fault::DnsFrozen | Fault::DnsFails => task.dns == DnsMode::Fresh,
+            Fault::Farewell { .. } => self.ends && self.may_say_farewell(i),
             Fault::Removed => {
                 let voters = task.group.map_or(0, |g| self.groups[g].voters.len());
                 task.disk.stamp.is_some() && voters > 1 && self.commits(i)
@@ -354,6 +361,7 @@ impl World {
             }
             Fault::DnsFrozen => self.tasks[i].dns = DnsMode::Frozen(registry),
             Fault::DnsFails => self.tasks[i].dns = DnsMode::Fails,
+            Fault::Farewell { back, late } => self.farewell(i, back, late),
             Fault::Removed => {
                 let task = &self.tasks[i];
                 if let (Some(group), Some(id)) = (task.group, task.disk.peer_id) {
@@ -361,6 +369,56 @@ impl World {
                 }
             }
         }
+    }
+
+    /// It is the only voter of a generation that serves and nobody contests, as `may_end` asks of it.
+    fn may_say_farewell(&self, i: usize) -> bool {
+        let task = &self.tasks[i];
+        let (Some(group), Some(stamp)) = (task.group, &task.disk.stamp) else {
+            return false;
+        };
+        let undisputed = stamp.regroup.is_none() && stamp.rejoin.is_none() && stamp.held.is_none();
+        let store = self.store_view(task);
+        let first = store.known().is_some_and(|store| {
+            store.undecided().is_none()
+                && store.formed().map(|formed| &formed.generation) == Some(&stamp.generation)
+        });
+        let alone = self.groups[group].voters.len() == 1 && self.commits(i);
+        let serves = task.runs() && task.is_member() && self.is_whole(group) && !stamp.restore;
+        undisputed && first && alone && serves && task.disk.collections && self.may_write(i)
+    }
+
+    fn farewell(&mut self, i: usize, back: bool, late: bool) {
+        let sabotage = self.sabotage;
+        let task = &mut self.tasks[i];
+        let id = task.id();
+        let (Some(stamp), Some(peer)) = (&mut task.disk.stamp, task.disk.peer_id) else {
+            return;
+        };
+        let end = End {
+            format: FORMAT,
+            generation: stamp.generation.clone(),
+            set: "20260228T190001Z".parse().expect("it is a name"),
+            peer,
+            task: id.clone(),
+        };
+        stamp.ended = (sabotage != Sabotage::Undead).then_some(end.set);
+        task.stop();
+        task.intent = None;
+        self.store.sets = true;
+        match late {
+            // The process that waited for it is no more.
+            true => self.store.late.push((0, Write::End(end))),
+            false => self.land(Write::End(end), false),
+        }
+        self.store.members.remove(&id);
+        self.hit(
+            i,
+            match back {
+                true => Fault::Restart,
+                false => Fault::Crash { reuse: false },
+            },
+        );
     }
 
     fn heal(&mut self, i: usize, ailment: Ailment) {

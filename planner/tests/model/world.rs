@@ -9,7 +9,7 @@ use std::time::Duration;
 use planner::decision::{Action, Alarm};
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId};
 use planner::memory::Memory;
-use planner::records::{Claim, FORMAT, Formed, Identity, Member, Outcome, Plight, State};
+use planner::records::{Claim, End, FORMAT, Formed, Identity, Member, Outcome, Plight, State};
 use planner::settings::Settings;
 use planner::view::Disk;
 
@@ -50,6 +50,8 @@ pub enum Sabotage {
     Blind,
     /// That the restore has begun is taken for that it is finished.
     Hasty,
+    /// What has said the last word of its generation has no mark of it.
+    Undead,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +75,8 @@ pub struct World {
     pub sabotage: Sabotage,
     /// The rounds of one tick follow each other in the order of the tasks.
     pub ordered: bool,
+    /// The only peer may end in order.
+    pub ends: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -186,6 +190,8 @@ pub struct Shared {
     pub members: BTreeMap<TaskId, Member>,
     /// There are snapshot sets.
     pub sets: bool,
+    /// The last words of generations that have ended in order.
+    pub ends: BTreeMap<u64, End>,
     /// Writes without an answer, with the name of the writer.
     pub late: Vec<(u8, Write)>,
 }
@@ -194,6 +200,7 @@ pub struct Shared {
 pub enum Write {
     Claim(u64, Claim),
     Outcome(u64, Outcome),
+    End(End),
 }
 
 impl World {
@@ -212,6 +219,7 @@ impl World {
             broken: None,
             sabotage,
             ordered: false,
+            ends: false,
         };
         for _ in 0..tasks {
             let task = world.launch(None);
@@ -325,6 +333,22 @@ impl World {
     pub fn gone(tasks: u8, asleep: u64, budget: u8, sabotage: Sabotage) -> Self {
         let mut world = Self::half_lost(tasks, 0, asleep, budget, sabotage);
         world.store.sets = true;
+        world
+    }
+
+    /// One task that is the whole cluster and holds data, and so many empty ones that have just come.
+    pub fn sole(newcomers: u8, budget: u8, sabotage: Sabotage) -> Self {
+        let mut world = Self::new(1, 0, Sabotage::None);
+        world = world.rested().expect("an empty task becomes a cluster");
+        world.take(Step::Use);
+        world.elect();
+        for _ in 0..newcomers {
+            let task = world.launch(None);
+            world.tasks.push(task);
+        }
+        world.sabotage = sabotage;
+        world.budget = budget;
+        world.ends = true;
         world
     }
 

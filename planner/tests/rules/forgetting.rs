@@ -81,6 +81,7 @@ fn store(beat: u64) -> Store {
         members: [(task(), member(beat))].into(),
         own_beat_seen: true,
         sets: Some(false),
+        ended: None,
     }
 }
 

@@ -308,7 +308,13 @@ impl Ecs {
         task.destroy();
     }
 
-    /// Starts a task again on its old disk after [`Ecs::take_down`].
+    /// SIGTERM to a task that keeps its disk and address: a container that is stopped and started again.
+    pub fn put_down(&self, task: &Arc<Task>) {
+        task.restarts();
+        task.terminate();
+    }
+
+    /// Starts a task again on its old disk after [`Ecs::take_down`] or [`Ecs::put_down`].
     ///
     /// # Errors
     /// When the process cannot be started.

@@ -9,6 +9,7 @@ mod collections_uneven;
 mod corrupt_set;
 mod crash_loop_everywhere;
 mod crash_loop_one;
+mod daily_shutdown;
 mod dead_during_transfer;
 mod diverged;
 mod dns_and_store_out;
@@ -155,6 +156,7 @@ pub const ALL: &[&Scenario] = &[
     &shared_snapshots::SCENARIO,
     &s3::SCENARIO,
     &corrupt_set::SCENARIO,
+    &daily_shutdown::SCENARIO,
     &diverged::SCENARIO,
     &low_factor::SCENARIO,
     &partition::SCENARIO,

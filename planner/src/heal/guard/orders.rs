@@ -108,6 +108,9 @@ fn serve(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
         return Err(Refusal::NotWaiting(task.clone()));
     };
     let ready = view.ready_tasks();
+    if let Some((peer, copies)) = only_one_holds(view, task) {
+        return Err(Refusal::Holds(peer, copies));
+    }
     match view.limit() {
         Some(wanted) if ready > wanted => Err(Refusal::EnoughReady { ready, wanted }),
         Some(wanted) if ready == wanted && stopped_first(view, peer) => {
@@ -115,6 +118,19 @@ fn serve(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// The other task of a service that wants one, with how many copies it still has: as soon as the newcomer
+/// is ready ECS stops it, and nobody else has them.
+fn only_one_holds(view: &ClusterView, newcomer: &TaskId) -> Option<(PeerId, usize)> {
+    let mut others = view
+        .peers
+        .iter()
+        .filter(|(_, peer)| view.limit() == Some(1) && peer.task.as_ref() != Some(newcomer));
+    others.find_map(|(peer, _)| {
+        let held = holdings(view, *peer).count();
+        (held > 0).then_some((*peer, held))
+    })
 }
 
 /// Whether ECS might stop this task, once it is healthy, rather than one that it can spare: all are of

@@ -285,6 +285,29 @@ impl Points {
         Ok(())
     }
 
+    /// Writes through this task, which is to end, as fast as it takes it, until it has ended; gives how
+    /// many it acknowledged. Each is promised.
+    pub async fn to_the_end(&self, task: &Arc<Task>) -> u64 {
+        let writer = async || {
+            let mut taken = 0_u64;
+            while task.ended().is_none() {
+                let write = lock(&self.shared.ledger).begin();
+                match self.shared.takes(task, write).await {
+                    true => {
+                        lock(&self.shared.ledger).acknowledge(write, false);
+                        taken += 1;
+                    }
+                    false => tokio::time::sleep(timing::AIM).await,
+                }
+            }
+            taken
+        };
+        join_all((0..self.load.writers).map(|_| writer()))
+            .await
+            .into_iter()
+            .sum()
+    }
+
     /// Waits until so many writes more than now are acknowledged.
     ///
     /// # Errors
