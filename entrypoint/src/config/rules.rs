@@ -465,7 +465,8 @@ pub(super) static RULES: &[Rule] = &[
             let Some(temp) = &config.temp_path else {
                 return;
             };
-            if inside(temp, config.store.directory()) {
+            let store = config.store.directory();
+            if store.is_some_and(|store| inside(temp, store)) {
                 // Refused above, in better words.
             } else if inside(temp, &config.snapshots_path) {
                 findings.reject(
@@ -505,12 +506,12 @@ pub(super) static RULES: &[Rule] = &[
             let temp = config.temp_path.as_deref();
             for cleared in [Some(storage), Some(snapshots), temp].into_iter().flatten() {
                 let cleared = cleared.join(CLEARED);
-                let kept: [(&dyn Declared, &Path); 3] = [
+                let kept: [(&dyn Declared, Option<&Path>); 3] = [
                     (&vars::STORE, config.store.directory()),
-                    (&vars::QDRANT_STORAGE_PATH, storage),
-                    (&vars::QDRANT_SNAPSHOTS_PATH, snapshots),
+                    (&vars::QDRANT_STORAGE_PATH, Some(storage)),
+                    (&vars::QDRANT_SNAPSHOTS_PATH, Some(snapshots)),
                 ];
-                let lost = kept.into_iter().filter(|(_, path)| inside(path, &cleared));
+                let lost = kept.into_iter().filter(|(_, path)| is_in(*path, &cleared));
                 for (var, _) in lost.collect::<Vec<_>>() {
                     findings.reject(
                         var,

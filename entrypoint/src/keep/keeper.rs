@@ -18,9 +18,7 @@ use planner::keep::folder::Found;
 use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
 use planner::keep::plan::{Described, NoPlan, Order, plan};
-use planner::keep::records::{
-    Manifest, Origin, Outcome, PartRecord, PlanRecord, Scope, Source,
-};
+use planner::keep::records::{Manifest, Origin, Outcome, PartRecord, PlanRecord, Scope, Source};
 use planner::keep::resume::{FINISH_WITHIN, Resume, Unfinished, resume};
 use planner::keep::retention;
 use planner::keep::seen::deleted;

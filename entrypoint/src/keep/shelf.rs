@@ -286,7 +286,7 @@ impl Shelf {
         let call = self.call(Op::Remove, prefix.as_str());
         let folded = self.shared.lane.write(call, move |store| {
             for folder in store.folders(&prefix)? {
-                store.prune(&Prefix::new(format!("{prefix}/{folder}"))?);
+                store.prune(&Prefix::new(prefix.join(&folder)?.as_str())?);
             }
             store.prune(&prefix);
             Ok(())

@@ -249,7 +249,12 @@ pub(super) fn newest(world: &World) -> Result<Set, Failure> {
 
 /// Waits until the cluster is whole again after everything was lost at `since`, and reads what must be
 /// there: the set `from`, and no less than what `points` were promised.
-pub(super) async fn restored(world: &World, points: Points, since: f64, from: SetId) -> Result<(), Failure> {
+pub(super) async fn restored(
+    world: &World,
+    points: Points,
+    since: f64,
+    from: SetId,
+) -> Result<(), Failure> {
     restored_into(world, points, since, from, world.size()).await
 }
 

@@ -20,7 +20,7 @@ pub(super) fn counts(seen: &[Seen], set: SetId) -> Result<SetId, NotTaken> {
         Some(seen) if seen.tombstoned => not("it is being deleted".to_owned()),
         Some(seen) => match &seen.state {
             State::Made(_) => Ok(set),
-            State::Unfinished { .. } => not("it is not finished".to_owned()),
+            State::Bare | State::Unfinished { .. } => not("it is not finished".to_owned()),
             State::Foreign(why) => not(why.clone()),
             State::Unread(why) => Err(NotTaken::Unread(format!("set {set}: {why}"))),
         },
