@@ -32,10 +32,15 @@ impl World {
             let stamp = task.disk.stamp.as_ref().filter(|s| s.regroup.is_none());
             let ended = stamp.is_some_and(|stamp| {
                 let end = self.store.ends.get(&stamp.generation.number);
-                end.is_some_and(|end| end.generation == stamp.generation)
+                end.is_some_and(|end| {
+                    end.generation == stamp.generation && Some(end.peer) == task.disk.peer_id
+                })
             });
             if ended && task.runs() && task.is_member() && self.commits(i) {
-                return Err("a generation runs on that has said its last word".to_owned());
+                return Err(
+                    "a peer runs on in the generation of which it has said the last word"
+                        .to_owned(),
+                );
             }
         }
         for task in &self.tasks {

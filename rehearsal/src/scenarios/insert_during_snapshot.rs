@@ -53,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 fn setup(setup: &mut Setup) {
     setup.size = 1;
-    setup.longest = Duration::from_secs(600);
+    setup.longest = Duration::from_secs(900);
     setup.env = vec![
         // Hardly a slot begins.
         ("ENTRYPOINT_SETS", "12h".to_owned()),
@@ -63,7 +63,8 @@ fn setup(setup: &mut Setup) {
             FLUSH.as_secs().to_string(),
         ),
     ];
-    setup.allowed.events = vec!["set.missed"];
+    // A disk that takes gigabytes lets the store wait.
+    setup.allowed.events = vec!["set.missed", "store.*"];
 }
 
 /// The writer, and the only Qdrant.

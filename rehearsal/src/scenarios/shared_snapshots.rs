@@ -48,6 +48,8 @@ fn setup(setup: &mut Setup) {
     setup.real = true;
     setup.at_least = 4;
     setup.longest = Duration::from_secs(600);
+    // A disk that takes gigabytes lets the store wait, and a busy machine its peers.
+    setup.allowed.events = vec!["store.*", "peer.*"];
     setup.env = vec![("QDRANT__STORAGE__SNAPSHOTS_PATH", SHARED.to_owned())];
 }
 
