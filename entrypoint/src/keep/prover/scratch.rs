@@ -97,7 +97,7 @@ impl Scratch {
         let peer = rand::random_range(1..1_u64 << 53);
         let own = own_env(&folder, ports, &key, peer);
         let mut env = program.env.clone();
-        env.extend(own.map(|(name, value)| (name.into(), value.into())));
+        env.extend(own.map(|(name, value)| (name.into(), value)));
         let uri = format!(
             "http://{}",
             SocketAddr::from((Ipv4Addr::LOCALHOST, ports[2]))

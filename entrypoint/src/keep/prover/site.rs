@@ -88,7 +88,9 @@ impl Site {
         self.make_place()?;
         let look = || -> io::Result<u64> {
             let there = statvfs(&self.place)?;
-            Ok(u64::from(there.blocks_available()).saturating_mul(there.fragment_size()))
+            Ok(there
+                .blocks_available()
+                .saturating_mul(there.fragment_size()))
         };
         look().at("look at the disk of", &self.place)
     }
