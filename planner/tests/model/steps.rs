@@ -163,6 +163,9 @@ impl World {
             Fault::Cut => !task.cut,
             Fault::Unlisted => !task.unlisted,
             Fault::DnsFrozen | Fault::DnsFails => task.dns == DnsMode::Fresh,
+            // A joiner that slept over it may get in before what is back has formed its claim, and is then
+            // fenced: decision 0026 names that.
+            Fault::Farewell { back: true, .. } if self.tasks.len() > 1 => false,
             Fault::Farewell { .. } => self.ends && self.may_say_farewell(i),
             Fault::Removed => {
                 let voters = task.group.map_or(0, |g| self.groups[g].voters.len());
