@@ -51,7 +51,6 @@ pub enum Sabotage {
     /// That the restore has begun is taken for that it is finished.
     Hasty,
     /// What has said the last word of its generation has no mark of it.
-    #[expect(dead_code, reason = "its schedules are not run yet")]
     Undead,
 }
 

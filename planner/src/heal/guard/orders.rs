@@ -1,6 +1,7 @@
 //! May a permission be given or taken back? None of them changes a copy or a peer, so what is refused
 //! here is refused for the sake of the pace and of the quorum.
 
+use core::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use crate::heal::guard::Refusal;
@@ -121,15 +122,19 @@ fn serve(view: &ClusterView, task: &TaskId) -> Result<(), Refusal> {
 }
 
 /// The other task of a service that wants one, with how many copies it still has: as soon as the newcomer
-/// is ready ECS stops it, and nobody else has them.
+/// is ready ECS stops it, and nobody else has them. Where neither is ready yet the one with the most goes
+/// first, or both would wait for each other.
 fn only_one_holds(view: &ClusterView, newcomer: &TaskId) -> Option<(PeerId, usize)> {
-    let mut others = view
-        .peers
-        .iter()
-        .filter(|(_, peer)| view.limit() == Some(1) && peer.task.as_ref() != Some(newcomer));
-    others.find_map(|(peer, _)| {
-        let held = holdings(view, *peer).count();
-        (held > 0).then_some((*peer, held))
+    if view.limit() != Some(1) {
+        return None;
+    }
+    let us = view.peer_of(newcomer).map(|(id, _)| id)?;
+    let ours = holdings(view, us).count();
+    let mut others = view.peers.iter().filter(|(id, _)| **id != us);
+    others.find_map(|(id, peer)| {
+        let held = holdings(view, *id).count();
+        let before_us = (held, Reverse(*id)) > (ours, Reverse(us));
+        (held > 0 && (peer.said.ready || before_us)).then_some((*id, held))
     })
 }
 
