@@ -41,6 +41,8 @@ fn setup(setup: &mut Setup) {
     ];
     let events = [
         "set.missed",
+        // Whole files are synced: a small record that comes just then may wait for its answer.
+        "store.lost",
         "proof.failed",
         // That a set is bad, and that the cluster is lost, a person must know.
         "alarm",

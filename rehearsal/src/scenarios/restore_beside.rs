@@ -72,6 +72,8 @@ fn setup(setup: &mut Setup) {
     let events = [
         // A machine that is busy sees slots begin too late, and says so.
         "set.missed",
+        // Whole files are synced: a small record that comes just then may wait for its answer.
+        "store.lost",
         "set.given_up",
         "set.part_failed",
         "set.not_taken",

@@ -50,6 +50,8 @@ fn often(setup: &mut Setup) {
     let events = [
         // A machine that is busy sees slots begin too late, and says so.
         "set.missed",
+        // Whole files are synced: a small record that comes just then may wait for its answer.
+        "store.lost",
         // A slot may begin while the copies of the new collection are still brought into their zones:
         // a source that is moved away then is lost to the set. That sets are made is asked for below.
         "set.given_up",
