@@ -50,14 +50,21 @@ struct Config {
 }
 
 impl Recreation {
-    /// Has the collection carry `value` under `key` in its metadata from the moment of its creation.
-    pub fn mark(&mut self, key: &str, value: &str) {
+    /// Has the collection carry `value` under `key` in its metadata from the moment of its creation, or
+    /// nothing under it.
+    pub fn mark(&mut self, key: &str, value: Option<&str>) {
         let Some(create) = self.create.as_object_mut() else {
             return;
         };
+        if value.is_none() && !create.contains_key("metadata") {
+            return;
+        }
         let metadata = create.entry("metadata").or_insert_with(|| json!({}));
         if let Some(fields) = metadata.as_object_mut() {
-            fields.insert(key.to_owned(), value.into());
+            match value {
+                Some(value) => fields.insert(key.to_owned(), value.into()),
+                None => fields.remove(key),
+            };
         }
     }
 }

@@ -444,8 +444,14 @@ impl Keeper {
         let Wanted { set, request } = wanted;
         let view = self.survey(posts, place).await?;
         let described = describe(&self.client, &view).await;
+        let unfinished = restore_request::unfinished(&self.client, &described).await;
         let present = match &view.collections {
-            Observed::Known(all) => all.keys().cloned().collect(),
+            // What is half there is not back yet: an end that is on record stays there.
+            Observed::Known(all) => all
+                .keys()
+                .filter(|name| !unfinished.contains(*name))
+                .cloned()
+                .collect(),
             Observed::Unknown(why) => return Err(why.clone()),
         };
         let none = BTreeSet::new();
@@ -458,7 +464,7 @@ impl Keeper {
                 .map_or(Scope::All, |request| request.scope.clone()),
             source: self.source(place),
             now,
-            unfinished: restore_request::unfinished(&self.client, &described).await,
+            unfinished,
             failed_before: self.failed.clone(),
             deleted: deleted(there.seen(), set, &place.generation, &present, &none),
         };

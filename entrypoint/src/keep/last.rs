@@ -84,9 +84,13 @@ impl Last<'_> {
         let latest = there.seen().iter().map(|seen| seen.id).max();
         let set = by_hand::name(now, latest, self.interval);
         let view = self.view().await?;
-        let present = view.known().map(|(name, _)| name.clone()).collect();
-        let none = BTreeSet::new();
         let described = self.described(&view).await;
+        let unfinished = restore_request::unfinished(self.client, &described).await;
+        let there_now = view.known().map(|(name, _)| name.clone());
+        let present = there_now
+            .filter(|name| !unfinished.contains(name))
+            .collect();
+        let none = BTreeSet::new();
         let order = Order {
             set,
             origin: Origin::Stop,
@@ -94,7 +98,7 @@ impl Last<'_> {
             scope: Scope::All,
             source: source.clone(),
             now,
-            unfinished: restore_request::unfinished(self.client, &described).await,
+            unfinished,
             failed_before: BTreeSet::new(),
             deleted: deleted(there.seen(), set, &source.generation, &present, &none),
         };

@@ -26,7 +26,13 @@ pub async fn call_off(config: &Config, owner: &str) -> u8 {
     let called_off = async {
         let answer = query::call_off_restore(config, owner).await;
         let job: Job = read(answer.map_err(|error| format!("{error:#}"))?).await?;
-        println!("called off: what was made of set {} is deleted", job.set);
+        match job.state {
+            JobState::Undoing(why) => {
+                println!("{why}: what was made of set {} is deleted", job.set)
+            }
+            JobState::Failed(why) => println!("{why}"),
+            other => println!("it was quicker: {other:?}"),
+        }
         Ok(())
     };
     end(called_off.await)
@@ -83,6 +89,7 @@ fn job_lines(job: &Job) -> Vec<String> {
         let from = &piece.from;
         let then = match &piece.then {
             Then::Nothing => String::new(),
+            Then::Name => format!("; then the name {from} leads to it"),
             Then::Switch => format!("; then the aliases of {from} lead to it"),
             Then::Replace { .. } => {
                 format!("; then the collection {from} is DELETED and its name leads to it")

@@ -19,8 +19,8 @@ use planner::keep::ids::SetId;
 use planner::keep::job;
 use planner::keep::layout::Entry;
 use planner::keep::plan::Described;
-use planner::keep::records::{Description, Manifest};
-use planner::keep::restore_wish::{WISH_KEY, What, Wish};
+use planner::keep::records::{Description, Manifest, Tombstone};
+use planner::keep::restore_wish::{self, WISH_KEY, What, Wish};
 use planner::keep::time::Utc;
 use planner::observed::Observed;
 use planner::records::{FORMAT, JOB_KEY, Job, JobState, MARK, Restore};
@@ -34,7 +34,7 @@ use super::shelves::{Known, look};
 use super::{Shelf, now};
 use crate::config::{Config, Heal};
 use crate::log::chain;
-use crate::qdrant::read_restore;
+use crate::qdrant::{probe_commit, read_restore};
 use crate::steward::{COMMIT_TIMEOUT, pause};
 
 /// What is longer is no name.
@@ -187,7 +187,7 @@ impl Restoring {
         let at = now().ok_or_else(|| NotTaken::Unread("the wall clock says no time".to_owned()))?;
         let everything = read_restore(&self.qdrant).await.map_err(NotTaken::Unread)?;
         if let Some(record) = everything.filter(|record| !record.finished) {
-            return self.decide(&ask, record, by, at).await;
+            return self.decide(&ask, record, ours.as_ref(), by, at).await;
         }
         if ask.accept_loss {
             return in_the_way(
@@ -221,6 +221,11 @@ impl Restoring {
             state: JobState::Running,
         };
         if !ask.dry_run {
+            // The look at the store took its time.
+            self.applied().await?;
+            if let Some(other) = self.job().await?.filter(|job| !job.is_over()) {
+                return in_the_way(format!("{} was quicker, at {}", other.by, other.at));
+            }
             self.put(JOB_KEY, &job).await?;
             let now = self.job().await?;
             if let Some(other) = now.filter(|now| now.token != job.token) {
@@ -235,6 +240,7 @@ impl Restoring {
         &self,
         ask: &Ask,
         record: Restore,
+        ours: Option<&StoreId>,
         by: String,
         at: Utc,
     ) -> Result<Taken, NotTaken> {
@@ -248,21 +254,31 @@ impl Restoring {
                 );
             }
         };
+        let wish = Wish {
+            format: FORMAT,
+            generation: record.generation.clone(),
+            by,
+            at,
+            what,
+        };
+        if let restore_wish::Verdict::Refused(why) = restore_wish::verdict(&record, &wish) {
+            return in_the_way(why);
+        }
         if let What::Use(set) = what {
+            let tombstone = self.shelf.read::<Tombstone>(set, Entry::Tombstone).await;
+            if !matches!(tombstone, Found::Absent) {
+                return in_the_way(format!("set {set} is being deleted, or that is not known"));
+            }
             let manifest = self.read(set).await?;
+            if ours != Some(&manifest.source.cluster) {
+                return in_the_way(format!("set {set} is of another cluster"));
+            }
             let lack = manifest.collections.iter().filter(|there| !there.whole);
             let lack: Vec<_> = lack.map(|there| there.name.to_string()).collect();
             if !lack.is_empty() {
                 tracing::warn!("set {set} lacks a part of {}", lack.join(", "));
             }
         }
-        let wish = Wish {
-            format: FORMAT,
-            generation: record.generation,
-            by,
-            at,
-            what,
-        };
         if !ask.dry_run {
             self.put(WISH_KEY, &wish).await?;
         }
@@ -276,10 +292,22 @@ impl Restoring {
     pub async fn call_off(&self, by: &str) -> Result<Job, NotTaken> {
         let by = owner(by)?;
         let none = || NotTaken::NotFound("no restore by hand is under way".to_owned());
+        self.applied().await?;
         let job = self.job().await?.ok_or_else(none)?;
         let after = job::called_off(&job, &by).map_err(|_| none())?;
         self.put(JOB_KEY, &after).await?;
-        Ok(after)
+        let now = self.job().await?.filter(|now| now.token == after.token);
+        match now {
+            // Worked off already, or as it was written.
+            Some(now) if now.is_over() || now.state == after.state => Ok(now),
+            _ => in_the_way("the restorer wrote its own record just then: ask again"),
+        }
+    }
+
+    /// What was committed is here: a task may lag, and what it reads then is of before.
+    async fn applied(&self) -> Result<(), NotTaken> {
+        let probed = probe_commit(&self.qdrant).await;
+        probed.map_err(|error| NotTaken::Unread(chain(&error)))
     }
 
     /// How far they are.
@@ -394,7 +422,7 @@ pub(super) async fn unfinished(client: &Client, described: &Described) -> BTreeS
 ///
 /// # Errors
 /// It is not known; for people.
-pub(super) async fn reading(client: &Client) -> Result<Option<SetId>, String> {
+pub(in crate::keep) async fn reading(client: &Client) -> Result<Option<SetId>, String> {
     let job = job(client).await?;
     Ok(job.filter(|job| !job.is_over()).map(|job| job.set))
 }

@@ -176,11 +176,14 @@ pub fn may_replace(
         return Err(Keep::NotOurs);
     };
     match &piece.then {
-        Then::Replace { uuid: wanted } if piece.from == *old => match wanted == uuid {
-            true => Ok(()),
-            false => Err(Keep::Another),
-        },
-        Then::Nothing | Then::Switch | Then::Replace { .. } => Err(Keep::NotAsked),
+        // An old collection without a uuid cannot be told from another one.
+        Then::Replace { uuid: wanted } if piece.from == *old && !wanted.is_empty() => {
+            match wanted == uuid {
+                true => Ok(()),
+                false => Err(Keep::Another),
+            }
+        }
+        Then::Nothing | Then::Name | Then::Switch | Then::Replace { .. } => Err(Keep::NotAsked),
     }
 }
 

@@ -70,8 +70,10 @@ pub enum PieceState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
-    /// There is none, or it stays as it is.
+    /// It stays as it is, or there is none: nobody is led to the restored one.
     Nothing,
+    /// There is none: its name leads to the restored one in the end, and the aliases that it had.
+    Name,
     /// It stays, and its aliases lead to the restored one.
     Switch,
     /// It is deleted when all is restored, and its name and aliases lead to the restored one.
@@ -104,9 +106,11 @@ impl Job {
         matches!(self.state, JobState::Finished | JobState::Failed(_))
     }
 
-    /// The collections that are not whole yet: no set holds them.
+    /// The collections that are begun and not whole yet: no set holds them.
     pub fn unfinished(&self) -> impl Iterator<Item = &CollectionName> {
         let half = matches!(self.state, JobState::Running | JobState::Undoing(_));
-        self.pieces.keys().filter(move |_| half)
+        let begun = move |piece: &Piece| half && piece.at != PieceState::Waiting;
+        let pieces = self.pieces.iter().filter(move |(_, piece)| begun(piece));
+        pieces.map(|(name, _)| name)
     }
 }

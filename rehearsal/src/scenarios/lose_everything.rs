@@ -75,7 +75,7 @@ const EVERY: Duration = Duration::from_secs(6);
 /// A set comes within so many slots: one may be missed when its steward has just changed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Silence is counted first, then a cluster is formed, and only then is anything restored.
-const RESTORED: Duration = Duration::from_secs(90);
+const RESTORED: Duration = Duration::from_secs(150);
 
 fn setup(setup: &mut Setup) {
     setup_of_several(setup);

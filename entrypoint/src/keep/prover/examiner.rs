@@ -16,7 +16,7 @@ use tokio::sync::watch as channel;
 use super::sets::{Sets, Whose};
 use crate::config::Heal;
 use crate::events;
-use crate::keep::{Shelf, now, sight};
+use crate::keep::{Shelf, now, restore_request, sight};
 use crate::log::chain;
 use crate::status::Board;
 use crate::steward::{Post, pause};
@@ -131,6 +131,10 @@ impl Examiner {
         }
         if self.board.borrow().status.set.is_some() {
             return Err("a set is being made".to_owned());
+        }
+        if restore_request::reading(&self.client).await?.is_some() {
+            // It needs the room, and the disk.
+            return Err("a restore by hand is under way: nothing is proven".to_owned());
         }
         let there = self.shelf.sets().await.map_err(|error| chain(&error))?;
         if there.is_empty() {

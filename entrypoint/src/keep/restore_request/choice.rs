@@ -99,9 +99,21 @@ pub(super) fn pieces(
             ));
         }
         let old = there.collection(from);
+        // Nobody uses this name, so nobody writes to what is half there.
+        let beside = CollectionName(format!("{from}-{set}"));
         let (name, then) = match (&ask.new_name, ask.replace, old) {
             (Some(name), false, _) => (name.clone(), Then::Nothing),
-            (None, false, _) | (None, true, None) => (from.clone(), Then::Nothing),
+            (None, _, None) if !there.is_taken(from) => (beside.clone(), Then::Name),
+            (None, _, None) => {
+                return in_the_way(format!(
+                    "{from} is an alias now: restore it --as another name, and lead the alias there"
+                ));
+            }
+            (None, false, Some(_)) => {
+                return in_the_way(format!(
+                    "there is a {from} already: restore it --as another name (with --switch its aliases follow), or --replace it"
+                ));
+            }
             (Some(_), true, None) => {
                 return in_the_way(format!("there is no collection {from} to be replaced"));
             }
@@ -111,7 +123,6 @@ pub(super) fn pieces(
                         "{from} has no uuid, so it could not be told from another one: restore it --as another name"
                     ));
                 };
-                let beside = CollectionName(format!("{from}-{set}"));
                 (name.clone().unwrap_or(beside), Then::Replace { uuid })
             }
         };
@@ -125,13 +136,9 @@ pub(super) fn pieces(
             false => then,
         };
         if there.is_taken(&name) {
-            let ways = match name == *from {
-                true => {
-                    "restore it --as another name (with --switch its aliases follow), or --replace it"
-                }
-                false => "choose another name with --as",
-            };
-            return in_the_way(format!("there is a {name} already: {ways}"));
+            return in_the_way(format!(
+                "there is a {name} already: choose another name with --as"
+            ));
         }
         let piece = Piece {
             from: from.clone(),

@@ -69,14 +69,16 @@ fn triple(name: &str, from: &str, then: Then) -> (String, String, Then) {
     (name.to_owned(), from.to_owned(), then)
 }
 
+fn beside(name: &str) -> String {
+    format!("{name}-{}", sample::SET)
+}
+
 #[test]
-fn what_is_not_there_comes_back_under_its_name() {
+fn what_is_not_there_comes_back_under_another_name_and_gets_its_own_at_the_end() {
     let all = made(&of(None, None), &there(&["other"]));
-    let books = triple("books", "books", Then::Nothing);
-    assert_eq!(
-        all,
-        [books.clone(), triple("films", "films", Then::Nothing)]
-    );
+    let books = triple(&beside("books"), "books", Then::Name);
+    let films = triple(&beside("films"), "films", Then::Name);
+    assert_eq!(all, [books.clone(), films]);
     assert_eq!(made(&of(Some("books"), None), &there(&["films"])), [books]);
 }
 
@@ -110,7 +112,7 @@ fn what_replaces_another_one_knows_which_one() {
     let all = made(&replace(of(None, None)), &there);
     let books = Then::Replace { uuid: uuid.clone() };
     // What is not there is not replaced.
-    let films = triple("films", "films", Then::Nothing);
+    let films = triple(&beside("films"), "films", Then::Name);
     assert_eq!(all, [triple(&name, "books", books.clone()), films]);
     let named = made(&replace(of(Some("books"), Some("new"))), &there);
     assert_eq!(named, [triple("new", "books", books)]);
@@ -156,6 +158,10 @@ fn what_is_in_the_way_is_said_and_nothing_comes_of_it() {
         assert_eq!(found, code, "{ask:?}: {why}");
         assert!(why.contains(says), "{ask:?}: {why}");
     }
+    let mut alias = there(&["other"]);
+    alias.aliases[0].alias_name = "books".to_owned();
+    let (_, why) = refused(&of(Some("books"), None), &alias);
+    assert!(why.contains("is an alias now"), "{why}");
     let mut old = there(&["books"]);
     old.identities.get_mut("books").unwrap().uuid = None;
     let (_, why) = refused(&replace(of(Some("books"), None)), &old);

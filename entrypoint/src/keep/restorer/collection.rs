@@ -61,9 +61,8 @@ impl Making<'_> {
         let (name, client) = (self.name, &self.site.client);
         let mut with = Recreation::of(&description.config)
             .map_err(|why| Failed::Wait(format!("{name}: {}", chain(&why))))?;
-        if let Some(mark) = self.mark {
-            with.mark(MARK, &mark.0);
-        }
+        // One that the set has is an earlier job's.
+        with.mark(MARK, self.mark.map(|mark| mark.0.as_str()));
         let made = client
             .create_collection_from(&name.0, &with, APPLY_SECS)
             .await;

@@ -10,6 +10,7 @@ use planner::heal::names::ShardId;
 use planner::ids::PeerId;
 use planner::keep::records::FileEntry;
 use planner::keep::restore::{self, Agreement, Holders};
+use planner::records::MARK;
 use qdrant_api::{ClusterInfo, Recovery};
 
 use super::super::lend;
@@ -79,7 +80,7 @@ impl Making<'_> {
 
     async fn fill_one(&self, info: &ClusterInfo, file: &FileEntry, peer: PeerId) -> Filled {
         // Whoever slept since fills nothing that another steward has finished.
-        let filled = match self.site.still(self.basis).await {
+        let filled = match self.still_ours().await {
             Ok(()) => self.recover(info, file, peer).await,
             Err(why) => Err(NotFilled {
                 answered: false,
@@ -90,6 +91,24 @@ impl Making<'_> {
             shard: file.shard,
             failed: filled.err(),
         }
+    }
+
+    /// The record is as it was, and the collection is the one that we made.
+    async fn still_ours(&self) -> Done<()> {
+        if let Some(mark) = self.mark {
+            let all = self.site.client.collection_identities().await;
+            let all = all.map_err(|error| wait(&error))?;
+            let there = all
+                .get(&self.name.0)
+                .and_then(|c| c.metadata.get(MARK)?.as_str());
+            if there != Some(mark.0.as_str()) {
+                return Err(Failed::Wait(format!(
+                    "{} is somebody else's by now",
+                    self.name
+                )));
+            }
+        }
+        self.site.still(self.basis).await
     }
 
     async fn recover(

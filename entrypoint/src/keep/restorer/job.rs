@@ -1,18 +1,18 @@
 //! A restore by hand, beside what is served. What comes next, and what may be thrown away or replaced, is
 //! `planner::keep::job`'s to say; the record in Qdrant's key map is all that is remembered.
 
+use std::collections::BTreeMap;
+
 use planner::heal::names::CollectionName;
 use planner::ids::Token;
-use planner::keep::ids::SetId;
 use planner::keep::job::{self, Next};
-use planner::keep::records::Manifest;
-use planner::records::{Job, JobState, MARK, PieceState, Then};
+use planner::records::{Job, JobState, MARK, Piece, PieceState, Then};
 use qdrant_api::{Alias, AliasChange, CollectionIdentity};
 
 use super::super::restore_request;
 use super::collection::Making;
 use super::outcome::{Done, Failed, named, wait};
-use super::site::{Basis, Place, Site};
+use super::site::{Basis, Counts, Place, Site};
 use super::{APPLY_SECS, Step};
 use crate::events;
 use crate::qdrant::probe_commit;
@@ -102,7 +102,10 @@ impl Work<'_> {
             return Ok(());
         };
         let set = self.job.set;
-        let manifest = self.manifest(set).await?;
+        let manifest = match self.site.counts(set, &self.place.store).await? {
+            Counts::Yes(manifest) => manifest,
+            Counts::No(why) => return self.give_up(why).await,
+        };
         let all = &manifest.collections;
         let entry = all
             .iter()
@@ -136,10 +139,6 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn manifest(&self, set: SetId) -> Done<Manifest> {
-        self.site.counts(set, &self.place.store).await
-    }
-
     /// Deletes what there is of a collection that the job makes.
     async fn delete(&self, name: &CollectionName) -> Done<Gone> {
         let Some(there) = self.identity(name).await? else {
@@ -154,12 +153,16 @@ impl Work<'_> {
     }
 
     async fn identity(&self, name: &CollectionName) -> Done<Option<CollectionIdentity>> {
+        Ok(self.identities().await?.remove(&name.0))
+    }
+
+    async fn identities(&self) -> Done<BTreeMap<String, CollectionIdentity>> {
         // What was committed and is not applied here yet would not be seen.
         probe_commit(&self.site.client)
             .await
             .map_err(|error| wait(&error))?;
         let all = self.site.client.collection_identities().await;
-        Ok(all.map_err(|error| wait(&error))?.remove(&name.0))
+        all.map_err(|error| wait(&error))
     }
 
     /// The last look at the record, and the deletion.
@@ -172,8 +175,17 @@ impl Work<'_> {
 
     /// A last look before anybody is led to what was made.
     async fn check(&self) -> Done<()> {
-        let view = self.site.survey(&self.place).await?;
-        let lost = job::lost(&view, &self.job).map_err(Failed::Wait)?;
+        let there = self.identities().await?;
+        let foreign = self.job.pieces.keys().find(|name| {
+            let there = there.get(&name.0);
+            there.is_some_and(|there| mark(there).as_ref() != Some(&self.job.token))
+        });
+        if let Some(name) = foreign {
+            return self
+                .give_up(format!("{name} is somebody else's by now"))
+                .await;
+        }
+        let lost = self.lost().await?;
         let after = match lost.is_empty() {
             true => job::in_state(&self.job, JobState::Naming),
             // Who held it died meanwhile. The set has it still.
@@ -184,16 +196,16 @@ impl Work<'_> {
         self.write(&after).await
     }
 
-    /// Gives names and takes the marks off. Each part may be done twice.
+    async fn lost(&self) -> Done<Vec<CollectionName>> {
+        let view = self.site.survey(&self.place).await?;
+        job::lost(&view, &self.job).map_err(Failed::Wait)
+    }
+
+    /// Takes the marks off and gives names. Each part may be done twice. The marks go first: from then on
+    /// nobody can throw away what was made, whatever a late hand writes into the record.
     async fn name(&self) -> Done<()> {
-        let manifest = self.manifest(self.job.set).await?;
-        for (name, piece) in &self.job.pieces {
-            if let Then::Replace { .. } = piece.then {
-                self.replace(name, &piece.from).await?;
-            }
-            self.alias(name, &manifest).await?;
-        }
         for name in self.job.pieces.keys() {
+            self.site.still(&self.basis).await?;
             let client = &self.site.client;
             let unmarked = client.unmark_collection(&name.0, MARK, APPLY_SECS).await;
             match unmarked {
@@ -201,6 +213,12 @@ impl Work<'_> {
                 Err(error) if error.is_not_found() => {}
                 other => other.map_err(|error| named(name, &error))?,
             }
+        }
+        for (name, piece) in &self.job.pieces {
+            if let Then::Replace { .. } = piece.then {
+                self.replace(name, &piece.from).await?;
+            }
+            self.alias(name, piece).await?;
         }
         self.write(&job::in_state(&self.job, JobState::Finished))
             .await?;
@@ -214,23 +232,38 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Takes away the collection whose place this one takes. That it is gone is how often it looks when
-    /// another steward was here before.
+    /// Takes away the collection whose place this one takes. That it is gone is how it looks when another
+    /// steward was here before.
     async fn replace(&self, name: &CollectionName, old: &CollectionName) -> Done<()> {
-        let Some(there) = self.identity(old).await? else {
+        if !self.may_replace(name, old).await? {
             return Ok(());
+        }
+        if self.lost().await?.contains(name) {
+            let why = format!("{old} stays: {name} is not whole any more");
+            return Err(Failed::Wait(why));
+        }
+        // Its other names go with it, and are what the restored one gets.
+        self.hand_over(old, name).await?;
+        // That took its time, and somebody may have made it anew.
+        if self.may_replace(name, old).await? {
+            self.drop_collection(old).await?;
+            tracing::warn!(event = events::RESTORE_REPLACED, "{old} by {name}");
+        }
+        Ok(())
+    }
+
+    /// Whether the collection that is to be replaced is still there.
+    async fn may_replace(&self, name: &CollectionName, old: &CollectionName) -> Done<bool> {
+        let Some(there) = self.identity(old).await? else {
+            return Ok(false);
         };
         let uuid = there.uuid.clone().unwrap_or_default();
-        job::may_replace(&self.job, name, old, &uuid, mark(&there).as_ref()).map_err(|why| {
+        let may = job::may_replace(&self.job, name, old, &uuid, mark(&there).as_ref());
+        may.map(|()| true).map_err(|why| {
             Failed::Wait(format!(
                 "{old} is not replaced by {name}: {why}; delete it, or call the job off and give {name} its names by hand"
             ))
-        })?;
-        // Its other names go with it, and are what the restored one gets.
-        self.hand_over(old, name).await?;
-        self.drop_collection(old).await?;
-        tracing::warn!(event = events::RESTORE_REPLACED, "{old} by {name}");
-        Ok(())
+        })
     }
 
     /// The aliases of one collection lead to another one, at one moment.
@@ -243,31 +276,34 @@ impl Work<'_> {
     }
 
     /// What the collection is called beside its name.
-    async fn alias(&self, name: &CollectionName, manifest: &Manifest) -> Done<()> {
-        let Some(piece) = self.job.pieces.get(name) else {
-            return Ok(());
+    async fn alias(&self, name: &CollectionName, piece: &Piece) -> Done<()> {
+        let wanted = match piece.then {
+            Then::Nothing => return Ok(()),
+            Then::Switch => return self.hand_over(&piece.from, name).await,
+            Then::Replace { .. } => vec![piece.from.0.clone()],
+            Then::Name => {
+                // First, so that who looks for it by its name finds it without the store.
+                self.give(std::slice::from_ref(&piece.from.0), name).await?;
+                self.former_aliases(&piece.from).await?
+            }
         };
+        self.give(&wanted, name).await
+    }
+
+    /// The aliases that it had in the set. One that leads elsewhere by now is somebody else's.
+    async fn former_aliases(&self, from: &CollectionName) -> Done<Vec<String>> {
         let client = &self.site.client;
         let aliases = client.aliases().await.map_err(|error| wait(&error))?;
         let there = client.collections().await.map_err(|error| wait(&error))?;
         let free = |alias: &String| {
             !there.contains(alias) && !aliases.iter().any(|other| other.alias_name == *alias)
         };
-        let wanted: Vec<String> = match piece.then {
-            Then::Switch => return self.hand_over(&piece.from, name).await,
-            Then::Replace { .. } => vec![piece.from.0.clone()],
-            // Under a name of its own it is a copy beside the other one, and nobody is led to it.
-            Then::Nothing if *name != piece.from => Vec::new(),
-            Then::Nothing => {
-                let all = manifest.collections.iter();
-                let entry = all.filter(|there| there.name == piece.from);
-                let described = entry.filter_map(|there| there.description.as_ref());
-                let had = described.flat_map(|what| what.aliases.iter().cloned());
-                // One that leads elsewhere by now is somebody else's.
-                had.filter(free).collect()
-            }
-        };
-        self.give(&wanted, name).await
+        let manifest = self.site.manifest(self.job.set).await?;
+        let all = manifest.collections.iter();
+        let entry = all.filter(|there| there.name == *from);
+        let described = entry.filter_map(|there| there.description.as_ref());
+        let had = described.flat_map(|what| what.aliases.iter().cloned());
+        Ok(had.filter(free).collect())
     }
 
     async fn give(&self, aliases: &[String], to: &CollectionName) -> Done<()> {

@@ -48,6 +48,14 @@ pub(super) struct Basis {
     pub(super) value: Option<Value>,
 }
 
+/// Whether a set counts.
+pub(super) enum Counts {
+    /// It does.
+    Yes(Manifest),
+    /// It never will; for people.
+    No(String),
+}
+
 impl Basis {
     /// What stands under this key now, as our own Qdrant knows it.
     pub(super) async fn read(client: &Client, key: &'static str) -> Result<Self, String> {
@@ -135,19 +143,19 @@ impl Site {
     }
 
     /// The manifest of a set of ours that is not being deleted.
-    pub(super) async fn counts(&self, set: SetId, ours: &StoreId) -> Done<Manifest> {
+    pub(super) async fn counts(&self, set: SetId, ours: &StoreId) -> Done<Counts> {
         let tombstone = self.shelf.read::<Tombstone>(set, Entry::Tombstone).await;
         match tombstone {
             Found::Absent => {}
-            Found::Good(_) => return Err(Failed::Wait(format!("set {set} is being deleted"))),
-            Found::Refused(why) => return Err(Failed::Wait(why.to_string())),
+            Found::Good(_) => return Ok(Counts::No(format!("set {set} is being deleted"))),
+            Found::Refused(why) => return Ok(Counts::No(why.to_string())),
             Found::Unread(why) => return Err(Failed::Wait(why)),
         }
         let manifest = self.manifest(set).await?;
-        match manifest.source.cluster == *ours {
-            true => Ok(manifest),
-            false => Err(Failed::Wait(format!("set {set} is of another cluster"))),
-        }
+        Ok(match manifest.source.cluster == *ours {
+            true => Counts::Yes(manifest),
+            false => Counts::No(format!("set {set} is of another cluster")),
+        })
     }
 
     /// Reads all files of a set.

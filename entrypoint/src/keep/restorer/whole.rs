@@ -20,7 +20,7 @@ use super::super::restore_request;
 use super::super::shelves::{Known, look};
 use super::collection::Making;
 use super::outcome::{Done, Failed, wait};
-use super::site::{Basis, Place, Site};
+use super::site::{Basis, Counts, Place, Site};
 use super::{APPLY_SECS, Step};
 use crate::events;
 use crate::qdrant::{parse_restore, probe_commit};
@@ -112,7 +112,10 @@ impl Whole<'_> {
 
     /// A person wants this set, whatever speaks for another one.
     async fn use_set(&self, wish: &Wish, set: SetId) -> Done<()> {
-        let manifest = self.site.counts(set, &self.place.store).await?;
+        let manifest = match self.site.counts(set, &self.place.store).await? {
+            Counts::Yes(manifest) => manifest,
+            Counts::No(why) => return Err(Failed::Wait(why)),
+        };
         self.nothing_of_others().await?;
         self.begin(
             &restore_wish::instead(&self.record),
@@ -261,7 +264,15 @@ impl Whole<'_> {
             return self.write(&restore::undone(record, &lost)).await;
         }
         if let Some(set) = set {
-            self.name(&site.manifest(set).await?).await?;
+            match site.manifest(set).await {
+                Ok(manifest) => self.name(&manifest).await?,
+                Err(why) if record.accepted.is_none() => return Err(why),
+                // The store may be what was lost; who accepts that wants to be served.
+                Err(why) => {
+                    let why = why.words();
+                    tracing::warn!(event = events::RESTORE_WAITS, "aliases are lost: {why}");
+                }
+            }
         }
         self.write(&restore::finished(record)).await?;
         let from = set.map_or_else(|| "nothing".to_owned(), |set| format!("set {set}"));
