@@ -384,7 +384,12 @@ async fn get(world: &World, path: &str) -> Result<serde_json::Value, Failure> {
 
 /// Gives the collection another name.
 async fn alias(world: &World, collection: &str) -> Result<(), Failure> {
-    let (client, leader) = (ask::client().context("build a client")?, world.leader()?);
+    let leader = world.leader()?;
+    let client = reqwest::Client::builder()
+        .timeout(timing::REST)
+        .no_proxy()
+        .build()
+        .context("build a client")?;
     let create = json!({"create_alias": {"alias_name": ALIAS, "collection_name": collection}});
     let url = format!("http://{}:6333/collections/aliases", leader.address);
     let answer = client
