@@ -77,6 +77,7 @@ fn setup(setup: &mut Setup) {
         "set.given_up",
         "set.part_failed",
         "set.not_taken",
+        "set.not_lent",
         // The usual end of a restore is told to people.
         "restore.*",
     ];
