@@ -56,6 +56,8 @@ fn often(setup: &mut Setup) {
         // a source that is moved away then is lost to the set. That sets are made is asked for below.
         "set.given_up",
         "set.part_failed",
+        // So is one whose store does not answer in time.
+        "set.not_taken",
     ];
     setup.allowed.events.extend(events);
 }

@@ -51,7 +51,7 @@ pub(super) struct Basis {
 /// Whether a set counts.
 pub(super) enum Counts {
     /// It does.
-    Yes(Manifest),
+    Yes(Box<Manifest>),
     /// It never will; for people.
     No(String),
 }
@@ -153,7 +153,7 @@ impl Site {
         }
         let manifest = self.manifest(set).await?;
         Ok(match manifest.source.cluster == *ours {
-            true => Counts::Yes(manifest),
+            true => Counts::Yes(Box::new(manifest)),
             false => Counts::No(format!("set {set} is of another cluster")),
         })
     }
