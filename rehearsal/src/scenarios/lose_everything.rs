@@ -50,11 +50,6 @@ pub const SCENARIO: Scenario = Scenario {
             run: |world| Box::pin(newest_is_bad(world)),
         },
         Case {
-            name: "into-fewer",
-            setup,
-            run: |world| Box::pin(resized(world, world.size() / 2)),
-        },
-        Case {
             name: "into-more",
             setup,
             run: |world| Box::pin(resized(world, world.size() * 3 / 2)),
@@ -75,7 +70,7 @@ const EVERY: Duration = Duration::from_secs(6);
 /// A set comes within so many slots: one may be missed when its steward has just changed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Silence is counted first, then a cluster is formed, and only then is anything restored.
-const RESTORED: Duration = Duration::from_secs(150);
+const RESTORED: Duration = Duration::from_secs(90);
 
 fn setup(setup: &mut Setup) {
     setup_of_several(setup);
