@@ -31,6 +31,7 @@ use super::asked::{self, OnRecord};
 use super::describe::describe;
 use super::pruner::Pruner;
 use super::shelves::{Known, Shelves, look};
+use super::waits::Waits;
 use super::{Shelf, now, restore_request, sight, tombstone};
 use crate::config::Heal;
 use crate::events;
@@ -42,8 +43,6 @@ use crate::store::Created;
 /// The shortest and the longest pause between two looks at the clock, or at a set that is being made.
 const QUICK: Duration = Duration::from_millis(100);
 const CALM: Duration = Duration::from_secs(2);
-/// What changes with every look is said this seldom.
-const SAID: Duration = Duration::from_secs(60);
 /// A set by hand that could not be planned is tried again after this: no slot ends its waiting.
 const AGAIN: Duration = Duration::from_secs(15);
 
@@ -77,7 +76,7 @@ pub struct Keeper {
     /// Copies that could not be taken for the last set.
     failed: BTreeSet<(ShardRef, PeerId)>,
     /// What was last said, and when.
-    said: Option<(String, Instant)>,
+    said: Waits,
     /// What a person must know of the clock.
     wrong: Option<String>,
     /// This is the only node, and its final set would not fit into a stop.
@@ -140,7 +139,7 @@ impl Keeper {
             making: None,
             known: Known::new(),
             failed: BTreeSet::new(),
-            said: None,
+            said: Waits::default(),
             wrong: None,
             tight: false,
         }
@@ -153,7 +152,7 @@ impl Keeper {
             self.making = None;
             self.known.clear();
             self.failed.clear();
-            self.said = None;
+            self.said.clear();
             self.wrong = None;
             self.tight = false;
             self.show();
@@ -193,7 +192,7 @@ impl Keeper {
                 }
             };
             match done {
-                Ok(()) => self.said = None,
+                Ok(()) => self.said.clear(),
                 Err(why) => self.say(why),
             }
             self.show();
@@ -608,20 +607,14 @@ impl Keeper {
 
     /// Said when it is new, and no more than once in a while: a reason may hold a time that moves on.
     fn say(&mut self, what: String) {
-        let quiet = |(_, at): &(String, Instant)| at.elapsed() < SAID;
-        let at = match &self.said {
-            Some(said) if said.0 == what || quiet(said) => said.1,
-            _ => {
-                tracing::info!(event = events::SET_WAITS, "{what}");
-                Instant::now()
-            }
-        };
-        self.said = Some((what, at));
+        if self.said.is_news(what.clone()) {
+            tracing::info!(event = events::SET_WAITS, "{what}");
+        }
     }
 
     fn show(&self) {
         let making = self.making.as_ref().map(|making| making.plan.set);
-        let said = self.said.as_ref().map(|(said, _)| said.as_str());
+        let said = self.said.text();
         let wrong = self.wrong.clone();
         let wrong = wrong.or(self.tight.then(|| TIGHT.to_owned()));
         self.board.send_if_modified(|board| {

@@ -19,6 +19,7 @@
 //! | [`restorer`] | beside the steward: brings back everything after a total loss, and what is asked for by hand |
 //! | [`restore_request`] | what people ask for about restores, in Qdrant's key map |
 //! | [`asked`] | a request for a set by hand, in Qdrant's key map |
+//! | `waits` | what somebody waits for, said once in a while |
 //! | `sight` | the cluster as keeper and restorer see it |
 //! | [`pruner`] | which sets go, and how |
 //! | [`lend`] | a file of a set for this task's own Qdrant, through the control port |
@@ -53,6 +54,7 @@ mod describe;
 mod record;
 mod sampler;
 mod sight;
+mod waits;
 #[cfg(test)]
 mod tests;
 

@@ -16,6 +16,7 @@ use tokio::sync::watch as channel;
 use super::sets::{Sets, Whose};
 use crate::config::Heal;
 use crate::events;
+use crate::keep::waits::Waits;
 use crate::keep::{Shelf, now, restore_request, sight};
 use crate::log::chain;
 use crate::status::Board;
@@ -29,8 +30,6 @@ const HEARD: Duration = Duration::from_secs(60);
 /// A proof may take this, and a second more for so many bytes.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 const BYTES_PER_SECOND: u64 = 1 << 20;
-/// What changes with every look is said this seldom.
-const SAID: Duration = Duration::from_secs(60);
 
 /// Orders proofs while this task's Qdrant leads.
 pub struct Examiner {
@@ -45,7 +44,7 @@ pub struct Examiner {
     out: Option<Out>,
     /// When the last proof ended, or none was due.
     rested: Instant,
-    said: Option<(String, Instant)>,
+    said: Waits,
 }
 
 /// An order that is out.
@@ -75,7 +74,7 @@ impl Examiner {
             tried: BTreeMap::new(),
             out: None,
             rested: Instant::now(),
-            said: None,
+            said: Waits::default(),
         }
     }
 
@@ -85,7 +84,7 @@ impl Examiner {
             self.sets = Sets::default();
             self.tried.clear();
             self.out = None;
-            self.said = None;
+            self.said.clear();
             self.show(None);
             if posts.wait_for(Option::is_some).await.is_err() {
                 return;
@@ -104,7 +103,7 @@ impl Examiner {
         loop {
             tokio::time::sleep(pause).await;
             match self.turn(posts).await {
-                Ok(()) => self.said = None,
+                Ok(()) => self.said.clear(),
                 Err(why) => self.say(why),
             }
             self.show_order();
@@ -264,15 +263,9 @@ impl Examiner {
 
     /// Said when it is new, and no more than once in a while.
     fn say(&mut self, what: String) {
-        let quiet = |(_, at): &(String, Instant)| at.elapsed() < SAID;
-        let at = match &self.said {
-            Some(said) if said.0 == what || quiet(said) => said.1,
-            _ => {
-                tracing::info!(event = events::PROOF_WAITS, "{what}");
-                Instant::now()
-            }
-        };
-        self.said = Some((what, at));
+        if self.said.is_news(what.clone()) {
+            tracing::info!(event = events::PROOF_WAITS, "{what}");
+        }
     }
 
     /// How old the proofs are; `None` where another task knows it.
@@ -291,7 +284,7 @@ impl Examiner {
 
     fn show_order(&self) {
         let order = self.out.as_ref().map(|out| out.order.clone());
-        let said = self.said.as_ref().map(|(said, _)| said.clone());
+        let said = self.said.text().map(str::to_owned);
         let said = said.unwrap_or_default();
         self.board.send_if_modified(|board| {
             let status = &mut board.status;

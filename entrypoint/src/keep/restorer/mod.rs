@@ -24,6 +24,7 @@ use tokio::sync::watch as channel;
 
 use self::site::Site;
 use super::Shelf;
+use super::waits::Waits;
 use crate::config::{Heal, Secret};
 use crate::events;
 use crate::log::chain;
@@ -37,14 +38,12 @@ const IDLE: Duration = Duration::from_secs(2);
 const APPLY_SECS: u64 = 30;
 /// When nothing has come on for so long, a person must know.
 const STALLED: Duration = Duration::from_secs(120);
-/// What changes with every look is said this seldom.
-const SAID: Duration = Duration::from_secs(60);
 
 /// The restorer of one task; idle while another task's Qdrant leads.
 pub struct Restorer {
     site: Site,
     mode: Heal,
-    said: Option<(String, Instant)>,
+    said: Waits,
     /// Since when nothing has come on.
     stalled: Instant,
 }
@@ -79,7 +78,7 @@ impl Restorer {
                 key,
             },
             mode,
-            said: None,
+            said: Waits::default(),
             stalled: Instant::now(),
         }
     }
@@ -107,7 +106,7 @@ impl Restorer {
         loop {
             match self.step().await {
                 Ok(Step::On) => {
-                    self.said = None;
+                    self.said.clear();
                     self.stalled = Instant::now();
                     self.alarm(None);
                 }
@@ -151,7 +150,7 @@ impl Restorer {
 
     /// Nothing is restored now.
     fn calm(&mut self) {
-        self.said = None;
+        self.said.clear();
         self.site.show("");
         self.alarm(None);
     }
@@ -161,15 +160,9 @@ impl Restorer {
         self.site.show(&what);
         let stalled = self.stalled.elapsed();
         self.alarm((stalled > STALLED).then(|| format!("the restore does not come on: {what}")));
-        let quiet = |(_, at): &(String, Instant)| at.elapsed() < SAID;
-        let at = match &self.said {
-            Some(said) if said.0 == what || quiet(said) => said.1,
-            _ => {
-                tracing::warn!(event = events::RESTORE_WAITS, "{what}");
-                Instant::now()
-            }
-        };
-        self.said = Some((what, at));
+        if self.said.is_news(what.clone()) {
+            tracing::warn!(event = events::RESTORE_WAITS, "{what}");
+        }
     }
 
     fn alarm(&self, wrong: Option<String>) {
