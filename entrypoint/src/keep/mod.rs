@@ -54,9 +54,9 @@ mod describe;
 mod record;
 mod sampler;
 mod sight;
-mod waits;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use planner::ids::{StoreId, TaskId};
 use planner::keep::ids::SetId;
