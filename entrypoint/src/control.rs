@@ -1,4 +1,4 @@
-//! The control port: `/livez`, `/readyz`, `/v1/status`, `/v1/hello`, `/v1/plan`, `/v1/pause`,
+//! The control port: `/livez`, `/readyz`, `/metrics`, `/v1/status`, `/v1/hello`, `/v1/plan`, `/v1/pause`,
 //! `/v1/restores`, and the files below `/v1/sets`. Reads the board; of all that it is asked for, only a
 //! pause and requests for a set or a restore change anything.
 
@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use jiff::Timestamp;
 use qdrant_api::Client;
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -23,6 +25,7 @@ use crate::keep::asked::{self, Asking, NotTaken};
 use crate::keep::lend::{self, Lender};
 use crate::keep::restore_request::{self, Restoring};
 use crate::knocks::Knocks;
+use crate::metrics;
 use crate::status::Board;
 use crate::steward::pause::{self, PauseError};
 
@@ -78,6 +81,7 @@ pub async fn bind(at: SocketAddr) -> std::io::Result<TcpListener> {
 
 fn router(shared: Shared) -> Router {
     let private = Router::new()
+        .route("/metrics", get(meters))
         .route("/v1/status", get(status))
         .route("/v1/hello", get(hello))
         .route("/v1/plan", get(plan))
@@ -143,6 +147,17 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
 
 async fn status(State(shared): State<Shared>) -> Response {
     Json(&shared.board.borrow().status).into_response()
+}
+
+async fn meters(State(shared): State<Shared>) -> Response {
+    let written = metrics::text(&shared.board.borrow().status, Timestamp::now());
+    match written {
+        Ok(text) => ([(CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response(),
+        Err(error) => {
+            let why = crate::log::chain(&error);
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response()
+        }
+    }
 }
 
 async fn plan(State(shared): State<Shared>) -> Response {
@@ -316,6 +331,7 @@ pub(crate) mod tests {
             hears: Default::default(),
             set: None,
             sets: String::new(),
+            kept: None,
             sets_wrong: None,
             restore: String::new(),
             proofs: None,

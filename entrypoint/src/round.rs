@@ -130,7 +130,7 @@ pub struct Task {
     /// Which proof of a set this task is to do.
     orders: Calls<Order>,
     _proofs: Option<Proofs>,
-    _restorer: AbortOnDropHandle<()>,
+    restorer: AbortOnDropHandle<()>,
 }
 
 /// What makes sets of snapshots.
@@ -196,6 +196,7 @@ impl Task {
             hears: Default::default(),
             set: None,
             sets: String::new(),
+            kept: None,
             sets_wrong: None,
             restore: String::new(),
             proofs: None,
@@ -313,7 +314,7 @@ impl Task {
             shelf,
             orders,
             _proofs: proofs,
-            _restorer: AbortOnDropHandle::new(tokio::spawn(restorer.run())),
+            restorer: AbortOnDropHandle::new(tokio::spawn(restorer.run())),
         };
         (task, reader)
     }

@@ -87,6 +87,9 @@ pub struct Status {
     /// What it waits for in this, or why it makes none.
     #[serde(default)]
     pub sets: String,
+    /// How the sets stand, while this task's Qdrant leads.
+    #[serde(default)]
+    pub kept: Option<Kept>,
     /// What a person must know of the clock that sets go by, for the alarms.
     #[serde(skip)]
     pub sets_wrong: Option<String>,
@@ -120,6 +123,15 @@ pub struct Status {
     pub hears: BTreeSet<PeerId>,
     /// The last decision record.
     pub decision: serde_json::Value,
+}
+
+/// How the sets in the store stand, as the steward that makes them saw them last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The newest in which every collection is whole.
+    pub newest: Option<SetId>,
+    /// The slots that passed without a set since this task started.
+    pub missed: u64,
 }
 
 /// A peer as Qdrant lists it.

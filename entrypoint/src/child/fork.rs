@@ -1,4 +1,4 @@
-//! What runs between fork and exec. Owns the only `unsafe` of this crate, nothing else belongs here.
+//! What runs between fork and exec. Owns the `unsafe` of that, nothing else belongs here.
 
 use nix::{
     errno::Errno,
@@ -9,6 +9,8 @@ use nix::{
     unistd::{Pid, getppid},
 };
 use std::{io, os::unix::process::CommandExt, process::Command};
+
+use crate::priority;
 
 /// Makes the child lead its own process group, die with its parent, and start with no signal blocked
 /// or ignored, however we were started ourselves (a `nohup` above us, for instance).
@@ -21,7 +23,7 @@ pub(super) fn prepare(command: &mut Command, yields: bool) {
     let parent = Pid::this();
     let between = move || {
         if yields {
-            give_way();
+            priority::lower(priority::LAST);
         }
         between_fork_and_exec(parent)
     };
@@ -35,15 +37,6 @@ pub(super) fn prepare(command: &mut Command, yields: bool) {
     )]
     unsafe {
         command.pre_exec(between);
-    }
-}
-
-/// The lowest priority, which every thread that the child will have inherits. To lower it is always allowed.
-fn give_way() {
-    // SAFETY: a plain system call on numbers; its error changes nothing else.
-    #[allow(unsafe_code, reason = "the crate nix does not offer this call")]
-    unsafe {
-        nix::libc::setpriority(nix::libc::PRIO_PROCESS as _, 0, 19);
     }
 }
 

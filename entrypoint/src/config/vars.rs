@@ -213,7 +213,7 @@ variables! {
         || PathBuf::from("/qdrant/qdrant"),
         "The Qdrant program to run.");
     CONTROL_PORT: u16 = var("ENTRYPOINT_CONTROL_PORT", Group::Process, || 6336,
-        "The port of /livez, /readyz and /v1/*.");
+        "The port of /livez, /readyz, /metrics and /v1/*.");
     BIND: IpAddr = var("ENTRYPOINT_BIND", Group::Process, || IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         "The address that the control port listens on.");
 

@@ -21,7 +21,7 @@ use planner::keep::plan::{Described, NoPlan, Order, plan};
 use planner::keep::records::{Manifest, Origin, Outcome, PartRecord, PlanRecord, Scope, Source};
 use planner::keep::resume::{FINISH_WITHIN, Resume, Unfinished, resume};
 use planner::keep::retention;
-use planner::keep::seen::deleted;
+use planner::keep::seen::{Seen, deleted};
 use planner::keep::time::Utc;
 use planner::observed::Observed;
 use qdrant_api::Client;
@@ -36,7 +36,7 @@ use super::{Shelf, now, restore_request, sight, tombstone};
 use crate::config::Heal;
 use crate::events;
 use crate::log::chain;
-use crate::status::Board;
+use crate::status::{Board, Kept};
 use crate::steward::{Post, pause};
 use crate::store::Created;
 
@@ -77,6 +77,10 @@ pub struct Keeper {
     failed: BTreeSet<(ShardRef, PeerId)>,
     /// What was last said, and when.
     said: Waits,
+    /// How the sets stood when the store was last looked at; `None`: it was not yet, in this lead.
+    stood: Option<Kept>,
+    /// The slots that passed without a set since this task started.
+    missed: u64,
     /// What a person must know of the clock.
     wrong: Option<String>,
     /// This is the only node, and its final set would not fit into a stop.
@@ -140,6 +144,8 @@ impl Keeper {
             known: Known::new(),
             failed: BTreeSet::new(),
             said: Waits::default(),
+            stood: None,
+            missed: 0,
             wrong: None,
             tight: false,
         }
@@ -153,6 +159,7 @@ impl Keeper {
             self.known.clear();
             self.failed.clear();
             self.said.clear();
+            self.stood = None;
             self.wrong = None;
             self.tight = false;
             self.show();
@@ -277,6 +284,8 @@ impl Keeper {
             return Ok(());
         }
         let off = paused.map(|_| Hold::Off);
+        let whole = |seen: &&Seen| seen.contents().is_some_and(|there| there.is_complete());
+        let newest = there.seen().iter().filter(whole).map(|seen| seen.id).max();
         let hold = match off {
             Some(_) => off,
             None => self.is_empty(now).await?.then_some(Hold::Empty),
@@ -288,6 +297,11 @@ impl Keeper {
             taken: there.taken(),
             under_way: None,
             hold,
+        });
+        self.missed = self.missed.saturating_add(tick.missed);
+        self.stood = Some(Kept {
+            newest,
+            missed: self.missed,
         });
         if tick.missed > 0 {
             let missed = tick.missed;
@@ -620,8 +634,12 @@ impl Keeper {
         self.board.send_if_modified(|board| {
             let status = &mut board.status;
             let said = said.unwrap_or_default();
-            let changed = status.set != making || status.sets != said || status.sets_wrong != wrong;
+            let changed = status.set != making
+                || status.sets != said
+                || status.kept != self.stood
+                || status.sets_wrong != wrong;
             status.set = making;
+            status.kept.clone_from(&self.stood);
             said.clone_into(&mut status.sets);
             status.sets_wrong.clone_from(&wrong);
             changed

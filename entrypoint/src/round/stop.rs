@@ -53,6 +53,8 @@ impl Task {
         let ended = self.hand_over(began).await;
         let Ended { loud, over, .. } = ended;
         self.posts.send_replace(None);
+        // It would outlast a moment without posts, and change what the final set takes.
+        self.restorer.abort();
         let last = match ended.given_up {
             Some(given) => self.last_set(began, given).await,
             None => None,

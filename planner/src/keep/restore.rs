@@ -309,11 +309,22 @@ pub fn gathered(view: &ClusterView, late: bool) -> Result<(), String> {
     if !view.service.complete {
         return Err("the first formation is not complete".to_owned());
     }
-    let here = view.peers.values().filter(|peer| peer.stays()).count();
+    let here = here(view);
     match view.wanted_tasks {
         Some(wanted) if here < wanted && !late => Err(format!("{here} of {wanted} tasks are here")),
         _ => Ok(()),
     }
+}
+
+/// Whether a formation that waits for more peers than ECS wants tasks is complete as it is: the service
+/// was made smaller before everything was lost, and nobody else comes.
+pub fn is_all_there_will_be(view: &ClusterView) -> bool {
+    let enough = |wanted| wanted > 0 && here(view) >= wanted;
+    !view.service.complete && view.wanted_tasks.is_some_and(enough)
+}
+
+fn here(view: &ClusterView) -> usize {
+    view.peers.values().filter(|peer| peer.stays()).count()
 }
 
 /// Who holds each shard.

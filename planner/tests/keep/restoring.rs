@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use planner::heal::life::Life;
 use planner::heal::names::{CollectionName, ShardId};
-use planner::heal::view::{CopyState, Transfer};
+use planner::heal::view::{ClusterView, CopyState, Transfer};
 use planner::ids::PeerId;
 use planner::keep::records::ShardKey;
 use planner::keep::restore::{
     self, Agreement, Keep, Next, TRIES, agree, begun, cleared, done, empty, failed, finished,
-    gathered, keys_in_order, lost, may_delete, next, placed, undone,
+    gathered, is_all_there_will_be, keys_in_order, lost, may_delete, next, placed, undone,
 };
 use planner::observed::Observed;
 use planner::records::{Progress, Restore};
@@ -157,6 +157,24 @@ fn nothing_is_made_before_all_wanted_tasks_are_here_or_have_been_waited_for() {
     assert_eq!(gathered(&view, false), Ok(()));
     view.peers.get_mut(&PeerId(2)).unwrap().said.ending = true;
     gathered(&view, false).unwrap_err();
+}
+
+#[test]
+fn a_service_that_was_made_smaller_is_complete_with_the_tasks_that_are_wanted() {
+    let mut view = cluster();
+    let with = |view: &mut ClusterView, wanted| {
+        view.wanted_tasks = wanted;
+        is_all_there_will_be(view)
+    };
+    assert!(with(&mut view, Some(3)));
+    assert!(!with(&mut view, Some(4)), "one is on its way");
+    assert!(!with(&mut view, None), "nobody says how many are wanted");
+    assert!(!with(&mut view, Some(0)), "it is being ended");
+    view.service.complete = true;
+    assert!(!with(&mut view, Some(3)), "nothing is left to say");
+    view.service.complete = false;
+    view.peers.get_mut(&PeerId(2)).unwrap().said.ending = true;
+    assert!(!with(&mut view, Some(3)), "one is being stopped");
 }
 
 #[test]

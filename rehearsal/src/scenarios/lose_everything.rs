@@ -2,6 +2,7 @@
 //! once, before anybody is served, and with all that was acknowledged before it was planned.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Context;
 use entrypoint::keep::restore_request::Ask;
@@ -42,12 +43,22 @@ pub const SCENARIO: Scenario = Scenario {
             run: |world| Box::pin(steward_dies(world)),
         },
         Case {
+            name: "interrupted",
+            setup,
+            run: |world| Box::pin(interrupted(world)),
+        },
+        Case {
             name: "newest-is-bad",
             setup: |bad| {
                 setup(bad);
                 bad.allowed.events.push("restore.*");
             },
             run: |world| Box::pin(newest_is_bad(world)),
+        },
+        Case {
+            name: "into-fewer",
+            setup,
+            run: |world| Box::pin(resized(world, world.size() / 2)),
         },
         Case {
             name: "into-more",
@@ -118,23 +129,69 @@ async fn founder_dies(world: &World) -> Result<(), Failure> {
 async fn steward_dies(world: &World) -> Result<(), Failure> {
     let (mut points, then) = one_more(world, begin(world).await?).await?;
     let since = lose(world, &mut points, then).await?;
+    let steward = at_work(world).await?;
+    world.kill(&steward, "its steward restores").await?;
+    let from = newest(world)?.id;
+    restored(world, points, since, from).await
+}
+
+/// One after the other, each while a restore is under way: a member, the steward, a member.
+async fn interrupted(world: &World) -> Result<(), Failure> {
+    let (mut points, then) = one_more(world, begin(world).await?).await?;
+    let since = lose(world, &mut points, then).await?;
+    let mut killed = Vec::new();
+    for whom in [Whom::Member, Whom::Steward, Whom::Member] {
+        let steward = at_work(world).await?;
+        let victim = match whom {
+            Whom::Steward => steward,
+            Whom::Member => {
+                let mut others = world.ecs.running().into_iter();
+                let other = others.find(|task| task.id != steward.id);
+                other.ok_or_else(|| Failure::new("the steward is not alone", "it is"))?
+            }
+        };
+        world.kill(&victim, "a restore is under way").await?;
+        killed.push(victim.id.clone());
+        // What is seen next is the restore after that.
+        let gone = || {
+            (!world
+                .observer
+                .latest()
+                .running()
+                .any(|view| view.id == victim.id))
+            .then_some(())
+        };
+        world
+            .aim("the killed one is seen no more", RESTORED, gone)
+            .await?;
+    }
+    world.step(format!("{} died while it was restored", killed.len()));
+    let from = newest(world)?.id;
+    restored(world, points, since, from).await
+}
+
+/// Who dies.
+enum Whom {
+    Steward,
+    Member,
+}
+
+/// The steward that restores, as soon as half of it is there, whichever half: what is filled is so in no time
+/// here.
+async fn at_work(world: &World) -> Result<Arc<Task>, Failure> {
     let at_work = || {
         let sample = world.observer.latest();
         let mut views = sample.running();
         let view = views.find(|view| {
             let status = view.status.as_ref();
-            // Half of it is there, whichever half: what is filled is so in no time here.
             let at = ["are placed", "is filled", "are compared"];
             status.is_some_and(|status| at.iter().any(|at| status.restore.contains(at)))
         })?;
         world.ecs.task(&view.id)
     };
-    let steward = world
+    world
         .aim("a restore that is under way", RESTORED, at_work)
-        .await?;
-    world.kill(&steward, "its steward restores").await?;
-    let from = newest(world)?.id;
-    restored(world, points, since, from).await
+        .await
 }
 
 async fn newest_is_bad(world: &World) -> Result<(), Failure> {

@@ -33,7 +33,12 @@ pub const SCENARIO: Scenario = Scenario {
         Case {
             name: "replace",
             setup,
-            run: |world| Box::pin(replace(world)),
+            run: |world| Box::pin(replace(world, false)),
+        },
+        Case {
+            name: "replace-steward-dies",
+            setup,
+            run: |world| Box::pin(replace(world, true)),
         },
         Case {
             name: "steward-dies",
@@ -208,7 +213,8 @@ async fn switch(world: &World) -> Result<(), Failure> {
     untouched(world, points).await
 }
 
-async fn replace(world: &World) -> Result<(), Failure> {
+/// With `dies` its steward does, just before readers are led to what was made.
+async fn replace(world: &World, dies: bool) -> Result<(), Failure> {
     let Begun {
         mut points,
         then,
@@ -221,6 +227,10 @@ async fn replace(world: &World) -> Result<(), Failure> {
     };
     // The writers go on; from the swap on they write to the restored one, under the old name.
     let job = asked(world, &set, more).await?;
+    if dies {
+        let steward = at_work(world, &["is filled", "are compared"]).await?;
+        world.kill(&steward, "its steward replaces").await?;
+    }
     finished(world, &job).await?;
     let name = format!("{COLLECTION}-{}", set.id);
     for old in [COLLECTION, ALIAS] {

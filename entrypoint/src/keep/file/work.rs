@@ -12,6 +12,7 @@ use super::desk::Turn;
 use super::progress::Progress;
 use crate::archive::{Refusal, Verifier};
 use crate::keep::FileError;
+use crate::priority;
 use crate::store::lane::STACK;
 use crate::store::{BlobStore, BlobWriter, Key, Op, StoreError, Stored, read_through};
 
@@ -47,6 +48,8 @@ pub(super) fn start(order: Order, turn: Turn) -> Result<(), StoreError> {
     let progress = turn.progress();
     progress.enter(Op::Write);
     let run = move || {
+        // Hashing and copying gigabytes is never worth a slower answer of the Qdrant beside us.
+        priority::lower(priority::LATER);
         let work = Work {
             store: store.as_ref(),
             key: &key,

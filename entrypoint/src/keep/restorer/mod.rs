@@ -36,6 +36,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(2);
 /// How long Qdrant waits until a change is applied here.
 const APPLY_SECS: u64 = 30;
+/// For so long our Qdrant may not answer, or not lead, while a collection is filled: what is half filled is
+/// made again from nothing, and each change looks at the lead and at the record anew.
+const LAPSE: Duration = Duration::from_secs(15);
 /// When nothing has come on for so long, a person must know.
 const STALLED: Duration = Duration::from_secs(120);
 
@@ -54,6 +57,29 @@ enum Step {
     On,
     /// There is nothing to restore.
     Over,
+}
+
+/// Why nothing is posted any more.
+#[derive(Debug, PartialEq, Eq)]
+enum Lapsed {
+    /// Nothing was for [`LAPSE`].
+    Silent,
+    /// The rounds have ended.
+    Ended,
+}
+
+/// Waits until nothing was posted for [`LAPSE`], or never will be.
+async fn lapsed<T>(posts: &mut channel::Receiver<Option<T>>) -> Lapsed {
+    loop {
+        if posts.wait_for(Option::is_none).await.is_err() {
+            return Lapsed::Ended;
+        }
+        match tokio::time::timeout(LAPSE, posts.wait_for(Option::is_some)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Lapsed::Ended,
+            Err(_) => return Lapsed::Silent,
+        }
+    }
 }
 
 impl Restorer {
@@ -94,7 +120,7 @@ impl Restorer {
             let mut ends = posts.clone();
             tokio::select! {
                 // Whatever is half done is so on record, and made again by the next one.
-                ended = ends.wait_for(Option::is_none) => if ended.is_err() { return },
+                over = lapsed(&mut ends) => if over == Lapsed::Ended { return },
                 () = self.lead() => {}
             }
         }
@@ -171,5 +197,41 @@ impl Restorer {
             board.status.restore_wrong = wrong;
             changed
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether `lapsed` is over when nothing was posted for `silence`, and a post came then.
+    async fn after(silence: Duration) -> Option<Lapsed> {
+        let (posts, mut posted) = channel::channel(Some(()));
+        let waits = tokio::spawn(async move { lapsed(&mut posted).await });
+        posts.send_replace(None);
+        tokio::time::sleep(silence).await;
+        posts.send_replace(Some(()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        match waits.is_finished() {
+            true => waits.await.ok(),
+            false => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_moment_without_a_post_ends_nothing() {
+        assert_eq!(after(LAPSE - Duration::from_secs(1)).await, None);
+        let longer = after(LAPSE + Duration::from_secs(1)).await;
+        assert_eq!(longer, Some(Lapsed::Silent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rounds_that_have_ended_post_no_more() {
+        let (posts, mut posted) = channel::channel(None::<()>);
+        drop(posts);
+        assert_eq!(lapsed(&mut posted).await, Lapsed::Ended);
+        let (posts, mut posted) = channel::channel(Some(()));
+        drop(posts);
+        assert_eq!(lapsed(&mut posted).await, Lapsed::Ended);
     }
 }

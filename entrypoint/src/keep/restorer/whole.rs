@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use planner::heal::names::CollectionName;
+use planner::heal::view::ClusterView;
 use planner::keep::choose::{Choice, Wanted, choose};
 use planner::keep::ids::SetId;
 use planner::keep::records::Manifest;
 use planner::keep::restore::{self, Next};
 use planner::keep::restore_wish::{self, Verdict, Wish};
 use planner::keep::seen::State;
-use planner::records::{RESTORE_KEY, Restore};
+use planner::records::{FORMED_KEY, Formed, RESTORE_KEY, Restore};
 use qdrant_api::{Alias, AliasChange};
 
 use super::super::restore_request;
@@ -23,7 +24,7 @@ use super::outcome::{Done, Failed, wait};
 use super::site::{Basis, Counts, Place, Site};
 use super::{APPLY_SECS, Step};
 use crate::events;
-use crate::qdrant::{parse_restore, probe_commit};
+use crate::qdrant::{parse_restore, probe_commit, read_proof};
 use crate::steward::COMMIT_TIMEOUT;
 
 /// How long all wanted tasks are waited for before anything is created.
@@ -129,6 +130,7 @@ impl Whole<'_> {
     async fn choose(&self, stalled: Duration) -> Done<()> {
         let (site, record) = (self.site, &self.record);
         let view = site.survey(&self.place).await?;
+        self.complete(&view).await?;
         // Whoever comes later gets its copies by transfers, which is slower.
         restore::gathered(&view, stalled > GATHER).map_err(Failed::Wait)?;
         let running = site.client.version().await.map_err(|error| wait(&error))?;
@@ -169,6 +171,32 @@ impl Whole<'_> {
             site.prove(&manifest).await?;
         }
         self.begin(record, &manifest, None).await
+    }
+
+    /// Calls the formation complete when ECS wants no more tasks than are here: a service that was made
+    /// smaller before it was lost would wait for the others for ever.
+    async fn complete(&self, view: &ClusterView) -> Done<()> {
+        if !restore::is_all_there_will_be(view) {
+            return Ok(());
+        }
+        let client = &self.site.client;
+        let basis = Basis::read(client, FORMED_KEY).await;
+        let basis = basis.map_err(Failed::Wait)?;
+        let formed = read_proof(client).await.map_err(Failed::Wait)?;
+        // The round publishes it in a moment, as the first word of this life.
+        let ours = formed.filter(|formed| formed.generation == self.place.generation);
+        let formed = ours.ok_or_else(|| Failed::Wait("it is not formed yet".to_owned()))?;
+        let complete = Formed {
+            complete: true,
+            ..formed
+        };
+        self.site.write(&basis, &complete).await?;
+        tracing::info!(
+            event = events::PUBLISHED,
+            generation = complete.generation.number,
+            complete = true
+        );
+        Err(Failed::Wait("the formation was called complete".to_owned()))
     }
 
     /// Before anything was restored there is no collection: one that is here is nobody's that we know.
@@ -258,6 +286,8 @@ impl Whole<'_> {
     async fn finish(&self, set: Option<SetId>) -> Done<()> {
         let (site, record) = (self.site, &self.record);
         let view = site.survey(&self.place).await?;
+        // Nobody serves before it is.
+        self.complete(&view).await?;
         let lost = restore::lost(&view, record).map_err(Failed::Wait)?;
         if !lost.is_empty() {
             // Who held it died meanwhile. The set has it still, and nobody was served.
