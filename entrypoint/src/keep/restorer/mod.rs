@@ -49,6 +49,8 @@ pub struct Restorer {
     said: Waits,
     /// Since when nothing has come on.
     stalled: Instant,
+    /// A restore by hand was under way when its record was last read.
+    at_hand: bool,
 }
 
 /// How one step ended.
@@ -106,6 +108,7 @@ impl Restorer {
             mode,
             said: Waits::default(),
             stalled: Instant::now(),
+            at_hand: false,
         }
     }
 
@@ -150,15 +153,27 @@ impl Restorer {
     }
 
     /// One step by the record; `Err`: nothing could be done, for people.
-    async fn step(&self) -> Result<Step, String> {
+    async fn step(&mut self) -> Result<Step, String> {
         let restoring = self.site.posts.borrow().as_ref().map(|post| post.restoring);
         let job = match restoring {
             None => return Ok(Step::Over),
             Some(true) => None,
-            Some(false) => match job::read(&self.site).await? {
-                Some(job) => Some(job),
-                None => return Ok(Step::Over),
-            },
+            Some(false) => {
+                let job = match job::read(&self.site).await {
+                    Ok(job) => job,
+                    // Nobody is known to wait for anything.
+                    Err(why) if !self.at_hand => {
+                        tracing::debug!("whether a restore is asked for is not known: {why}");
+                        return Ok(Step::Over);
+                    }
+                    Err(why) => return Err(why),
+                };
+                self.at_hand = job.is_some();
+                match job {
+                    Some(job) => Some(job),
+                    None => return Ok(Step::Over),
+                }
+            }
         };
         if self.mode == Heal::DryRun {
             return Err("nothing is changed with dry-run: the restore waits".to_owned());
