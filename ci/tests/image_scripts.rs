@@ -114,7 +114,11 @@ fn an_empty_value_of_the_pin_is_named_by_its_section_and_stops_only_a_release() 
         .collect();
     let done = gate(&pin, &arguments);
     assert!(done.status.success());
-    assert!(text(&done).starts_with("note: no release: "), "{}", text(&done));
+    assert!(
+        text(&done).starts_with("note: no release: "),
+        "{}",
+        text(&done)
+    );
 }
 
 #[test]
@@ -144,10 +148,16 @@ fn workspace() -> TempDir {
             "[package]\nname = \"member\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\n\
              [[bin]]\nname = \"other\"\npath = \"src/tools/other.rs\"\n\n[[bench]]\nname = \"fast\"\nharness = false\n",
         ),
-        ("member/src/lib.rs", "mod inner; compile_error!(\"the real one\");"),
+        (
+            "member/src/lib.rs",
+            "mod inner; compile_error!(\"the real one\");",
+        ),
         ("member/src/inner.rs", "pub fn secret() {}"),
         ("member/src/main.rs", "fn main() { member::secret() }"),
-        ("member/src/tools/other.rs", "fn main() { member::secret() }"),
+        (
+            "member/src/tools/other.rs",
+            "fn main() { member::secret() }",
+        ),
         ("member/benches/fast.rs", "fn main() { member::secret() }"),
         ("member/build.rs", "fn main() { panic!() }"),
         ("target/debug/Cargo.toml", "not a manifest"),
@@ -204,7 +214,11 @@ fn a_change_in_a_source_changes_no_byte_of_the_skeleton() {
     };
     let (_before, before) = skeleton(workspace.path());
     fs::write(workspace.path().join("member/src/main.rs"), "fn main() {}").unwrap();
-    fs::write(workspace.path().join("member/src/new.rs"), "pub fn new() {}").unwrap();
+    fs::write(
+        workspace.path().join("member/src/new.rs"),
+        "pub fn new() {}",
+    )
+    .unwrap();
     let (_after, after) = skeleton(workspace.path());
     assert_eq!(listing(&before), listing(&after));
 }
@@ -275,7 +289,10 @@ fn a_finished_program_runs_and_says_what_it_was_built_from() {
 
 #[test]
 fn a_snapshot_that_is_no_time_is_refused_before_anything_is_installed() {
-    let done = script("apt.sh").args(["yesterday", "dash"]).output().unwrap();
+    let done = script("apt.sh")
+        .args(["yesterday", "dash"])
+        .output()
+        .unwrap();
     assert!(!done.status.success());
     assert!(text(&done).contains("is no time"), "{}", text(&done));
 }
