@@ -282,7 +282,9 @@ ENV TZ=Etc/UTC \
     RUN_MODE=production \
     QDRANT_INIT_FILE_PATH=/tmp/.qdrant-initialized
 
-VOLUME ["/qdrant/storage", "/qdrant/snapshots"]
+# Everything that is written, but for /tmp. With a read-only root all three must be mounted; storage.proof is where a
+# restored set is tried, and needs nothing to last.
+VOLUME ["/qdrant/storage", "/qdrant/storage.proof", "/qdrant/snapshots"]
 
 # REST, gRPC, peers, control. Only the first two and the control port's health checks belong to clients.
 EXPOSE 6333 6334 6335 6336

@@ -15,15 +15,22 @@ use super::{http, labels};
 const SERVICE: &str = "qdrant";
 const API_KEY: &str = "image-lane";
 const CONTROL_PORT: &str = "6336";
-const FORMED_WITHIN: Duration = Duration::from_secs(120);
+/// A bound against waiting for ever, not an expectation: on a machine that compiles beside it, a replacement took three
+/// minutes.
+const FORMED_WITHIN: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(250);
 /// Longer than the entrypoint's default stop budget, so that it is the entrypoint that keeps the budget.
 const STOP_SECONDS: &str = "40";
 
 /// Where Qdrant's own shutdown is seen.
-const SHUTDOWN_LINES: [&str; 1] = ["Actix workers stopped"];
-const READ_ONLY: [&str; 4] = ["/", "/qdrant", "/qdrant/config", "/etc"];
-const WRITTEN: [&str; 3] = ["/qdrant/storage", "/qdrant/snapshots", "/tmp"];
+const SHUTDOWN_LINES: [&str; 1] = ["received; starting"];
+const READ_ONLY: [&str; 4] = ["/", "/qdrant", "/qdrant/licenses", "/etc"];
+const WRITTEN: [&str; 4] = [
+    "/qdrant/storage",
+    "/qdrant/storage.proof",
+    "/qdrant/snapshots",
+    "/tmp",
+];
 
 /// One started container.
 struct Task {

@@ -83,7 +83,11 @@ pub fn findings(config: &Config) -> Vec<String> {
         (
             "Volumes",
             keys(&config.volumes),
-            vec!["/qdrant/snapshots", "/qdrant/storage"],
+            vec![
+                "/qdrant/snapshots",
+                "/qdrant/storage",
+                "/qdrant/storage.proof",
+            ],
         ),
         (
             "ExposedPorts",
@@ -197,7 +201,7 @@ mod tests {
         serde_json::json!({
             "User": "1000:1000", "Entrypoint": ["/qdrant/entrypoint"], "StopSignal": "SIGTERM",
             "Healthcheck": {"Test": ["CMD", "/qdrant/entrypoint", "health"]},
-            "Volumes": {"/qdrant/storage": {}, "/qdrant/snapshots": {}},
+            "Volumes": {"/qdrant/storage": {}, "/qdrant/storage.proof": {}, "/qdrant/snapshots": {}},
             "ExposedPorts": {"6333/tcp": {}, "6334/tcp": {}, "6335/tcp": {}, "6336/tcp": {}},
             "Labels": {
                 "org.opencontainers.image.title": "qdrant-ecs",
