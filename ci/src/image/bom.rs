@@ -121,7 +121,7 @@ pub fn write(parts: &[Part<'_>]) -> anyhow::Result<String> {
             })
             .collect(),
     };
-    let mut text = serde_json::to_string_pretty(&bom).context("write the SBOM")?;
+    let mut text = serde_json::to_string(&bom).context("write the SBOM")?;
     text.push('\n');
     Ok(text)
 }
