@@ -29,8 +29,8 @@ enum Chore {
     },
     /// Does the planner stay free of I/O, clocks and runtimes?
     Purity,
-    /// Build the runtime stage of the Dockerfile and run a cluster of three containers.
-    Image(image::Options),
+    /// Build the runtime stage of the Dockerfile and run a cluster of three containers, or verify an image.
+    Image(image::Command),
 }
 
 fn main() -> ExitCode {
@@ -48,7 +48,7 @@ fn chore(cli: Cli) -> anyhow::Result<()> {
     match cli.chore {
         Chore::Pin { what } => pin::run(&root, &what),
         Chore::Purity => purity::run(&root),
-        Chore::Image(options) => image::run(&root, &options),
+        Chore::Image(command) => image::run(&root, &command),
     }
 }
 

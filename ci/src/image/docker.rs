@@ -42,6 +42,24 @@ impl Docker {
         Err(lack)
     }
 
+    /// The first client that reaches an engine, whatever it can build.
+    ///
+    /// # Errors
+    /// What is lacking, as one line.
+    pub fn find_any() -> Result<Self, String> {
+        ["docker", "/usr/bin/docker"]
+            .map(|program| Self {
+                program: program.to_owned(),
+            })
+            .into_iter()
+            .find(|docker| {
+                docker
+                    .run(&["version", "--format", "{{.Server.Version}}"])
+                    .is_ok()
+            })
+            .ok_or_else(|| "no container engine answers".to_owned())
+    }
+
     /// A build with a stage that must be left out, and no base image.
     fn builds_with_buildkit(&self) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;

@@ -1,0 +1,298 @@
+//! The scripts that the Dockerfile runs: the release gate, the skeleton that dependency layers are built from, the
+//! dashboard that is pinned or left out, and the stripping that leaves build information.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests are not recognised as tests by the lint"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+fn script(name: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../image")
+            .join(name),
+    );
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+const PINNED: &str = "[upstream]\ntag = \"v1.19.0\"\n[images.rust]\ndigest = \"sha256:00\"\n[webui]\nversion = \"1\"\n";
+
+/// Arguments of a release that lacks nothing.
+fn whole() -> Vec<String> {
+    let digest = "0a".repeat(32);
+    [
+        "RELEASE=1",
+        "QDRANT_FROM=source",
+        "ENTRYPOINT_FROM=source",
+        "VERSION=1.19.0-0.1.0",
+        "REVISION=0123",
+        "CREATED=2026-01-31T12:00:00Z",
+        "APT_SNAPSHOT=20260131T120000Z",
+        "QDRANT_IMAGE=qdrant/qdrant:v1.19.0",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain(["RUST_IMAGE", "RUNTIME_BASE"].map(|name| format!("{name}=some:tag@sha256:{digest}")))
+    .collect()
+}
+
+fn gate(pin: &str, arguments: &[String]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pin.toml");
+    fs::write(&path, pin).unwrap();
+    script("release-gate.sh")
+        .arg(path)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_release_that_is_pinned_to_the_last_byte_passes() {
+    let done = gate(PINNED, &whole());
+    assert!(done.status.success(), "{}", text(&done));
+    assert_eq!(text(&done), "");
+}
+
+#[test]
+fn each_thing_that_a_release_lacks_is_one_line() {
+    let digest = format!("@sha256:{}", "0a".repeat(32));
+    for (number, line) in [
+        (1, "ENTRYPOINT_FROM=binary"),
+        (2, "VERSION is empty"),
+        (3, "RUNTIME_BASE=some:tag is named by tag"),
+    ] {
+        let arguments: Vec<_> = whole()
+            .into_iter()
+            .map(|one| match number {
+                1 => one.replace("ENTRYPOINT_FROM=source", "ENTRYPOINT_FROM=binary"),
+                2 => one.replace("VERSION=1.19.0-0.1.0", "VERSION="),
+                _ if one.starts_with("RUNTIME_BASE") => one.replace(&digest, ""),
+                _ => one,
+            })
+            .collect();
+        let done = gate(PINNED, &arguments);
+        assert!(!done.status.success(), "passed although {line}");
+        assert_eq!(text(&done).lines().count(), 1, "{}", text(&done));
+        assert!(
+            text(&done).contains(line) && text(&done).starts_with("release refused: "),
+            "{}",
+            text(&done)
+        );
+    }
+}
+
+#[test]
+fn an_empty_value_of_the_pin_is_named_by_its_section_and_stops_only_a_release() {
+    let pin = PINNED.replace("digest = \"sha256:00\"", "digest = \"\"");
+    let done = gate(&pin, &whole());
+    assert!(!done.status.success());
+    assert!(
+        text(&done).contains("[images.rust] digest is empty"),
+        "{}",
+        text(&done)
+    );
+
+    let arguments: Vec<_> = whole()
+        .into_iter()
+        .filter(|one| one != "RELEASE=1")
+        .collect();
+    let done = gate(&pin, &arguments);
+    assert!(done.status.success());
+    assert!(
+        text(&done).starts_with("note: no release: "),
+        "{}",
+        text(&done)
+    );
+}
+
+#[test]
+fn the_official_image_needs_a_digest_only_where_it_is_used() {
+    let official: Vec<_> = whole()
+        .into_iter()
+        .map(|one| one.replace("QDRANT_FROM=source", "QDRANT_FROM=official"))
+        .collect();
+    let done = gate(PINNED, &official);
+    assert!(text(&done).contains("QDRANT_IMAGE="), "{}", text(&done));
+}
+
+/// A workspace of one member with a program, a library, a bench and a build script.
+fn workspace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, content) in [
+        (
+            "Cargo.toml",
+            "[workspace]\nmembers = [\"member\"]\nresolver = \"3\"\n",
+        ),
+        (
+            "Cargo.lock",
+            "version = 4\n\n[[package]]\nname = \"member\"\nversion = \"1.0.0\"\n",
+        ),
+        (
+            "member/Cargo.toml",
+            "[package]\nname = \"member\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\n\
+             [[bin]]\nname = \"other\"\npath = \"src/tools/other.rs\"\n\n[[bench]]\nname = \"fast\"\nharness = false\n",
+        ),
+        (
+            "member/src/lib.rs",
+            "mod inner; compile_error!(\"the real one\");",
+        ),
+        ("member/src/inner.rs", "pub fn secret() {}"),
+        ("member/src/main.rs", "fn main() { member::secret() }"),
+        (
+            "member/src/tools/other.rs",
+            "fn main() { member::secret() }",
+        ),
+        ("member/benches/fast.rs", "fn main() { member::secret() }"),
+        ("member/build.rs", "fn main() { panic!() }"),
+        ("target/debug/Cargo.toml", "not a manifest"),
+    ] {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    folder
+}
+
+fn skeleton(of: &Path) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("skeleton");
+    let done = script("skeleton.sh").arg(of).arg(&to).output().unwrap();
+    assert!(done.status.success(), "{}", text(&done));
+    (folder, to)
+}
+
+#[test]
+fn a_skeleton_has_every_target_and_no_source() {
+    let workspace = workspace();
+    let (_folder, skeleton) = skeleton(workspace.path());
+    assert!(!skeleton.join("member/src/inner.rs").exists());
+    assert!(!skeleton.join("target").exists());
+    let done = Command::new(env!("CARGO"))
+        .args(["check", "--offline", "--locked", "--all-targets", "--quiet"])
+        .args(["--target-dir".as_ref(), skeleton.join("out").as_os_str()])
+        .current_dir(&skeleton)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", text(&done));
+}
+
+#[test]
+fn a_change_in_a_source_changes_no_byte_of_the_skeleton() {
+    let workspace = workspace();
+    let listing = |folder: &Path| {
+        let mut found = Vec::new();
+        let mut folders = vec![folder.to_path_buf()];
+        while let Some(next) = folders.pop() {
+            for entry in fs::read_dir(next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let content = fs::read(&path).unwrap();
+                    found.push((path.strip_prefix(folder).unwrap().to_path_buf(), content));
+                }
+            }
+        }
+        found.sort();
+        found
+    };
+    let (_before, before) = skeleton(workspace.path());
+    fs::write(workspace.path().join("member/src/main.rs"), "fn main() {}").unwrap();
+    fs::write(
+        workspace.path().join("member/src/new.rs"),
+        "pub fn new() {}",
+    )
+    .unwrap();
+    let (_after, after) = skeleton(workspace.path());
+    assert_eq!(listing(&before), listing(&after));
+}
+
+#[test]
+fn without_a_pinned_dashboard_the_image_goes_without_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let pin = folder.path().join("pin.toml");
+    fs::write(
+        &pin,
+        "[upstream]\nversion = \"not this one\"\nsha256 = \"nor this\"\n[webui]\nversion = \"\"\nsha256 = \"\"\n",
+    )
+    .unwrap();
+    let to = folder.path().join("static");
+    let done = script("web-ui.sh").arg(&pin).arg(&to).output().unwrap();
+    assert!(done.status.success(), "{}", text(&done));
+    assert!(text(&done).contains("no dashboard"), "{}", text(&done));
+    assert!(!to.join("index.html").exists());
+}
+
+#[test]
+fn a_finished_program_runs_and_says_what_it_was_built_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("small.rs");
+    fs::write(&source, "fn main() { println!(\"runs\"); }").unwrap();
+    let program = folder.path().join("small");
+    let done = Command::new("rustc")
+        .arg("-g")
+        .args(["-o".as_ref(), program.as_os_str(), source.as_os_str()])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", text(&done));
+    let out = folder.path().join("out");
+    let symbols = folder.path().join("symbols");
+    let finish = |pair: &str| {
+        script("finish.sh")
+            .args([program.as_os_str(), out.as_os_str()])
+            .args(["small", "tag=v1.2.3", pair])
+            .env("SYMBOLS", &symbols)
+            .output()
+            .unwrap()
+    };
+    let done = finish("patches=one two ");
+    assert!(done.status.success(), "{}", text(&done));
+    let finished = out.join("small");
+    let done = Command::new(&finished).output().unwrap();
+    assert_eq!(text(&done), "runs\n");
+    let size = |path: &Path| fs::metadata(path).unwrap().len();
+    assert!(size(&finished) < size(&program) / 2);
+    assert!(symbols.join("small.debug").is_file());
+    let note = fs::read_to_string(out.join("build/small.toml")).unwrap();
+    assert!(
+        note.contains("from = \"source\"\ntag = \"v1.2.3\"\npatches = \"one two\"\n"),
+        "{note}"
+    );
+    let found = folder.path().join("found");
+    let done = Command::new("objcopy")
+        .args(["-O", "binary", "--only-section=.build-info"])
+        .args(["--set-section-flags", ".build-info=alloc"])
+        .args([&finished, &found])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", text(&done));
+    assert_eq!(fs::read_to_string(&found).unwrap(), note);
+    // A value that would break the note is refused.
+    assert!(!finish("patches=\"").status.success());
+}
+
+#[test]
+fn a_snapshot_that_is_no_time_is_refused_before_anything_is_installed() {
+    let done = script("apt.sh")
+        .args(["yesterday", "dash"])
+        .output()
+        .unwrap();
+    assert!(!done.status.success());
+    assert!(text(&done).contains("is no time"), "{}", text(&done));
+}

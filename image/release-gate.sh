@@ -1,0 +1,70 @@
+#!/bin/sh
+# Refuses a release that is not pinned to the last byte. A build that is no release passes, and is told what a
+# release would lack.
+#
+#   release-gate.sh PIN_TOML [KEY=VALUE…]
+#
+# The keys are the build's arguments: RELEASE (1 or empty), QDRANT_FROM, ENTRYPOINT_FROM, VERSION, REVISION,
+# CREATED, APT_SNAPSHOT, and the base images that are used: RUST_IMAGE, RUNTIME_BASE, QDRANT_IMAGE. Exit 1 after one line for
+# each thing that a release lacks.
+set -eu
+
+[ "$#" -ge 1 ] && [ -f "$1" ] || { echo "release-gate: usage: release-gate.sh PIN_TOML [KEY=VALUE…]" >&2; exit 1; }
+pin="$1"
+shift
+RELEASE='' QDRANT_FROM='' ENTRYPOINT_FROM='' VERSION='' REVISION='' CREATED='' APT_SNAPSHOT=''
+RUST_IMAGE='' RUNTIME_BASE='' QDRANT_IMAGE=''
+for argument in "$@"; do
+    value="${argument#*=}"
+    case "${argument%%=*}" in
+    RELEASE) RELEASE="$value" ;;
+    QDRANT_FROM) QDRANT_FROM="$value" ;;
+    ENTRYPOINT_FROM) ENTRYPOINT_FROM="$value" ;;
+    VERSION) VERSION="$value" ;;
+    REVISION) REVISION="$value" ;;
+    CREATED) CREATED="$value" ;;
+    APT_SNAPSHOT) APT_SNAPSHOT="$value" ;;
+    RUST_IMAGE) RUST_IMAGE="$value" ;;
+    RUNTIME_BASE) RUNTIME_BASE="$value" ;;
+    QDRANT_IMAGE) QDRANT_IMAGE="$value" ;;
+    *) echo "release-gate: unknown argument ${argument%%=*}" >&2; exit 1 ;;
+    esac
+done
+
+lacking="$(
+    # Every value of the pin that was never learnt, by section and key.
+    awk '
+        { sub(/^[ \t]+/, ""); sub(/[ \t\r]+$/, "") }
+        /^\[/ { section = $0; gsub(/[][]/, "", section); next }
+        /^[A-Za-z0-9_.-]+[ \t]*=[ \t]*""/ {
+            key = $0; sub(/[ \t]*=.*/, "", key)
+            print "pin.toml: [" section "] " key " is empty: cargo ci pin resolve fills it where there is a network"
+        }' "$pin"
+    # A value that is not even there is not pinned either.
+    grep -q '^\[webui\]' "$pin" || echo "pin.toml: no [webui]: the dashboard is not pinned"
+    for pair in "RUST_IMAGE=$RUST_IMAGE" "RUNTIME_BASE=$RUNTIME_BASE" "QDRANT_IMAGE=$QDRANT_IMAGE"; do
+        image="${pair#*=}"
+        # The official image counts only where Qdrant comes from it.
+        [ "${pair%%=*}" != QDRANT_IMAGE ] || [ "$QDRANT_FROM" = official ] || continue
+        case "$image" in
+        *@sha256:????????????????????????????????????????????????????????????????) ;;
+        *) echo "${pair%%=*}=$image is named by tag, not by digest" ;;
+        esac
+    done
+    case "$QDRANT_FROM" in
+    source | official) ;;
+    *) echo "QDRANT_FROM=$QDRANT_FROM: nothing pins a binary that was given" ;;
+    esac
+    [ "$ENTRYPOINT_FROM" = source ] || echo "ENTRYPOINT_FROM=$ENTRYPOINT_FROM: nothing pins a binary that was given"
+    [ -n "$VERSION" ] || echo "VERSION is empty"
+    [ -n "$REVISION" ] || echo "REVISION is empty"
+    [ -n "$CREATED" ] || echo "CREATED is empty"
+    [ -n "$APT_SNAPSHOT" ] || echo "APT_SNAPSHOT is empty"
+)"
+
+[ -n "$lacking" ] || exit 0
+if [ "$RELEASE" = 1 ]; then
+    echo "$lacking" | sed 's/^/release refused: /' >&2
+    exit 1
+fi
+echo "$lacking" | sed 's/^/note: no release: /'
