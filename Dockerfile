@@ -1,6 +1,7 @@
 # The product image: Qdrant, and the entrypoint as PID 1, on a slim Debian without root. How to: docs/image.md.
 #
-#   docker build .                                          everything from source, Qdrant by qdrant-src/pin.toml, patched
+#   docker build .                                          everything from source, Qdrant by qdrant-src/pin.toml
+#   docker build --build-arg QDRANT_PATCHED=1 .             the same with patches/, which no Qdrant has run with yet
 #   docker build --build-arg QDRANT_FROM=official .         Qdrant, its configuration and dashboard from the official image
 #   docker build --build-arg QDRANT_FROM=binary --build-context qdrant-binary=DIR .     DIR/qdrant as it is
 #   docker build --build-arg ENTRYPOINT_FROM=binary --build-context entrypoint-binary=DIR .   DIR/entrypoint as it is
@@ -26,6 +27,8 @@ ARG QDRANT_FROM=source
 ARG ENTRYPOINT_FROM=source
 ARG QDRANT_BINARY_IMAGE=scratch
 ARG ENTRYPOINT_BINARY_IMAGE=scratch
+# 1: Qdrant's source is patched (patches/). Off until a patched Qdrant has passed what the plain one passes.
+ARG QDRANT_PATCHED=0
 # A day of Debian's archive like 20261120T000000Z, so that the same packages are installed next year; empty: today's.
 ARG APT_SNAPSHOT=
 
@@ -112,16 +115,19 @@ RUN sh /pin/pinned.sh fetch "$QDRANT_PIN" /source
 FROM scratch AS qdrant-src
 COPY --from=qdrant-fetch /source /
 
-# Verified whoever gave it, then patched. A patch that does not apply exactly as often as it says stops here.
+# Verified whoever gave it, then patched when that is asked for. A patch that does not apply exactly as often as it says stops here.
 FROM tools AS qdrant-patch
 ARG QDRANT_PIN=upstream
+ARG QDRANT_PATCHED
 COPY --from=qdrant-src / /tree/
 COPY qdrant-src/pin.toml qdrant-src/pinned.sh qdrant-src/
 COPY patches patches
 RUN sh qdrant-src/pinned.sh verify-lock "$QDRANT_PIN" /tree \
-    && for patch in patches/*/patch.toml; do \
-        [ ! -f "$patch" ] || { /tools/ci patch apply --tree /tree && break; } || exit 1; \
-    done
+    && case "$QDRANT_PATCHED" in \
+        0) ;; \
+        1) /tools/ci patch apply --tree /tree ;; \
+        *) echo "QDRANT_PATCHED=$QDRANT_PATCHED: give 0 or 1" >&2; exit 1 ;; \
+    esac
 
 # Content alone decides below: the tool may have changed, the patched source has not.
 FROM scratch AS qdrant-patched
@@ -156,10 +162,11 @@ RUN if [ "$TARGETARCH" = arm64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi; 
 COPY image/finish.sh /image/
 # Names of the patches only: their files have no place here.
 COPY patches /patches/
+ARG QDRANT_PATCHED
 RUN sh /image/finish.sh target/release/qdrant /out qdrant \
         "tag=$(sh /pin/pinned.sh get "$QDRANT_PIN" tag)" \
         "commit=$(sh /pin/pinned.sh get "$QDRANT_PIN" commit)" \
-        "patches=$(cd /patches && for one in */patch.toml; do [ ! -f "$one" ] || printf '%s ' "${one%/*}"; done)" \
+        "patches=$(cd /patches && [ "$QDRANT_PATCHED" = 0 ] || for one in */patch.toml; do [ ! -f "$one" ] || printf '%s ' "${one%/*}"; done)" \
     && cp -r config /out/config
 
 FROM qdrant-built AS qdrant-papers

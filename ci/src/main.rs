@@ -3,9 +3,13 @@
 //! Owns the command line only; each chore has its module. Nothing here is part of the product.
 
 mod image;
+mod patch;
 mod pin;
+mod probe;
 mod purity;
+mod rebase;
 mod run;
+mod source;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +31,20 @@ enum Chore {
         #[command(subcommand)]
         what: pin::Command,
     },
+    /// The upstream source itself.
+    Source {
+        #[command(subcommand)]
+        what: source::Command,
+    },
+    /// Our changes to Qdrant.
+    Patch {
+        #[command(subcommand)]
+        what: patch::Command,
+    },
+    /// Does Qdrant's source still say what our entrypoint takes for granted? Exit 0 yes, 1 no, 2 could not look.
+    Probe(probe::Options),
+    /// What another release of Qdrant means for us. Exit 0 all as wanted, 1 not, 2 could not look.
+    Rebase(rebase::Options),
     /// Does the planner stay free of I/O, clocks and runtimes?
     Purity,
     /// Build the runtime stage of the Dockerfile and run a cluster of three containers, or verify an image.
@@ -34,22 +52,36 @@ enum Chore {
 }
 
 fn main() -> ExitCode {
-    match chore(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let cli = Cli::parse();
+    // A look that failed and a look that could not be made are different news.
+    let looks = matches!(cli.chore, Chore::Probe(_) | Chore::Rebase(_));
+    match chore(cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if looks {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
 
-fn chore(cli: Cli) -> anyhow::Result<()> {
+/// Runs it; says whether what was looked at is as wanted.
+fn chore(cli: Cli) -> anyhow::Result<bool> {
     let root = workspace_root()?;
     match cli.chore {
-        Chore::Pin { what } => pin::run(&root, &what),
-        Chore::Purity => purity::run(&root),
-        Chore::Image(command) => image::run(&root, &command),
+        Chore::Pin { what } => pin::run(&root, &what)?,
+        Chore::Source { what } => source::run(&root, &what)?,
+        Chore::Patch { what } => patch::run(&root, &what)?,
+        Chore::Probe(options) => return probe::run(&root, &options),
+        Chore::Rebase(options) => return rebase::run(&root, &options),
+        Chore::Purity => purity::run(&root)?,
+        Chore::Image(command) => image::run(&root, &command)?,
     }
+    Ok(true)
 }
 
 /// The folder with the workspace's Cargo.toml: the parent of this crate's folder as it was compiled.

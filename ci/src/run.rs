@@ -15,6 +15,14 @@ pub fn cargo() -> Command {
 /// # Errors
 /// The program cannot be started, or ends with another status than 0; then with what it wrote to standard error.
 pub fn output(command: &mut Command) -> anyhow::Result<String> {
+    Ok(String::from_utf8_lossy(&bytes(command)?).trim().to_owned())
+}
+
+/// Runs to the end and gives standard output as it is.
+///
+/// # Errors
+/// As [`output`].
+pub fn bytes(command: &mut Command) -> anyhow::Result<Vec<u8>> {
     let shown = shown(command);
     let done = command
         .stdin(Stdio::null())
@@ -22,9 +30,15 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
         .with_context(|| format!("start `{shown}`"))?;
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr);
-        bail!("`{shown}` ended with {}: {}", done.status, said.trim());
+        // One line, whatever the program made of it.
+        let said: Vec<&str> = said
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        bail!("`{shown}` ended with {}: {}", done.status, said.join("; "));
     }
-    Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+    Ok(done.stdout)
 }
 
 /// The command as one would type it, cut to a readable length.

@@ -101,7 +101,7 @@ impl Hands<'_> {
             }
             Action::Form => self.form(stamp, seen).await,
             Action::Settle(formed) => self.settle(formed),
-            Action::StartFounder => Ok(self.qdrant.start(Start::Own).await?),
+            Action::StartFounder => Ok(self.qdrant.start(Start::Found).await?),
             Action::StartMember => {
                 self.let_go(seen).await?;
                 Ok(self.qdrant.start(Start::Own).await?)

@@ -206,6 +206,22 @@ impl Direct {
         Copies::read(&answer).with_context(|| format!("no copies in {answer}"))
     }
 
+    /// The shards of which this host has a copy.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn local_shards(&self, host: &str, name: &str) -> Result<Vec<u64>> {
+        let path = format!("/collections/{name}/cluster");
+        let answer = self.get(host, &path).await?;
+        let rows = answer.get("local_shards").and_then(Value::as_array);
+        let rows = rows.with_context(|| format!("no local shards in {answer}"))?;
+        let shard = |row: &Value| row.get("shard_id").and_then(Value::as_u64);
+        rows.iter()
+            .map(shard)
+            .collect::<Option<_>>()
+            .with_context(|| format!("{answer}"))
+    }
+
     /// Has a Qdrant recover its copy of a shard from what is at `location`.
     ///
     /// # Errors

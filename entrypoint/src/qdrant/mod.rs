@@ -46,10 +46,16 @@ pub enum QdrantError {
     Client(String, #[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Tells a Qdrant with our patch *no accidental founder* that it is to begin a cluster on its empty disk; any
+/// other does so without, and takes no notice.
+pub(crate) const FOUNDER: &str = "QDRANT_FOUNDER";
+
 /// As what Qdrant is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start<'a> {
-    /// With what is on its disk: as the first peer of a new cluster when nothing is.
+    /// As the first peer of a new cluster, when nothing is on its disk yet.
+    Found,
+    /// With what is on its disk.
     Own,
     /// To join through this peer.
     Join {
@@ -68,7 +74,7 @@ pub enum Start<'a> {
 impl<'a> Start<'a> {
     fn bootstrap(self) -> Option<&'a str> {
         match self {
-            Self::Own | Self::Reinit => None,
+            Self::Found | Self::Own | Self::Reinit => None,
             Self::Join { uri } | Self::Rejoin { uri } => Some(uri),
         }
     }
@@ -136,6 +142,8 @@ impl Qdrant {
                 !name.starts_with("ENTRYPOINT_")
                     && name != "QDRANT_URI"
                     && name != "QDRANT_BOOTSTRAP"
+                    // Given to all tasks it would allow just what it is there to prevent.
+                    && name != FOUNDER
             })
             .collect();
         env.extend(
@@ -196,6 +204,9 @@ impl Qdrant {
         let args = how.args(&self.start.uri);
         let bootstrap = how.bootstrap();
         let mut env = self.start.env.clone();
+        if how == Start::Found {
+            env.push((FOUNDER.into(), "true".into()));
+        }
         let recovering = self.recover_next.take();
         self.recovering = recovering.is_some();
         if let Some(message) = recovering {
@@ -528,6 +539,7 @@ mod tests {
         let join = ["--bootstrap", uri];
         let reinit = ["--reinit"];
         for (start, more) in [
+            (Start::Found, vec![]),
             (Start::Own, vec![]),
             (Start::Join { uri }, join.to_vec()),
             (Start::Reinit, reinit.to_vec()),

@@ -14,6 +14,7 @@ use qdrant_api::{ApiKey, BaseUrl, Client, Cluster};
 use super::site::{Site, SiteError};
 use crate::child::{self, Child, Environment, Output, SpawnError, Spec};
 use crate::log::chain;
+use crate::qdrant::FOUNDER;
 
 /// How long it may take until it answers and leads itself.
 const START: Duration = Duration::from_secs(60);
@@ -225,6 +226,8 @@ fn own_env(
     let path = |name: &str| folder.join(name).into_os_string();
     let text = |text: &str| OsString::from(text);
     [
+        // Alone in a cluster of its own, on purpose.
+        (FOUNDER, text("true")),
         ("QDRANT__SERVICE__HOST", text("127.0.0.1")),
         ("QDRANT__SERVICE__HTTP_PORT", text(&http.to_string())),
         ("QDRANT__SERVICE__GRPC_PORT", text(&grpc.to_string())),

@@ -1,4 +1,5 @@
-//! How long a write takes while a set is made, and how long while none is.
+//! How long a write takes while a set is made, how long while none is, and how long while Qdrant streams the
+//! same shards to somebody who throws them away.
 //! Owns: the steady writer, and these figures. Must not: make sets.
 //!
 //! Writes are begun by the clock, whether those before them have ended or not, and are timed from when
@@ -32,6 +33,8 @@ pub(super) struct Latency {
     without_p99_ms: Option<Spread>,
     with_p50_ms: Option<Spread>,
     with_p99_ms: Option<Spread>,
+    streamed_p50_ms: Option<Spread>,
+    streamed_p99_ms: Option<Spread>,
     /// Of the medians.
     p50_ratio: Option<f64>,
     p99_ratio: Option<f64>,
@@ -93,6 +96,7 @@ impl Steady {
 pub(super) async fn measure(keep: &Keep, runs: usize) -> Result<Latency> {
     let writer = keep.writer();
     let (mut without, mut with) = (Windows::default(), Windows::default());
+    let mut streamed = Windows::default();
     let mut sets = Vec::new();
     // What connections and caches cost at first is nobody's.
     writer.during(tokio::time::sleep(BETWEEN)).await?;
@@ -103,15 +107,21 @@ pub(super) async fn measure(keep: &Keep, runs: usize) -> Result<Latency> {
         with.add(busy)?;
         sets.push(set?.lasted()?.as_secs_f64());
         tokio::time::sleep(BETWEEN).await;
+        let (bare, beside) = writer.during(keep.bare_streams()).await?;
+        bare?;
+        streamed.add(beside)?;
+        tokio::time::sleep(BETWEEN).await;
         println!(
-            "latency, run {run}: without a set {}, with one {}, which took {:.2} s",
+            "latency, run {run}: without a set {}, with bare streams {}, with a set {}, which took {:.2} s",
             without.last(),
+            streamed.last(),
             with.last(),
             sets.last().copied().unwrap_or_default()
         );
     }
     let (quiet_50, quiet_99) = (Spread::of(without.p50), Spread::of(without.p99));
     let (set_50, set_99) = (Spread::of(with.p50), Spread::of(with.p99));
+    let (bare_50, bare_99) = (Spread::of(streamed.p50), Spread::of(streamed.p99));
     let ratio =
         |with: Option<Spread>, without: Option<Spread>| Some(with?.median / without?.median);
     Ok(Latency {
@@ -120,6 +130,8 @@ pub(super) async fn measure(keep: &Keep, runs: usize) -> Result<Latency> {
         p99_ratio: ratio(set_99, quiet_99),
         without_p50_ms: quiet_50,
         without_p99_ms: quiet_99,
+        streamed_p50_ms: bare_50,
+        streamed_p99_ms: bare_99,
         with_p50_ms: set_50,
         with_p99_ms: set_99,
         set_s: Spread::of(sets),
@@ -174,6 +186,7 @@ impl Latency {
         println!("  p50 without a set {}", ms(self.without_p50_ms));
         println!("  p50 with one      {}", ms(self.with_p50_ms));
         println!("  p99 without a set {}", ms(self.without_p99_ms));
+        println!("  p99 bare streams  {}", ms(self.streamed_p99_ms));
         println!("  p99 with one      {}", ms(self.with_p99_ms));
         println!(
             "  ratios: p50 {}, p99 {}",

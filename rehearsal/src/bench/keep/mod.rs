@@ -8,11 +8,13 @@ mod latency;
 mod publish;
 mod restore;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use futures::future::try_join_all;
 use serde::Serialize;
 
 use self::latency::{Latency, Steady};
@@ -226,6 +228,25 @@ impl Keep {
             }
         }
         bail!("no set after {LIMIT:?}");
+    }
+
+    /// Has Qdrant stream each shard once, all at once, to somebody who throws it away: what a set costs
+    /// whoever takes it.
+    async fn bare_streams(&self) -> Result<()> {
+        let mut from = BTreeMap::new();
+        for host in self.hosts() {
+            let here = self.direct.local_shards(&host, COLLECTION).await?;
+            for shard in here {
+                from.entry(shard).or_insert_with(|| host.clone());
+            }
+        }
+        ensure!(from.len() == SHARDS, "{} shards have a copy", from.len());
+        let streams = from.into_iter().map(|(shard, host)| async move {
+            let mut answer = self.direct.stream(&host, COLLECTION, shard).await?;
+            while answer.chunk().await.context("read a stream")?.is_some() {}
+            anyhow::Ok(())
+        });
+        try_join_all(streams).await.map(drop)
     }
 
     /// The most that any of the entrypoints that run now ever held.

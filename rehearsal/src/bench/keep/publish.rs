@@ -5,7 +5,8 @@
 //! are in memory since they were written; so by hand the files are in memory as well (*warm*), which is
 //! the harder comparison, and once more not (*cold*). Ours ends when each file is durable, was read back
 //! from the disk and hashed again; `cp` ends with its copy in memory, and is given its own `sync` in a
-//! figure of its own.
+//! figure of its own. What Qdrant alone needs to stream the same shards, to somebody who throws them away, is
+//! the most that anybody who takes them can reach.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -31,6 +32,9 @@ pub(super) struct Publishing {
     by_hand_warm_s: Option<Spread>,
     by_hand_cold_s: Option<Spread>,
     by_hand_synced_s: Option<Spread>,
+    /// Qdrant's streams alone.
+    streams_s: Option<Spread>,
+    to_streams: Option<f64>,
     to_warm: Option<f64>,
     to_cold: Option<f64>,
     to_synced: Option<f64>,
@@ -39,6 +43,7 @@ pub(super) struct Publishing {
 pub(super) async fn measure(keep: &Keep, runs: usize) -> Result<Publishing> {
     let (mut ours, mut whole) = (Vec::new(), Vec::new());
     let (mut warm, mut cold, mut synced) = (Vec::new(), Vec::new(), Vec::new());
+    let mut streams = Vec::new();
     let mut bytes = 0;
     for run in 1..=runs {
         let set = keep.set().await?;
@@ -59,9 +64,13 @@ pub(super) async fn measure(keep: &Keep, runs: usize) -> Result<Publishing> {
         let (plain, with_sync) = by_hand(&paths, copies.path()).await?;
         warm.push(plain);
         synced.push(with_sync);
+        let begun = Instant::now();
+        keep.bare_streams().await?;
+        let bare = begun.elapsed().as_secs_f64();
+        streams.push(bare);
         println!(
             "publishing, run {run}: {:.0} MB, ours {:.2} s (plan to manifest {:.2} s), by hand {plain:.2} s \
-             warm, {:.2} s cold, {with_sync:.2} s with sync",
+             warm, {:.2} s cold, {with_sync:.2} s with sync; Qdrant's streams alone {bare:.2} s",
             bytes as f64 / 1e6,
             taking.as_secs_f64(),
             set.lasted()?.as_secs_f64(),
@@ -70,6 +79,7 @@ pub(super) async fn measure(keep: &Keep, runs: usize) -> Result<Publishing> {
     }
     let (ours, warm) = (Spread::of(ours), Spread::of(warm));
     let (cold, synced) = (Spread::of(cold), Spread::of(synced));
+    let streams = Spread::of(streams);
     let ratio = |hand: Option<Spread>| Some(hand?.median / ours?.median);
     Ok(Publishing {
         set_bytes: bytes,
@@ -78,6 +88,8 @@ pub(super) async fn measure(keep: &Keep, runs: usize) -> Result<Publishing> {
         by_hand_warm_s: warm,
         by_hand_cold_s: cold,
         by_hand_synced_s: synced,
+        streams_s: streams,
+        to_streams: ratio(streams),
         to_warm: ratio(warm),
         to_cold: ratio(cold),
         to_synced: ratio(synced),
@@ -92,6 +104,11 @@ impl Publishing {
         println!("  ours, durable and read back   {}", show(self.ours_s));
         println!("  plan to manifest              {}", show(self.set_s));
         for (name, spread, to) in [
+            (
+                "Qdrant's streams, not kept   ",
+                self.streams_s,
+                self.to_streams,
+            ),
             (
                 "cp + sha256sum, warm         ",
                 self.by_hand_warm_s,

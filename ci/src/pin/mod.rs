@@ -1,13 +1,17 @@
-//! `cargo ci pin`: reads qdrant-src/pin.toml and holds the Dockerfile to it.
+//! `cargo ci pin`: reads qdrant-src/pin.toml, holds the Dockerfile to it, and changes it in place.
 //!
-//! Owns what a well-formed pin is. Fetches nothing: qdrant-src/pinned.sh does, inside the build.
+//! Owns what a well-formed pin is. The source itself is fetched by `source`, and by qdrant-src/pinned.sh inside the build.
+
+mod edit;
+mod resolve;
+mod set;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 /// What to do with the pin.
@@ -16,29 +20,96 @@ pub enum Command {
     /// Print it.
     Show,
     /// Is it well-formed, and does the Dockerfile agree?
-    Check,
+    Check {
+        /// As a release build asks: nothing may be empty.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Name another release, with everything that follows from it. Comments stay.
+    Set(Set),
+    /// Fill in what is empty, where there is a network.
+    Resolve,
+}
+
+/// Which release to pin.
+#[derive(Args)]
+pub struct Set {
+    /// Upstream's tag, like v1.2.3.
+    tag: String,
+    /// Which section.
+    #[arg(long, default_value = "upstream", value_parser = ["upstream", "fallback"])]
+    section: String,
+    /// A git mirror, folder or address; else the pin's repository.
+    #[arg(long, value_name = "MIRROR")]
+    from: Option<String>,
 }
 
 /// The whole of pin.toml.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Pin {
+pub struct Pin {
     upstream: Release,
     fallback: Release,
+    webui: WebUi,
     images: Images,
+}
+
+impl Pin {
+    /// The release of a section.
+    pub fn release(&self, section: &str) -> &Release {
+        match section {
+            "fallback" => &self.fallback,
+            _ => &self.upstream,
+        }
+    }
+
+    /// What was not learnt yet, as `[section] key`.
+    fn empty(&self) -> Vec<String> {
+        let mut empty = Vec::new();
+        for (key, value) in [
+            ("version", &self.webui.version),
+            ("sha256", &self.webui.sha256),
+        ] {
+            if value.is_empty() {
+                empty.push(format!("[webui] {key}"));
+            }
+        }
+        for (section, image) in self.images.all() {
+            if image.digest.is_empty() {
+                empty.push(format!("[images.{section}] digest"));
+            }
+        }
+        empty
+    }
+}
+
+/// The dashboard: its release and what its archive sums up to.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WebUi {
+    repository: String,
+    version: String,
+    sha256: String,
 }
 
 /// One release of Qdrant.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Release {
-    repository: String,
-    tag: String,
-    commit: String,
-    tree: String,
-    cargo_lock_sha256: String,
-    rust: String,
-    rust_minimum: String,
+pub struct Release {
+    /// Where it is fetched from.
+    pub repository: String,
+    /// Its tag.
+    pub tag: String,
+    /// What the tag has to point at.
+    pub commit: String,
+    /// The commit's tree.
+    pub tree: String,
+    /// Of Cargo.lock in that tree.
+    pub cargo_lock_sha256: String,
+    /// The compiler that upstream builds it with.
+    pub rust: String,
+    /// The oldest that compiles it.
+    pub rust_minimum: String,
 }
 
 /// The images that the Dockerfile starts from.
@@ -48,6 +119,17 @@ struct Images {
     rust: Image,
     runtime: Image,
     qdrant: Image,
+}
+
+impl Images {
+    /// Each with its section.
+    fn all(&self) -> [(&'static str, &Image); 3] {
+        [
+            ("rust", &self.rust),
+            ("runtime", &self.runtime),
+            ("qdrant", &self.qdrant),
+        ]
+    }
 }
 
 /// One base image; an empty digest was not learnt yet.
@@ -74,10 +156,10 @@ impl Image {
 /// # Errors
 /// A file cannot be read, or the check found something; each finding is one line of the error.
 pub fn run(root: &Path, command: &Command) -> anyhow::Result<()> {
-    let path = root.join("qdrant-src/pin.toml");
-    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let pin: Pin = toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
+    let pin = read(root)?;
     match command {
+        Command::Set(options) => set::run(root, &pin, options),
+        Command::Resolve => resolve::run(root, &pin),
         Command::Show => {
             for (name, release) in [("upstream", &pin.upstream), ("fallback", &pin.fallback)] {
                 println!(
@@ -96,7 +178,7 @@ pub fn run(root: &Path, command: &Command) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Command::Check => {
+        Command::Check { release } => {
             let path = root.join("Dockerfile");
             let dockerfile =
                 fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
@@ -104,13 +186,16 @@ pub fn run(root: &Path, command: &Command) -> anyhow::Result<()> {
             if !findings.is_empty() {
                 bail!("{}", findings.join("\n       "));
             }
-            for (_, image) in images(&pin) {
-                if image.digest.is_empty() {
-                    println!(
-                        "note: {} is named by tag, its digest is not known yet",
-                        image.name
-                    );
-                }
+            let empty = pin.empty();
+            if *release && !empty.is_empty() {
+                bail!(
+                    "empty: {}: `cargo ci pin resolve` fills them in where there is a network; \
+                     a release is not built without",
+                    empty.join(", ")
+                );
+            }
+            for what in empty {
+                println!("note: {what} is not known yet");
             }
             println!(
                 "pin: {} at {}, well-formed",
@@ -119,6 +204,20 @@ pub fn run(root: &Path, command: &Command) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Reads the pin of the workspace at `root`.
+///
+/// # Errors
+/// It cannot be read, or lacks a key, or has one too many.
+pub fn read(root: &Path) -> anyhow::Result<Pin> {
+    let path = path(root);
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("parse {}", path.display()))
+}
+
+fn path(root: &Path) -> PathBuf {
+    root.join("qdrant-src/pin.toml")
 }
 
 /// Each base image with the Dockerfile's argument for it.
@@ -155,6 +254,12 @@ fn findings(pin: &Pin, dockerfile: &str) -> Vec<String> {
                 "Dockerfile: no ARG {argument}= before the first FROM"
             )),
         }
+    }
+    if !pin.webui.sha256.is_empty() && !is_hex(&pin.webui.sha256, 64) {
+        found.push(format!(
+            "pin.toml: [webui] sha256 = {:?}: leave it empty or give 64 hex digits",
+            pin.webui.sha256
+        ));
     }
     // The compiler and the official image belong to the release; else a new tag would be built by an old compiler.
     if !image_version(&pin.images.rust.name).starts_with(&format!("{}-", pin.upstream.rust)) {
@@ -240,8 +345,8 @@ fn numbers(version: &str) -> Option<Vec<u32>> {
 mod tests {
     use super::*;
 
-    const PIN: &str = include_str!("../../qdrant-src/pin.toml");
-    const DOCKERFILE: &str = include_str!("../../Dockerfile");
+    const PIN: &str = include_str!("../../../qdrant-src/pin.toml");
+    const DOCKERFILE: &str = include_str!("../../../Dockerfile");
 
     fn check(pin: &str, dockerfile: &str) -> Vec<String> {
         findings(&toml::from_str(pin).unwrap(), dockerfile)
