@@ -53,7 +53,7 @@ impl Task {
         let ended = self.hand_over(began).await;
         let Ended { loud, over, .. } = ended;
         self.posts.send_replace(None);
-        // It would outlast a moment without posts, and change what the final set takes.
+        // What it changes now would be in the final set.
         self.restorer.abort();
         let last = match ended.given_up {
             Some(given) => self.last_set(began, given).await,

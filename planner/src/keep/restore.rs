@@ -320,7 +320,8 @@ pub fn gathered(view: &ClusterView, late: bool) -> Result<(), String> {
 /// was made smaller before everything was lost, and nobody else comes.
 pub fn is_all_there_will_be(view: &ClusterView) -> bool {
     let enough = |wanted| wanted > 0 && here(view) >= wanted;
-    !view.service.complete && view.wanted_tasks.is_some_and(enough)
+    let service = &view.service;
+    !service.complete && service.told && view.wanted_tasks.is_some_and(enough)
 }
 
 fn here(view: &ClusterView) -> usize {

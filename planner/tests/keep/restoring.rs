@@ -166,6 +166,11 @@ fn a_service_that_was_made_smaller_is_complete_with_the_tasks_that_are_wanted() 
         view.wanted_tasks = wanted;
         is_all_there_will_be(view)
     };
+    assert!(
+        !with(&mut view, Some(3)),
+        "a configuration says so, not ECS"
+    );
+    view.service.told = true;
     assert!(with(&mut view, Some(3)));
     assert!(!with(&mut view, Some(4)), "one is on its way");
     assert!(!with(&mut view, None), "nobody says how many are wanted");

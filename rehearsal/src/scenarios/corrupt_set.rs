@@ -149,7 +149,7 @@ async fn made(world: &World) -> Result<Set, Failure> {
     for _ in 0..TRIES {
         let set = asked(world).await?;
         let mut all = set.manifest.iter().flat_map(|made| &made.collections);
-        if all.all(|there| there.whole) {
+        if set.manifest.is_some() && all.all(|there| there.whole) {
             return Ok(set);
         }
     }
@@ -164,7 +164,8 @@ async fn asked(world: &World) -> Result<Set, Failure> {
         let all = sets::all(world).ok()?;
         all.into_iter().find(|set| {
             let asked = set.plan.as_ref().and_then(|plan| plan.asked.as_ref());
-            set.manifest.is_some() && asked.is_some_and(|asked| asked.token.0 == token)
+            (set.manifest.is_some() || set.tombstone)
+                && asked.is_some_and(|asked| asked.token.0 == token)
         })
     };
     world.aim("a set by hand", PATIENCE, finished).await

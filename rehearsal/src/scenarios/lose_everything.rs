@@ -139,6 +139,7 @@ async fn steward_dies(world: &World) -> Result<(), Failure> {
 async fn interrupted(world: &World) -> Result<(), Failure> {
     let (mut points, then) = one_more(world, begin(world).await?).await?;
     let since = lose(world, &mut points, then).await?;
+    let from = newest(world)?.id;
     let mut killed = Vec::new();
     for whom in [Whom::Member, Whom::Steward, Whom::Member] {
         let steward = at_work(world).await?;
@@ -166,7 +167,6 @@ async fn interrupted(world: &World) -> Result<(), Failure> {
             .await?;
     }
     world.step(format!("{} died while it was restored", killed.len()));
-    let from = newest(world)?.id;
     restored(world, points, since, from).await
 }
 

@@ -16,7 +16,6 @@ use qdrant_api::{ClusterInfo, Recovery};
 use super::super::lend;
 use super::collection::{Making, SETTLE};
 use super::outcome::{Done, Failed, wait};
-use super::{LAPSE, PAUSE};
 use crate::events;
 use crate::log::chain;
 use crate::steward::elsewhere::{host_of_peer, qdrant_of};
@@ -81,7 +80,7 @@ impl Making<'_> {
 
     async fn fill_one(&self, info: &ClusterInfo, file: &FileEntry, peer: PeerId) -> Filled {
         // Whoever slept since fills nothing that another steward has finished.
-        let filled = match self.ours_in_time().await {
+        let filled = match self.still_ours().await {
             Ok(()) => self.recover(info, file, peer).await,
             Err(why) => Err(NotFilled {
                 answered: false,
@@ -91,18 +90,6 @@ impl Making<'_> {
         Filled {
             shard: file.shard,
             failed: filled.err(),
-        }
-    }
-
-    /// The same, when it is not so or not known for a moment only: nothing was asked for yet, and the copies
-    /// that are filled beside this one would be made again.
-    async fn ours_in_time(&self) -> Done<()> {
-        let began = Instant::now();
-        loop {
-            match self.still_ours().await {
-                Err(Failed::Wait(_)) if began.elapsed() < LAPSE => tokio::time::sleep(PAUSE).await,
-                found => return found,
-            }
         }
     }
 

@@ -24,9 +24,13 @@ pub(super) struct OnRecord {
     basis: Basis,
 }
 
-/// The job that is to be done; `None`: there is none.
-pub(super) async fn read(site: &Site) -> Result<Option<OnRecord>, String> {
-    let basis = Basis::read(&site.client, planner::records::JOB_KEY).await?;
+/// What stands in the key map; `Err`: it could not be asked, for people.
+pub(super) async fn on_record(site: &Site) -> Result<Basis, String> {
+    Basis::read(&site.client, planner::records::JOB_KEY).await
+}
+
+/// The job that is to be done; `None`: there is none. `Err`: what stands there is not believed, for people.
+pub(super) fn wanted(basis: Basis) -> Result<Option<OnRecord>, String> {
     let job = restore_request::believed(basis.value.clone())?;
     let wanted = job.filter(|job| !job.is_over());
     Ok(wanted.map(|job| OnRecord { job, basis }))

@@ -36,9 +36,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(2);
 /// How long Qdrant waits until a change is applied here.
 const APPLY_SECS: u64 = 30;
-/// For so long our Qdrant may not answer, or not lead, while a collection is filled: what is half filled is
-/// made again from nothing, and each change looks at the lead and at the record anew.
-const LAPSE: Duration = Duration::from_secs(15);
 /// When nothing has come on for so long, a person must know.
 const STALLED: Duration = Duration::from_secs(120);
 
@@ -59,29 +56,6 @@ enum Step {
     On,
     /// There is nothing to restore.
     Over,
-}
-
-/// Why nothing is posted any more.
-#[derive(Debug, PartialEq, Eq)]
-enum Lapsed {
-    /// Nothing was for [`LAPSE`].
-    Silent,
-    /// The rounds have ended.
-    Ended,
-}
-
-/// Waits until nothing was posted for [`LAPSE`], or never will be.
-async fn lapsed<T>(posts: &mut channel::Receiver<Option<T>>) -> Lapsed {
-    loop {
-        if posts.wait_for(Option::is_none).await.is_err() {
-            return Lapsed::Ended;
-        }
-        match tokio::time::timeout(LAPSE, posts.wait_for(Option::is_some)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Lapsed::Ended,
-            Err(_) => return Lapsed::Silent,
-        }
-    }
 }
 
 impl Restorer {
@@ -117,13 +91,16 @@ impl Restorer {
         let mut posts = self.site.posts.clone();
         loop {
             self.calm();
+            self.at_hand = false;
             if posts.wait_for(Option::is_some).await.is_err() {
                 return;
             }
             let mut ends = posts.clone();
             tokio::select! {
                 // Whatever is half done is so on record, and made again by the next one.
-                over = lapsed(&mut ends) => if over == Lapsed::Ended { return },
+                // To go on after a moment would not do: another steward may have made the collection anew
+                // meanwhile, under the same name and record.
+                ended = ends.wait_for(Option::is_none) => if ended.is_err() { return },
                 () = self.lead() => {}
             }
         }
@@ -159,8 +136,8 @@ impl Restorer {
             None => return Ok(Step::Over),
             Some(true) => None,
             Some(false) => {
-                let job = match job::read(&self.site).await {
-                    Ok(job) => job,
+                let basis = match job::on_record(&self.site).await {
+                    Ok(basis) => basis,
                     // Nobody is known to wait for anything.
                     Err(why) if !self.at_hand => {
                         tracing::debug!("whether a restore is asked for is not known: {why}");
@@ -168,6 +145,7 @@ impl Restorer {
                     }
                     Err(why) => return Err(why),
                 };
+                let job = job::wanted(basis)?;
                 self.at_hand = job.is_some();
                 match job {
                     Some(job) => Some(job),
@@ -212,41 +190,5 @@ impl Restorer {
             board.status.restore_wrong = wrong;
             changed
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whether `lapsed` is over when nothing was posted for `silence`, and a post came then.
-    async fn after(silence: Duration) -> Option<Lapsed> {
-        let (posts, mut posted) = channel::channel(Some(()));
-        let waits = tokio::spawn(async move { lapsed(&mut posted).await });
-        posts.send_replace(None);
-        tokio::time::sleep(silence).await;
-        posts.send_replace(Some(()));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        match waits.is_finished() {
-            true => waits.await.ok(),
-            false => None,
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_moment_without_a_post_ends_nothing() {
-        assert_eq!(after(LAPSE - Duration::from_secs(1)).await, None);
-        let longer = after(LAPSE + Duration::from_secs(1)).await;
-        assert_eq!(longer, Some(Lapsed::Silent));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn rounds_that_have_ended_post_no_more() {
-        let (posts, mut posted) = channel::channel(None::<()>);
-        drop(posts);
-        assert_eq!(lapsed(&mut posted).await, Lapsed::Ended);
-        let (posts, mut posted) = channel::channel(Some(()));
-        drop(posts);
-        assert_eq!(lapsed(&mut posted).await, Lapsed::Ended);
     }
 }

@@ -286,8 +286,13 @@ impl Whole<'_> {
     async fn finish(&self, set: Option<SetId>) -> Done<()> {
         let (site, record) = (self.site, &self.record);
         let view = site.survey(&self.place).await?;
-        // Nobody serves before it is.
+        // Nobody serves before it is, and nobody else would call it so afterwards.
         self.complete(&view).await?;
+        if !view.service.complete {
+            return Err(Failed::Wait(
+                "the first formation is not complete".to_owned(),
+            ));
+        }
         let lost = restore::lost(&view, record).map_err(Failed::Wait)?;
         if !lost.is_empty() {
             // Who held it died meanwhile. The set has it still, and nobody was served.

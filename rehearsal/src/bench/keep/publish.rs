@@ -6,7 +6,7 @@
 //! the harder comparison, and once more not (*cold*). Ours ends when each file is durable, was read back
 //! from the disk and hashed again; `cp` ends with its copy in memory, and is given its own `sync` in a
 //! figure of its own. What Qdrant alone needs to stream the same shards, to somebody who throws them away, is
-//! the most that anybody who takes them can reach.
+//! what anybody who takes them has to wait for.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
