@@ -2,6 +2,7 @@
 //!
 //! Owns the command line only; each chore has its module. Nothing here is part of the product.
 
+mod hex;
 mod image;
 mod patch;
 mod pin;

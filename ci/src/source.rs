@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use crate::patch::plan::hex;
+use crate::hex::hex;
 use crate::pin::{self, Release};
 use crate::run;
 

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::docker::Docker;
+use crate::hex::hex;
 
 /// An unpacked archive whose parts all are what they are called.
 pub struct Archive {
@@ -453,10 +454,6 @@ fn sum(mut reader: impl Read) -> anyhow::Result<String> {
         hash.update(part);
     }
     Ok(format!("sha256:{}", hex(&hash.finalize())))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

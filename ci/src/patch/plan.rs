@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::manifest::{Action, Hook, Patch};
 use super::rule::{self, Found, Place, Rule};
 use super::tree::Tree;
+use crate::hex::hex;
 
 /// What became of a hook in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -85,11 +86,6 @@ pub fn fingerprint(patches: &[Patch], parts: Parts) -> String {
         }
     }
     hex(&sum.finalize()).chars().take(12).collect()
-}
-
-/// Lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Works out all patches on the tree, one after the other. Goes on after a refusal, so that all are named at once.

@@ -93,7 +93,7 @@ impl Rule {
         let parsed = RUST.ast_grep(source);
         let within = scopes(&parsed, inside).unwrap_or_else(|_| vec![parsed.root()]);
         let kinds = self.pattern.potential_kinds();
-        let mut near: Vec<(f64, usize, String)> = within
+        let near = within
             .iter()
             .flat_map(|scope| scope.dfs())
             .filter(|node| {
@@ -107,12 +107,7 @@ impl Rule {
                 (alike, node.start_pos().line() + 1, text)
             })
             .collect();
-        near.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
-        near.into_iter()
-            .take(CANDIDATES)
-            .filter(|(alike, ..)| *alike > 0.3)
-            .map(|(_, line, text)| format!("line {line}: {text}"))
-            .collect()
+        closest(near, 0.3)
     }
 }
 
@@ -138,7 +133,7 @@ pub fn line_with(source: &str, inside: &[String], wanted: &str) -> Result<Option
 /// Names of functions and impls in the file that resemble a scope which is missing.
 pub fn scopes_like(source: &str, missing: &str) -> Vec<String> {
     let parsed = RUST.ast_grep(source);
-    let mut near: Vec<(f64, usize, String)> = parsed
+    let near = parsed
         .root()
         .dfs()
         .filter_map(|node| Some((scope_name(&node)?, node.start_pos().line() + 1)))
@@ -147,11 +142,17 @@ pub fn scopes_like(source: &str, missing: &str) -> Vec<String> {
             (alike, line, name)
         })
         .collect();
+    closest(near, 0.5)
+}
+
+/// The few that resemble most what was looked for, and more than `least` (0 to 1), as `line N: text`. `near` has
+/// the resemblance, the line and the text of each.
+fn closest(mut near: Vec<(f64, usize, String)>, least: f64) -> Vec<String> {
     near.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
     near.into_iter()
         .take(CANDIDATES)
-        .filter(|(alike, ..)| *alike > 0.5)
-        .map(|(_, line, name)| format!("line {line}: {name}"))
+        .filter(|(alike, ..)| *alike > least)
+        .map(|(_, line, text)| format!("line {line}: {text}"))
         .collect()
 }
 

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::Patch;
-use super::plan::{Parts, Plan, fingerprint, hex};
+use super::plan::{Parts, Plan, fingerprint};
 use super::tree::Tree;
+use crate::hex::hex;
 
 /// Its name at the root of the tree.
 pub const FILE: &str = ".qdrant-patches.json";

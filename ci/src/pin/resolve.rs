@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::edit::{self, Change};
 use super::{Pin, is_hex, numbers};
-use crate::patch::plan::hex;
+use crate::hex::hex;
 use crate::run;
 
 /// Fills in what is empty; what was filled in stays as it is.

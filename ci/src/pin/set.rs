@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::edit::{self, Change};
 use super::{Pin, Set, image_version, numbers};
-use crate::patch::plan::hex;
+use crate::hex::hex;
 use crate::run;
 
 /// Reads the tag and changes the pin of the workspace at `root`.

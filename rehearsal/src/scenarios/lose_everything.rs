@@ -11,6 +11,7 @@ use planner::records::RESTORE_KEY;
 
 use super::healing::{begin, setup_of_several};
 use super::prelude::*;
+use super::restore_beside;
 use crate::observe::ask;
 use crate::world::points::Points;
 use crate::world::restores;
@@ -140,7 +141,6 @@ async fn interrupted(world: &World) -> Result<(), Failure> {
     let (mut points, then) = one_more(world, begin(world).await?).await?;
     let since = lose(world, &mut points, then).await?;
     let from = newest(world)?.id;
-    let mut killed = Vec::new();
     for whom in [Whom::Member, Whom::Steward, Whom::Member] {
         let steward = at_work(world).await?;
         let victim = match whom {
@@ -152,7 +152,6 @@ async fn interrupted(world: &World) -> Result<(), Failure> {
             }
         };
         world.kill(&victim, "a restore is under way").await?;
-        killed.push(victim.id.clone());
         // What is seen next is the restore after that.
         let gone = || {
             (!world
@@ -166,7 +165,6 @@ async fn interrupted(world: &World) -> Result<(), Failure> {
             .aim("the killed one is seen no more", RESTORED, gone)
             .await?;
     }
-    world.step(format!("{} died while it was restored", killed.len()));
     restored(world, points, since, from).await
 }
 
@@ -179,19 +177,7 @@ enum Whom {
 /// The steward that restores, as soon as half of it is there, whichever half: what is filled is so in no time
 /// here.
 async fn at_work(world: &World) -> Result<Arc<Task>, Failure> {
-    let at_work = || {
-        let sample = world.observer.latest();
-        let mut views = sample.running();
-        let view = views.find(|view| {
-            let status = view.status.as_ref();
-            let at = ["are placed", "is filled", "are compared"];
-            status.is_some_and(|status| at.iter().any(|at| status.restore.contains(at)))
-        })?;
-        world.ecs.task(&view.id)
-    };
-    world
-        .aim("a restore that is under way", RESTORED, at_work)
-        .await
+    restore_beside::at_work(world, &["are placed", "is filled", "are compared"]).await
 }
 
 async fn newest_is_bad(world: &World) -> Result<(), Failure> {

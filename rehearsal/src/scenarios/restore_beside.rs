@@ -335,7 +335,7 @@ async fn refused(world: &World, set: &Set) -> Result<(), Failure> {
 }
 
 /// The task whose steward is at one of these steps.
-async fn at_work(world: &World, steps: &[&str]) -> Result<Arc<Task>, Failure> {
+pub(super) async fn at_work(world: &World, steps: &[&str]) -> Result<Arc<Task>, Failure> {
     let at_work = || {
         let sample = world.observer.latest();
         let mut views = sample.running();
