@@ -5,12 +5,11 @@
 
 mod source;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use serde::Deserialize;
 
 use crate::run;
 
@@ -40,13 +39,21 @@ const ALLOWED: &[&str] = &[
 /// # Errors
 /// Cargo or a file cannot be read, or the planner is not pure; each finding is one line of the error.
 pub fn run(root: &Path) -> anyhow::Result<()> {
+    // Not `cargo metadata`: that gives one resolution for the whole workspace, so that a feature which another
+    // crate's build script turns on would count as the planner's.
     let mut cargo = run::cargo();
     cargo
-        .args(["metadata", "--format-version", "1"])
+        .args(["tree", "--locked", "--package", CRATE, "--target", "all"])
+        .args([
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
         .current_dir(root);
-    let metadata =
-        serde_json::from_str(&run::output(&mut cargo)?).context("parse cargo metadata")?;
-    let crates = built_from(&metadata)?;
+    let crates = named_in(&run::output(&mut cargo)?)?;
     let mut findings: Vec<String> = crates
         .iter()
         .filter(|name| !ALLOWED.contains(&name.as_str()))
@@ -84,89 +91,20 @@ pub fn run(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    resolve: Resolve,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    id: String,
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    pkg: String,
-    dep_kinds: Vec<DependencyKind>,
-}
-
-#[derive(Deserialize)]
-struct DependencyKind {
-    /// Absent for an ordinary dependency, else `dev` or `build`.
-    kind: Option<String>,
-}
-
-/// The names of all crates that are compiled into the planner, itself included; those of its tests are not.
-fn built_from(metadata: &Metadata) -> anyhow::Result<BTreeSet<String>> {
-    let names: BTreeMap<&str, &str> = metadata
-        .packages
-        .iter()
-        .map(|p| (p.id.as_str(), p.name.as_str()))
+/// The names of all crates in what `cargo tree` printed: the first word of each line.
+///
+/// # Errors
+/// The planner itself is not among them: then this was no such text.
+fn named_in(tree: &str) -> anyhow::Result<BTreeSet<String>> {
+    let crates: BTreeSet<String> = tree
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
         .collect();
-    let nodes: BTreeMap<&str, &Node> = metadata
-        .resolve
-        .nodes
-        .iter()
-        .map(|n| (n.id.as_str(), n))
-        .collect();
-    let planner = metadata
-        .packages
-        .iter()
-        .find(|package| package.name == CRATE)
-        .with_context(|| format!("no crate {CRATE} in the workspace"))?;
-
-    let mut seen = BTreeSet::new();
-    let mut open = vec![planner.id.as_str()];
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        let node = nodes
-            .get(id)
-            .with_context(|| format!("cargo metadata resolves no {id}"))?;
-        open.extend(
-            node.deps
-                .iter()
-                .filter(|dependency| {
-                    dependency
-                        .dep_kinds
-                        .iter()
-                        .any(|kind| kind.kind.as_deref() != Some("dev"))
-                })
-                .map(|dependency| dependency.pkg.as_str()),
-        );
+    if !crates.contains(CRATE) {
+        bail!("`cargo tree` names no crate {CRATE}: cannot tell what it is built from");
     }
-    seen.into_iter()
-        .map(|id| {
-            let name = names
-                .get(id)
-                .with_context(|| format!("cargo metadata has no package {id}"))?;
-            Ok((*name).to_owned())
-        })
-        .collect()
+    Ok(crates)
 }
 
 fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) -> anyhow::Result<()> {
@@ -189,25 +127,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_linked_counts_and_what_only_tests_use_does_not() {
-        let metadata = serde_json::from_value(serde_json::json!({
-            "packages": [
-                {"id": "p", "name": "planner"}, {"id": "s", "name": "serde"},
-                {"id": "t", "name": "tokio"}, {"id": "m", "name": "mio"}, {"id": "x", "name": "proptest"},
-            ],
-            "resolve": {"nodes": [
-                {"id": "p", "deps": [
-                    {"pkg": "s", "dep_kinds": [{"kind": null}, {"kind": "dev"}]},
-                    {"pkg": "x", "dep_kinds": [{"kind": "dev"}]},
-                ]},
-                {"id": "s", "deps": [{"pkg": "t", "dep_kinds": [{"kind": "build"}]}]},
-                {"id": "t", "deps": [{"pkg": "m", "dep_kinds": [{"kind": null}]}]},
-                {"id": "m", "deps": []},
-                {"id": "x", "deps": []},
-            ]},
-        }))
-        .unwrap();
-        let crates: Vec<_> = built_from(&metadata).unwrap().into_iter().collect();
-        assert_eq!(crates, ["mio", "planner", "serde", "tokio"]);
+    fn every_line_of_the_tree_names_a_crate_and_a_tree_without_the_planner_is_refused() {
+        let tree = "planner v0.1.0 (/somewhere/planner)\nserde v1.0.1\nserde_derive v1.0.1 (proc-macro)\nserde v1.0.1 (*)\n";
+        let crates: Vec<_> = named_in(tree).unwrap().into_iter().collect();
+        assert_eq!(crates, ["planner", "serde", "serde_derive"]);
+        assert!(named_in("").is_err());
     }
 }
