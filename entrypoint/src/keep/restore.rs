@@ -146,7 +146,7 @@ fn of_job(progress: &Progress, token: &Token) -> (String, Over) {
     let done = job
         .pieces
         .values()
-        .filter(|p| p.at == PieceState::Done)
+        .filter(|piece| matches!(piece.at, PieceState::Done { .. }))
         .count();
     let line = format!("{done} of {} collections are restored", job.pieces.len());
     match &job.state {
@@ -163,7 +163,10 @@ fn of_everything(record: Option<&Restore>) -> (String, Over) {
         return (String::new(), Some(Err(gone)));
     };
     let all = record.collections.len();
-    let done = record.collections.values().filter(|at| **at == At::Done);
+    let done = record
+        .collections
+        .values()
+        .filter(|at| matches!(at, At::Done { .. }));
     let line = format!("{} of {all} collections are restored", done.count());
     (line, record.finished.then_some(Ok(())))
 }

@@ -9,7 +9,7 @@ use core::fmt;
 use crate::heal::names::CollectionName;
 use crate::heal::view::ClusterView;
 use crate::ids::Token;
-use crate::keep::restore::{TRIES, is_whole};
+use crate::keep::restore::{TRIES, Uuids, is_whole};
 use crate::observed::Observed;
 use crate::records::{Job, JobState, PieceState, Then};
 
@@ -136,10 +136,10 @@ pub fn may_delete(job: &Job, name: &CollectionName, mark: Option<&Token>) -> Res
         JobState::Undoing(_) => true,
         JobState::Naming | JobState::Finished | JobState::Failed(_) => return Err(Keep::Over),
     };
-    match job.pieces.get(name).map(|piece| piece.at) {
+    match job.pieces.get(name).map(|piece| &piece.at) {
         None | Some(PieceState::Waiting) => return Err(Keep::NotOurs),
-        Some(PieceState::Done) if !undoing => return Err(Keep::Done),
-        Some(PieceState::Done | PieceState::Making) => {}
+        Some(PieceState::Done { .. }) if !undoing => return Err(Keep::Done),
+        Some(PieceState::Done { .. } | PieceState::Making) => {}
     }
     match mark == Some(&job.token) {
         true => Ok(()),
@@ -165,7 +165,7 @@ pub fn may_replace(
     if job
         .pieces
         .values()
-        .any(|piece| piece.at != PieceState::Done)
+        .any(|piece| !matches!(piece.at, PieceState::Done { .. }))
     {
         return Err(Keep::Early);
     }
@@ -187,18 +187,19 @@ pub fn may_replace(
     }
 }
 
-/// The collections of a job that are not there, or have a shard without a living Active copy, although
-/// they were made: before anybody is led to them they are made again.
+/// The collections of a job that are not there, are others than those that were made, or have a shard
+/// without a living Active copy, although they were made: before anybody is led to them they are made again.
 ///
 /// # Errors
 /// What could not be read; for people.
-pub fn lost(view: &ClusterView, job: &Job) -> Result<Vec<CollectionName>, String> {
+pub fn lost(view: &ClusterView, there: &Uuids, job: &Job) -> Result<Vec<CollectionName>, String> {
     let Observed::Known(all) = &view.collections else {
         return Err("the collections could not be read".to_owned());
     };
     let mut lost = Vec::new();
-    for name in job.pieces.keys() {
-        if !is_whole(view, all.get(name), name)? {
+    for (name, piece) in &job.pieces {
+        let other = matches!(&piece.at, PieceState::Done { uuid } if there.get(name) != Some(uuid));
+        if other || !is_whole(view, all.get(name), name)? {
             lost.push(name.clone());
         }
     }

@@ -113,11 +113,13 @@ pub fn begun(record: &Restore, manifest: &Manifest) -> Restore {
     }
 }
 
-/// The record once this collection is restored.
-pub fn done(record: &Restore, name: &CollectionName) -> Restore {
+/// The record once this collection is restored as the one with this uuid.
+pub fn done(record: &Restore, name: &CollectionName, uuid: &str) -> Restore {
     let mut record = record.clone();
     if let Some(at) = record.collections.get_mut(name) {
-        *at = Progress::Done;
+        *at = Progress::Done {
+            uuid: uuid.to_owned(),
+        };
     }
     record
 }
@@ -169,18 +171,26 @@ pub fn undone(record: &Restore, names: &[CollectionName]) -> Restore {
     record
 }
 
-/// The collections of the record that are not there, or have a shard without a living Active copy: the
-/// set holds them still, and nobody has been served.
+/// Qdrant's own name of each collection that is there.
+pub type Uuids = BTreeMap<CollectionName, String>;
+
+/// The collections of the record that are not there, are others than those that were restored, or have a
+/// shard without a living Active copy: the set holds them still, and nobody has been served.
 ///
 /// # Errors
 /// What could not be read; for people.
-pub fn lost(view: &ClusterView, record: &Restore) -> Result<Vec<CollectionName>, String> {
+pub fn lost(
+    view: &ClusterView,
+    there: &Uuids,
+    record: &Restore,
+) -> Result<Vec<CollectionName>, String> {
     let Observed::Known(all) = &view.collections else {
         return Err("the collections could not be read".to_owned());
     };
     let mut lost = Vec::new();
-    for name in record.collections.keys() {
-        if !is_whole(view, all.get(name), name)? {
+    for (name, at) in &record.collections {
+        let other = matches!(at, Progress::Done { uuid } if there.get(name) != Some(uuid));
+        if other || !is_whole(view, all.get(name), name)? {
             lost.push(name.clone());
         }
     }
@@ -234,7 +244,7 @@ pub fn may_delete(
     }
     match record.collections.get(name) {
         None => Err(Keep::NotOurs),
-        Some(Progress::Done) => Err(Keep::Done),
+        Some(Progress::Done { .. }) => Err(Keep::Done),
         Some(Progress::Pending | Progress::Failed(_)) => Ok(()),
     }
 }
@@ -389,7 +399,17 @@ fn holders(view: &ClusterView, there: &Collection, copies: usize) -> Result<Hold
 
 /// Why the copies of a shard are not restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Differ(BTreeMap<PeerId, u64>);
+pub enum Differ {
+    /// They do not count the same; none: there is no copy.
+    Copies(BTreeMap<PeerId, u64>),
+    /// They have nothing, and so many points were there before and after the file was made.
+    Empty {
+        /// Before.
+        before: u64,
+        /// After.
+        after: u64,
+    },
+}
 
 /// How what was restored stands to what was noted when the file was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -397,7 +417,8 @@ pub enum Agreement {
     /// It has as many points as were counted before and after, or lies between them.
     Agrees,
     /// It does not. The file is the one whose hash is in the manifest, so this tells of writers that
-    /// deleted meanwhile, or of an estimate; it is said, and no reason to prefer an older set.
+    /// deleted meanwhile, or of an estimate; it is said, and no reason to prefer an older set. That nothing at
+    /// all is there where there were points tells of no such thing: [`Differ`].
     Differs {
         /// So many were restored.
         restored: u64,
@@ -407,14 +428,17 @@ pub enum Agreement {
 /// Whether all copies of a shard count the same, and what the file promised.
 ///
 /// # Errors
-/// [`Differ`]: they do not count the same, or there is none.
+/// [`Differ`]: they do not count the same, there is none, or all are empty and were not.
 pub fn agree(file: &FileEntry, counts: &BTreeMap<PeerId, u64>) -> Result<Agreement, Differ> {
     let mut all = counts.values();
     let restored = match all.next() {
         Some(first) if all.all(|other| other == first) => *first,
-        _ => return Err(Differ(counts.clone())),
+        _ => return Err(Differ::Copies(counts.clone())),
     };
     let (before, after) = (file.before.points, file.after.points);
+    if restored == 0 && before > 0 && after > 0 {
+        return Err(Differ::Empty { before, after });
+    }
     let between = (before.min(after)..=before.max(after)).contains(&restored);
     Ok(match between {
         true => Agreement::Agrees,
@@ -429,8 +453,16 @@ fn list(shards: &BTreeSet<ShardId>) -> String {
 
 impl fmt::Display for Differ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts: Vec<_> = self
-            .0
+        let counts = match self {
+            Self::Copies(counts) => counts,
+            Self::Empty { before, after } => {
+                return write!(
+                    f,
+                    "no copy has a point, where the file was taken from {before} to {after}"
+                );
+            }
+        };
+        let counts: Vec<_> = counts
             .iter()
             .map(|(peer, points)| format!("peer {peer} has {points} points"))
             .collect();

@@ -73,7 +73,7 @@ pub fn verdict(record: &Restore, wish: &Wish) -> Verdict {
 pub fn accept(record: &Restore, by: &str) -> Restore {
     let mut record = record.clone();
     for at in record.collections.values_mut() {
-        if *at != Progress::Done {
+        if !matches!(at, Progress::Done { .. }) {
             *at = Progress::Failed(format!("given up by {by}"));
         }
     }

@@ -55,7 +55,7 @@ pub struct Piece {
 }
 
 /// How far one collection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PieceState {
     /// Nothing was made.
@@ -63,7 +63,10 @@ pub enum PieceState {
     /// What there is of it carries the job's mark, is not whole, and is made again by whoever goes on.
     Making,
     /// Whole, on all of its holders.
-    Done,
+    Done {
+        /// Qdrant's own name of the collection that was compared, as in [`super::Progress::Done`].
+        uuid: String,
+    },
 }
 
 /// What becomes of the collection that has the name of the restored one when the job begins.

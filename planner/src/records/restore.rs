@@ -47,7 +47,11 @@ pub enum Progress {
     /// Not all there. What there is of it is deleted and begun again by whoever goes on.
     Pending,
     /// Whole, on all of its holders.
-    Done,
+    Done {
+        /// Qdrant's own name of the collection that was compared. One of the same name with another uuid was
+        /// made by a steward that was late or early, and is not the restored one.
+        uuid: String,
+    },
     /// It could not be restored from this set, for this reason.
     Failed(String),
 }
@@ -104,7 +108,12 @@ mod tests {
             generation,
             set: "20260228T091500Z".parse().ok(),
             collections: BTreeMap::from([
-                (name("books"), Progress::Done),
+                (
+                    name("books"),
+                    Progress::Done {
+                        uuid: "b".to_owned(),
+                    },
+                ),
                 (name("films"), Progress::Pending),
                 (
                     name("songs"),
@@ -131,7 +140,7 @@ mod tests {
             "generation": {"number": 2, "token": "ours"},
             "set": "20260228T091500Z",
             "collections": {
-                "books": "done",
+                "books": {"done": {"uuid": "b"}},
                 "films": "pending",
                 "songs": {"failed": "the file is short"},
             },

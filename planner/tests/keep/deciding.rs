@@ -25,7 +25,7 @@ fn wish(what: What) -> Wish {
 #[test]
 fn another_set_takes_the_place_of_the_chosen_one_once() {
     let use_older = wish(What::Use(set(OLDER)));
-    for record in [empty(generation(2)), done(&record(), &name("notes"))] {
+    for record in [empty(generation(2)), done(&record(), &name("notes"), "n")] {
         assert_eq!(verdict(&record, &use_older), Verdict::Use(set(OLDER)));
         let mut older = manifest();
         older.set = set(OLDER);
@@ -50,12 +50,15 @@ fn a_set_whose_bytes_are_wrong_is_not_tried_again_for_the_same_wish() {
 
 #[test]
 fn a_loss_is_accepted_once_and_what_is_half_there_goes() {
-    let half = done(&record(), &name("articles"));
+    let half = done(&record(), &name("articles"), "a");
     let accepts = wish(What::AcceptLoss);
     assert_eq!(verdict(&half, &accepts), Verdict::Accept);
     let after = accept(&half, "ops");
     assert_eq!(verdict(&after, &accepts), Verdict::Nothing);
-    assert_eq!(after.collections[&name("articles")], Progress::Done);
+    let stays = Progress::Done {
+        uuid: "a".to_owned(),
+    };
+    assert_eq!(after.collections[&name("articles")], stays);
     assert_eq!(next(&after), Next::Clear(vec![name("notes")]));
     let after = cleared(&after, &[name("notes")]);
     assert_eq!(next(&after), Next::Finish(Some(set(SLOT))));

@@ -12,7 +12,15 @@ use serde_json::json;
 
 use crate::sample::{SLOT, at, cluster, collection, name, set};
 
-const ALL: [PieceState; 3] = [PieceState::Waiting, PieceState::Making, PieceState::Done];
+fn all() -> [PieceState; 3] {
+    [PieceState::Waiting, PieceState::Making, made()]
+}
+
+fn made() -> PieceState {
+    PieceState::Done {
+        uuid: "new".to_owned(),
+    }
+}
 
 fn states() -> [JobState; 5] {
     [
@@ -56,8 +64,8 @@ fn job() -> Job {
 }
 
 fn all_made() -> Job {
-    let job = moved(&job(), &name("articles-2"), PieceState::Done);
-    moved(&job, &name("notes-2"), PieceState::Done)
+    let job = moved(&job(), &name("articles-2"), made());
+    moved(&job, &name("notes-2"), made())
 }
 
 fn ours() -> Option<Token> {
@@ -73,7 +81,7 @@ fn it_goes_from_one_collection_to_the_next_and_gives_names_at_the_end() {
         steps.push(format!("{step:?}"));
         now = match step {
             Next::Begin(piece) => moved(&now, &piece, PieceState::Making),
-            Next::Make(piece) => moved(&now, &piece, PieceState::Done),
+            Next::Make(piece) => moved(&now, &piece, made()),
             Next::Check => in_state(&now, JobState::Naming),
             Next::Name => in_state(&now, JobState::Finished),
             Next::Over => break,
@@ -106,12 +114,12 @@ fn what_is_half_made_is_made_again_before_anything_new_is_begun() {
 fn only_what_carries_its_mark_and_is_not_whole_is_thrown_away() {
     let other = Some(Token("another job's".to_owned()));
     for state in states() {
-        for at in ALL {
-            let now = in_state(&moved(&job(), &name("notes-2"), at), state.clone());
+        for at in all() {
+            let now = in_state(&moved(&job(), &name("notes-2"), at.clone()), state.clone());
             for mark in [None, ours(), other.clone()] {
                 let may = may_delete(&now, &name("notes-2"), mark.as_ref());
                 let begun = at != PieceState::Waiting;
-                let wanted = match (&state, at) {
+                let wanted = match (&state, &at) {
                     (JobState::Running, PieceState::Making) => mark == ours(),
                     (JobState::Undoing(_), _) => begun && mark == ours(),
                     _ => false,
@@ -222,15 +230,23 @@ fn what_died_before_names_are_given_is_seen() {
     job.pieces.clear();
     // As if the cluster's own notes were the restored ones.
     job.pieces.insert(name("notes"), piece.clone());
-    assert_eq!(lost(&cluster(), &job), Ok(Vec::new()));
+    let mut there = BTreeMap::from([(name("notes"), "new".to_owned())]);
+    assert_eq!(lost(&cluster(), &there, &job), Ok(Vec::new()));
     job.pieces.insert(name("gone"), piece);
-    assert_eq!(lost(&cluster(), &job), Ok(vec![name("gone")]));
+    assert_eq!(lost(&cluster(), &there, &job), Ok(vec![name("gone")]));
+    let gone_and_another = Ok(vec![name("gone"), name("notes")]);
+    there.insert(name("notes"), "somebody made it anew".to_owned());
+    assert_eq!(lost(&cluster(), &there, &job), gone_and_another);
+    there.insert(name("notes"), "new".to_owned());
     let mut view = cluster();
     let shard = collection(&mut view, "notes").shards.get_mut(&ShardId(0));
     shard.unwrap().copies.clear();
-    assert_eq!(lost(&view, &job), Ok(vec![name("gone"), name("notes")]));
+    assert_eq!(
+        lost(&view, &there, &job),
+        Ok(vec![name("gone"), name("notes")])
+    );
     view.collections = planner::observed::Observed::Unknown("no answer".to_owned());
-    assert!(lost(&view, &job).is_err());
+    assert!(lost(&view, &there, &job).is_err());
 }
 
 #[test]

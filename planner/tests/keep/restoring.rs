@@ -39,7 +39,7 @@ fn a_restore_goes_from_its_choice_through_every_collection_to_its_end() {
             Next::Collection(of, name) => {
                 assert_eq!(of, set(SLOT));
                 steps.push(name.0.clone());
-                done(&now, &name)
+                done(&now, &name, "any")
             }
             Next::Finish(of) => {
                 assert_eq!(of, Some(set(SLOT)));
@@ -63,7 +63,7 @@ fn what_is_not_whole_in_the_set_is_not_restored() {
 
 #[test]
 fn a_set_that_fails_again_gives_way_and_takes_back_what_came_of_it() {
-    let first = done(&record(), &name("articles"));
+    let first = done(&record(), &name("articles"), "a");
     let (again, given_up) = failed(&first, set(SLOT));
     assert!(!given_up);
     assert_eq!((again.set, again.tries), (Some(set(SLOT)), 1));
@@ -101,10 +101,22 @@ fn a_set_that_is_wrong_before_it_is_chosen_is_not_chosen_again() {
     assert_eq!((record.tries, next(&record)), (0, Next::Choose));
 }
 
+fn of((collection, uuid): (&str, &str)) -> (CollectionName, String) {
+    (name(collection), uuid.to_owned())
+}
+
 #[test]
 fn what_was_restored_and_is_lost_again_before_the_end_is_made_again() {
-    let all = done(&done(&record(), &name("articles")), &name("notes"));
-    assert_eq!(lost(&cluster(), &all), Ok(Vec::new()));
+    let all = done(
+        &done(&record(), &name("articles"), "a"),
+        &name("notes"),
+        "n",
+    );
+    let all_there = BTreeMap::from([("articles", "a"), ("notes", "n")].map(of));
+    assert_eq!(lost(&cluster(), &all_there, &all), Ok(Vec::new()));
+    // Somebody has made it anew under the same name: nobody has compared that one.
+    let anew = BTreeMap::from([("articles", "a"), ("notes", "another")].map(of));
+    assert_eq!(lost(&cluster(), &anew, &all), Ok(vec![name("notes")]));
     let mut view = cluster();
     for copy in collection(&mut view, "notes")
         .shards
@@ -115,16 +127,19 @@ fn what_was_restored_and_is_lost_again_before_the_end_is_made_again() {
     {
         copy.state = CopyState::Other("Dead".to_owned());
     }
-    assert_eq!(lost(&view, &all), Ok(vec![name("notes")]));
+    assert_eq!(lost(&view, &all_there, &all), Ok(vec![name("notes")]));
     let again = undone(&all, &[name("notes")]);
     assert_eq!(next(&again), Next::Collection(set(SLOT), name("notes")));
     let Observed::Known(there) = &mut view.collections else {
         panic!("known");
     };
     there.remove(&name("articles"));
-    assert_eq!(lost(&view, &all), Ok(vec![name("articles"), name("notes")]));
+    assert_eq!(
+        lost(&view, &all_there, &all),
+        Ok(vec![name("articles"), name("notes")])
+    );
     view.collections = Observed::Unknown("no answer".to_owned());
-    lost(&view, &all).unwrap_err();
+    lost(&view, &all_there, &all).unwrap_err();
 }
 
 #[test]
@@ -134,7 +149,7 @@ fn only_what_the_restore_made_and_has_not_finished_may_be_deleted() {
     let may = |record: &Restore, of: &str| may_delete(record, &ours, &name(of));
     assert_eq!(may(&record, "articles"), Ok(()));
     assert_eq!(may(&record, "somebody's"), Err(Keep::NotOurs));
-    let one_done = done(&record, &name("articles"));
+    let one_done = done(&record, &name("articles"), "a");
     assert_eq!(may(&one_done, "articles"), Err(Keep::Done));
     assert_eq!(may(&finished(&record), "articles"), Err(Keep::Finished));
     let other = may_delete(&record, &generation(3), &name("articles"));
@@ -290,6 +305,12 @@ fn a_shard_is_restored_when_every_copy_counts_the_same() {
     }
     let more = Agreement::Differs { restored: 13 };
     assert_eq!(agree(file, &counts([13; 3])), Ok(more));
+    let nothing = agree(file, &counts([0; 3])).unwrap_err().to_string();
+    assert!(nothing.contains("from 10 to 12"), "{nothing}");
+    // Who deleted everything meanwhile may have done so before the file was cut.
+    let mut emptied = file.clone();
+    emptied.after.points = 0;
+    assert_eq!(agree(&emptied, &counts([0; 3])), Ok(Agreement::Agrees));
     let differ = agree(file, &counts([11, 11, 0])).unwrap_err().to_string();
     assert!(differ.contains("peer 3 has 0 points"), "{differ}");
     assert_eq!(

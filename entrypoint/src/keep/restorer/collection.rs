@@ -9,10 +9,11 @@ use planner::ids::Token;
 use planner::keep::records::{CollectionEntry, Description, Manifest, ShardKey, Sharding};
 use planner::keep::restore::{self, Holders};
 use planner::records::MARK;
-use qdrant_api::{PayloadIndex, Recreation};
+use qdrant_api::{CollectionIdentity, PayloadIndex, Recreation};
 use tokio::sync::watch as channel;
 
 use super::APPLY_SECS;
+use super::lapse::in_time;
 use super::outcome::{Done, Failed, named, wait};
 use super::site::{Basis, Place, Site};
 use crate::log::chain;
@@ -38,26 +39,28 @@ pub(super) struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// Makes it from nothing: there is no collection of this name.
-    pub(super) async fn run(&self) -> Done<()> {
+    /// Makes it from nothing, for there is no collection of this name, and gives the uuid of what is whole now.
+    pub(super) async fn run(&self) -> Done<String> {
         let (site, name, set) = (self.site, self.name, self.manifest.set);
         let description = self.entry.description.as_ref();
         let description = description.ok_or_else(|| {
             Failed::Wait(format!("{} is not described in set {set}", self.entry.name))
         })?;
         site.show(&format!("{name} of set {set} is made"));
-        self.make(description).await?;
+        let uuid = self.create(description).await?;
+        self.describe(description, &uuid).await?;
         site.show(&format!("the copies of {name} are placed"));
         let holders = self.placed().await?;
         site.show(&format!("{name} is filled from set {set}"));
         let _alone = Alone::of(&site.board, name);
-        self.fill(&holders).await?;
+        self.fill(&holders, &uuid).await?;
         site.show(&format!("the copies of {name} are compared"));
-        self.compare(&holders).await
+        self.compare(&holders, &uuid).await?;
+        Ok(uuid)
     }
 
-    /// Creates the empty collection with its shard keys and indexes.
-    async fn make(&self, description: &Description) -> Done<()> {
+    /// Creates the empty collection, and gives its uuid.
+    async fn create(&self, description: &Description) -> Done<String> {
         let (name, client) = (self.name, &self.site.client);
         let mut with = Recreation::of(&description.config)
             .map_err(|why| Failed::Wait(format!("{name}: {}", chain(&why))))?;
@@ -67,12 +70,50 @@ impl Making<'_> {
             .create_collection_from(&name.0, &with, APPLY_SECS)
             .await;
         made.map_err(|error| named(name, &error))?;
+        let there = self.site.identities().await?.remove(&name.0);
+        let ours = there.filter(|there| self.carries_mark(there));
+        let ours = ours.and_then(|there| there.uuid);
+        ours.ok_or_else(|| {
+            Failed::Wait(format!("{name} was made, and is not there as it was made"))
+        })
+    }
+
+    /// It says of itself what it was told to when it was made.
+    fn carries_mark(&self, there: &CollectionIdentity) -> bool {
+        let says = there.metadata.get(MARK).and_then(|mark| mark.as_str());
+        says == self.mark.map(|mark| mark.0.as_str())
+    }
+
+    /// The record is as it was, and the collection is the one that we made: another steward may have thrown
+    /// that one away and made it anew, by the same record. When it is not so, or not known, for a moment
+    /// only, what was made is not made again.
+    pub(super) async fn still_ours(&self, uuid: &str) -> Done<()> {
+        in_time(|| self.ours(uuid)).await
+    }
+
+    async fn ours(&self, uuid: &str) -> Done<()> {
+        let all = self.site.client.collection_identities().await;
+        let all = all.map_err(|error| wait(&error))?;
+        let there = all.get(&self.name.0).and_then(|c| c.uuid.as_deref());
+        if there != Some(uuid) {
+            return Err(Failed::Wait(format!(
+                "{} is somebody else's by now",
+                self.name
+            )));
+        }
+        self.site.still(self.basis).await
+    }
+
+    /// Gives it its shard keys and indexes.
+    async fn describe(&self, description: &Description, uuid: &str) -> Done<()> {
+        let (name, client) = (self.name, &self.site.client);
         if description.sharding == Sharding::Custom {
-            self.make_keys(description).await?;
+            self.make_keys(description, uuid).await?;
         }
         for (field, index) in &description.indexes {
             let index: PayloadIndex = serde_json::from_value(index.clone())
                 .map_err(|why| Failed::Wait(format!("index {field} of {name}: {why}")))?;
+            self.still_ours(uuid).await?;
             let made = client
                 .create_index(&name.0, field, &index.schema(), true, APPLY_SECS)
                 .await;
@@ -82,7 +123,7 @@ impl Making<'_> {
     }
 
     /// Creates the shard keys so that their shards get the numbers that they had.
-    async fn make_keys(&self, description: &Description) -> Done<()> {
+    async fn make_keys(&self, description: &Description, uuid: &str) -> Done<()> {
         let (name, client) = (self.name, &self.site.client);
         let order = restore::keys_in_order(&description.keys).map_err(|key| {
             Failed::Wait(format!(
@@ -91,6 +132,7 @@ impl Making<'_> {
         })?;
         for new in &order {
             let key = api_key(&new.key);
+            self.still_ours(uuid).await?;
             let made = client
                 .create_shard_key(&name.0, &key, new.shards, APPLY_SECS)
                 .await;
@@ -98,6 +140,7 @@ impl Making<'_> {
         }
         for filler in order.iter().filter(|new| new.filler) {
             let key = api_key(&filler.key);
+            self.still_ours(uuid).await?;
             let gone = client.delete_shard_key(&name.0, &key, APPLY_SECS);
             gone.await.map_err(|error| named(name, &error))?;
         }

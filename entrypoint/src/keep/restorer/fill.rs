@@ -10,7 +10,6 @@ use planner::heal::names::ShardId;
 use planner::ids::PeerId;
 use planner::keep::records::FileEntry;
 use planner::keep::restore::{self, Agreement, Holders};
-use planner::records::MARK;
 use qdrant_api::{ClusterInfo, Recovery};
 
 use super::super::lend;
@@ -43,12 +42,12 @@ struct NotFilled {
 
 impl Making<'_> {
     /// Has every holder of a shard replace its empty copy by the same file.
-    pub(super) async fn fill(&self, holders: &Holders) -> Done<()> {
+    pub(super) async fn fill(&self, holders: &Holders, uuid: &str) -> Done<()> {
         let info = self.site.info().await?;
         let mut filling = Vec::new();
         for file in &self.entry.files {
             for peer in holders.get(&file.shard).into_iter().flatten() {
-                filling.push(self.fill_one(&info, file, *peer));
+                filling.push(self.fill_one(&info, file, *peer, uuid));
             }
         }
         let filled: Vec<Filled> = futures::stream::iter(filling)
@@ -78,9 +77,15 @@ impl Making<'_> {
         Err(Failed::Wait(why))
     }
 
-    async fn fill_one(&self, info: &ClusterInfo, file: &FileEntry, peer: PeerId) -> Filled {
+    async fn fill_one(
+        &self,
+        info: &ClusterInfo,
+        file: &FileEntry,
+        peer: PeerId,
+        uuid: &str,
+    ) -> Filled {
         // Whoever slept since fills nothing that another steward has finished.
-        let filled = match self.still_ours().await {
+        let filled = match self.still_ours(uuid).await {
             Ok(()) => self.recover(info, file, peer).await,
             Err(why) => Err(NotFilled {
                 answered: false,
@@ -91,24 +96,6 @@ impl Making<'_> {
             shard: file.shard,
             failed: filled.err(),
         }
-    }
-
-    /// The record is as it was, and the collection is the one that we made.
-    async fn still_ours(&self) -> Done<()> {
-        if let Some(mark) = self.mark {
-            let all = self.site.client.collection_identities().await;
-            let all = all.map_err(|error| wait(&error))?;
-            let there = all
-                .get(&self.name.0)
-                .and_then(|c| c.metadata.get(MARK)?.as_str());
-            if there != Some(mark.0.as_str()) {
-                return Err(Failed::Wait(format!(
-                    "{} is somebody else's by now",
-                    self.name
-                )));
-            }
-        }
-        self.site.still(self.basis).await
     }
 
     async fn recover(
@@ -145,10 +132,10 @@ impl Making<'_> {
     }
 
     /// Waits until the copies that were filled are Active, still the only ones, and count the same.
-    pub(super) async fn compare(&self, holders: &Holders) -> Done<()> {
+    pub(super) async fn compare(&self, holders: &Holders, uuid: &str) -> Done<()> {
         let began = Instant::now();
         loop {
-            match self.compare_once(holders).await {
+            match self.compare_once(holders, uuid).await {
                 Ok(()) => return Ok(()),
                 Err(Failed::Wait(why)) if began.elapsed() > SETTLE => {
                     return Err(Failed::Wait(format!(
@@ -162,7 +149,7 @@ impl Making<'_> {
         }
     }
 
-    async fn compare_once(&self, holders: &Holders) -> Done<()> {
+    async fn compare_once(&self, holders: &Holders, uuid: &str) -> Done<()> {
         let (site, name) = (self.site, self.name);
         let view = site.survey(self.place).await?;
         let now = restore::placed(&view, name, self.entry).map_err(Failed::Wait)?;
@@ -192,6 +179,7 @@ impl Making<'_> {
                 );
             }
         }
-        Ok(())
+        // What was counted is what we made.
+        self.still_ours(uuid).await
     }
 }

@@ -1,8 +1,6 @@
 //! A restore by hand, beside what is served. What comes next, and what may be thrown away or replaced, is
 //! `planner::keep::job`'s to say; the record in Qdrant's key map is all that is remembered.
 
-use std::collections::BTreeMap;
-
 use planner::heal::names::CollectionName;
 use planner::ids::Token;
 use planner::keep::job::{self, Next};
@@ -11,11 +9,11 @@ use qdrant_api::{Alias, AliasChange, CollectionIdentity};
 
 use super::super::restore_request;
 use super::collection::Making;
+use super::lapse::in_time;
 use super::outcome::{Done, Failed, named, wait};
 use super::site::{Basis, Counts, Place, Site};
 use super::{APPLY_SECS, Step};
 use crate::events;
-use crate::qdrant::probe_commit;
 use crate::steward::COMMIT_TIMEOUT;
 
 /// A job and the record that it was read from.
@@ -131,9 +129,9 @@ impl Work<'_> {
             name,
             mark: Some(&self.job.token),
         };
-        making.run().await?;
-        self.write(&job::moved(&self.job, name, PieceState::Done))
-            .await?;
+        let uuid = making.run().await?;
+        let done = job::moved(&self.job, name, PieceState::Done { uuid });
+        in_time(|| self.write(&done)).await?;
         let bytes: u64 = entry.files.iter().map(|file| file.bytes).sum();
         tracing::info!(
             event = events::RESTORE_COLLECTION,
@@ -157,16 +155,7 @@ impl Work<'_> {
     }
 
     async fn identity(&self, name: &CollectionName) -> Done<Option<CollectionIdentity>> {
-        Ok(self.identities().await?.remove(&name.0))
-    }
-
-    async fn identities(&self) -> Done<BTreeMap<String, CollectionIdentity>> {
-        // What was committed and is not applied here yet would not be seen.
-        probe_commit(&self.site.client)
-            .await
-            .map_err(|error| wait(&error))?;
-        let all = self.site.client.collection_identities().await;
-        all.map_err(|error| wait(&error))
+        Ok(self.site.identities().await?.remove(&name.0))
     }
 
     /// The last look at the record, and the deletion.
@@ -179,7 +168,7 @@ impl Work<'_> {
 
     /// A last look before anybody is led to what was made.
     async fn check(&self) -> Done<()> {
-        let there = self.identities().await?;
+        let there = self.site.identities().await?;
         let foreign = self.job.pieces.keys().find(|name| {
             let there = there.get(&name.0);
             there.is_some_and(|there| mark(there).as_ref() != Some(&self.job.token))
@@ -192,7 +181,7 @@ impl Work<'_> {
         let lost = self.lost().await?;
         let after = match lost.is_empty() {
             true => job::in_state(&self.job, JobState::Naming),
-            // Who held it died meanwhile. The set has it still.
+            // Who held it died meanwhile, or a steward that was late made it anew. The set has it still.
             false => lost.iter().fold(self.job.clone(), |job, name| {
                 job::moved(&job, name, PieceState::Making)
             }),
@@ -202,7 +191,8 @@ impl Work<'_> {
 
     async fn lost(&self) -> Done<Vec<CollectionName>> {
         let view = self.site.survey(&self.place).await?;
-        job::lost(&view, &self.job).map_err(Failed::Wait)
+        let there = self.site.uuids().await?;
+        job::lost(&view, &there, &self.job).map_err(Failed::Wait)
     }
 
     /// Takes the marks off and gives names. Each part may be done twice. The marks go first: from then on

@@ -8,11 +8,13 @@
 //! | [`job`] | the steps of one by hand |
 //! | [`collection`], [`fill`] | one collection, from nothing to copies that are the same |
 //! | [`site`] | the cluster, the sets, and the record that a step goes by |
+//! | [`lapse`] | how long a lead may be unseen before what is half made is given up |
 //! | [`outcome`] | how a step came to nothing |
 
 mod collection;
 mod fill;
 mod job;
+mod lapse;
 mod outcome;
 mod site;
 mod whole;
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 use qdrant_api::Client;
 use tokio::sync::watch as channel;
 
+use self::lapse::{Lapsed, lapsed};
 use self::site::Site;
 use super::Shelf;
 use super::waits::Waits;
@@ -98,9 +101,7 @@ impl Restorer {
             let mut ends = posts.clone();
             tokio::select! {
                 // Whatever is half done is so on record, and made again by the next one.
-                // To go on after a moment would not do: another steward may have made the collection anew
-                // meanwhile, under the same name and record.
-                ended = ends.wait_for(Option::is_none) => if ended.is_err() { return },
+                over = lapsed(&mut ends) => if over == Lapsed::Ended { return },
                 () = self.lead() => {}
             }
         }

@@ -1,14 +1,17 @@
 //! What every step of a restore needs: the cluster, the sets, and the record by which it goes.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
+use planner::heal::names::CollectionName;
 use planner::heal::view::ClusterView;
 use planner::ids::{GenerationId, StoreId};
 use planner::keep::folder::Found;
 use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
 use planner::keep::records::{CollectionEntry, FileEntry, Manifest, Tombstone};
-use qdrant_api::{Client, ClusterInfo};
+use planner::keep::restore::Uuids;
+use qdrant_api::{Client, ClusterInfo, CollectionIdentity};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch as channel;
@@ -18,6 +21,7 @@ use super::super::{Shelf, sight};
 use super::outcome::{Done, Failed, wait};
 use crate::config::Secret;
 use crate::log::chain;
+use crate::qdrant::probe_commit;
 use crate::status::Board;
 use crate::steward::{COMMIT_TIMEOUT, Post};
 
@@ -92,6 +96,22 @@ impl Site {
         let client = self.client.with_timeout(COMMIT_TIMEOUT);
         let written = client.put_metadata_key(before.key, &value, true).await;
         written.map_err(|error| wait(&error))
+    }
+
+    /// What tells each collection from others of its name. What was committed before is applied here.
+    pub(super) async fn identities(&self) -> Done<BTreeMap<String, CollectionIdentity>> {
+        probe_commit(&self.client)
+            .await
+            .map_err(|error| wait(&error))?;
+        let all = self.client.collection_identities().await;
+        all.map_err(|error| wait(&error))
+    }
+
+    /// Their uuids alone.
+    pub(super) async fn uuids(&self) -> Done<Uuids> {
+        let all = self.identities().await?.into_iter();
+        let known = all.filter_map(|(name, there)| Some((CollectionName(name), there.uuid?)));
+        Ok(known.collect())
     }
 
     pub(super) async fn info(&self) -> Done<ClusterInfo> {

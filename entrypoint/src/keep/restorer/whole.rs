@@ -20,6 +20,7 @@ use qdrant_api::{Alias, AliasChange};
 use super::super::restore_request;
 use super::super::shelves::{Known, look};
 use super::collection::Making;
+use super::lapse::in_time;
 use super::outcome::{Done, Failed, wait};
 use super::site::{Basis, Counts, Place, Site};
 use super::{APPLY_SECS, Step};
@@ -271,8 +272,9 @@ impl Whole<'_> {
             name,
             mark: None,
         };
-        making.run().await?;
-        self.write(&restore::done(&self.record, name)).await?;
+        let uuid = making.run().await?;
+        let done = restore::done(&self.record, name, &uuid);
+        in_time(|| self.write(&done)).await?;
         let bytes: u64 = entry.files.iter().map(|file| file.bytes).sum();
         tracing::info!(
             event = events::RESTORE_COLLECTION,
@@ -293,9 +295,11 @@ impl Whole<'_> {
                 "the first formation is not complete".to_owned(),
             ));
         }
-        let lost = restore::lost(&view, record).map_err(Failed::Wait)?;
+        let there = site.uuids().await?;
+        let lost = restore::lost(&view, &there, record).map_err(Failed::Wait)?;
         if !lost.is_empty() {
-            // Who held it died meanwhile. The set has it still, and nobody was served.
+            // Who held it died meanwhile, or a steward that was late made it anew. The set has it still, and
+            // nobody was served.
             return self.write(&restore::undone(record, &lost)).await;
         }
         if let Some(set) = set {
