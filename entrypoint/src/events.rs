@@ -38,6 +38,7 @@ events! {
     FREED_LATE = "disk.freed_late": "A freeing of the disk that was interrupted earlier was finished.";
     SET_ASIDE = "disk.set_aside": "Qdrant's files on this disk were renamed aside because a newer generation took over, the cluster is whole without this peer, or Qdrant cannot run with them and the steward permits it.";
     READY = "ready": "The load balancer may send traffic to this task.";
+    QDRANT_BUILD = "qdrant.build": "Which release of Qdrant this is, and which of our patches are in it.";
     QDRANT_STARTED = "qdrant.started": "Qdrant was started.";
     QDRANT_EXITED = "qdrant.exited": "Qdrant has ended by itself; how, and when it is started again.";
     QDRANT_KILLED = "qdrant.killed": "Qdrant was killed because it must not serve.";

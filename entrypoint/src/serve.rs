@@ -104,7 +104,8 @@ async fn set_up(config: Arc<Config>) -> anyhow::Result<Task> {
     let shelf = shelf.context("start the store of snapshots")?;
     let store = StoreHandle::start(place, config.store_timeout).context("start the store")?;
     let ledger = Ledger::new(store, identity.task.as_str().into());
-    let qdrant = Qdrant::new(&config, identity.address).context("prepare Qdrant")?;
+    let mut qdrant = Qdrant::new(&config, identity.address).context("prepare Qdrant")?;
+    qdrant.identify().await;
     let senses =
         Senses::new(&config, identity.address, qdrant.client()).context("prepare discovery")?;
     announce(&config, &identity, &ledger);

@@ -3,6 +3,7 @@
 //! Restarts are paced by `planner::restart`; whether it may run at all is the planner's.
 
 mod apart;
+mod build;
 mod keys;
 mod watch;
 
@@ -29,6 +30,7 @@ use crate::standstill::Standstill;
 use self::apart::Apart;
 use self::watch::{CommitProbe, ReadyWatch};
 
+pub use self::build::Build;
 pub use self::keys::{parse_restore, read_orders, read_proof, read_restore};
 pub use self::watch::probe_commit;
 
@@ -108,6 +110,8 @@ struct Program {
 #[derive(Debug)]
 pub struct Qdrant {
     start: Program,
+    /// Which one it is; `Err`: it was not asked, or not understood.
+    build: Result<Build, String>,
     client: Client,
     child: Option<Child>,
     still: Standstill,
@@ -166,6 +170,7 @@ impl Qdrant {
                 uri,
                 env,
             },
+            build: Err("it was not asked".to_owned()),
             client,
             child: None,
             still: Standstill::default(),
@@ -187,6 +192,26 @@ impl Qdrant {
             proof: None,
             commit: CommitProbe::default(),
         })
+    }
+
+    /// Asks the binary which Qdrant it is. Whatever it says, everything works with it.
+    pub async fn identify(&mut self) {
+        let Program { program, env, .. } = &self.start;
+        self.build = build::ask(program, env.clone()).await;
+        match &self.build {
+            Ok(build) => tracing::info!(
+                event = events::QDRANT_BUILD,
+                version = build.version,
+                patches = build.patches.iter().cloned().collect::<Vec<_>>().join(","),
+                fingerprint = build.fingerprint,
+                "without {} of our patches",
+                build.lacks().len()
+            ),
+            Err(why) => tracing::warn!(
+                event = events::QDRANT_BUILD,
+                "which Qdrant this is, is not known: {why}"
+            ),
+        }
     }
 
     /// The URI under which this Qdrant is a peer.
@@ -399,6 +424,11 @@ impl Qdrant {
                 (None, None) => "stopped",
             },
             "restarts": self.restarts.total(),
+            "build": self.build.as_ref().ok(),
+            "lacks": match &self.build {
+                Ok(build) => build.lacks().join("; "),
+                Err(why) => format!("not known: {why}"),
+            },
             "last_exit": self.last_exit.as_ref().map(ToString::to_string),
         })
     }
