@@ -9,14 +9,14 @@ const VARIABLE: &str = "QDRANT_FOUNDER";
 /// EX_CONFIG of sysexits.h; Qdrant itself ends with 0, 1, 2 or 101.
 const EXIT_CODE: i32 = 78;
 
-/// Ends the process when it would found a cluster without having been told to. To be called before anything is written.
+/// Ends the process when it would found a cluster without having been told to. To be called before any state is written.
 pub fn refuse_accident(distributed: bool, bootstrap: bool, storage: impl AsRef<Path>) {
     let told = std::env::var(VARIABLE).is_ok_and(|value| value == "true" || value == "1");
     if would_found(distributed, bootstrap, storage.as_ref()) && !told {
         // Not through the log: its level may hide the only line that explains the exit.
         eprintln!(
-            "qdrant: refusing to found a new cluster: cluster mode is on, {} holds no Raft state, and no other peer \
-             is given with --bootstrap; give one, or set {VARIABLE}=true on the one peer that is to be the first",
+            "qdrant: refusing to found a new cluster: cluster mode is on, {} has not been in a cluster, and no other \
+             peer is given with --bootstrap; give one, or set {VARIABLE}=true on the one peer that is to be the first",
             storage.as_ref().display(),
         );
         std::process::exit(EXIT_CODE);

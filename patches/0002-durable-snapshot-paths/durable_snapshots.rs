@@ -62,6 +62,11 @@ fn publish_blocking(
     fs::File::open(&archive)?.sync_all()?;
     fs::File::open(&checksum)?.sync_all()?;
     checksum.persist(checksum_name).map_err(|err| err.error)?;
+    // Before the archive has its name, or a crash may leave that one alone.
+    if let Err(err) = sync_folder_of(checksum_name) {
+        withdraw(checksum_name);
+        return Err(err);
+    }
     if let Err(err) = archive.persist(archive_name) {
         withdraw(checksum_name);
         return Err(err.error);

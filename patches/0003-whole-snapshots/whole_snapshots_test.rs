@@ -5,6 +5,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use common::budget::ResourceBudget;
 use common::counter::hardware_accumulator::HwMeasurementAcc;
@@ -31,6 +32,8 @@ use crate::update_workers::UpdateWorkers;
 
 const BEFORE: u64 = 20;
 const MEANWHILE: u64 = 50;
+/// A snapshot of so little that writes nothing for longer has failed.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// An archive that asks before each write until it is told to go on for good.
 struct Asking {
@@ -86,7 +89,7 @@ async fn whole_snapshots_hold_every_acknowledged_insert() {
     .await
     .unwrap();
     insert(&shard, 0..BEFORE).await;
-    flush_rounds(&shard).await;
+    flush(&shard).await;
 
     let (ask, asked) = mpsc::channel();
     let (answer, answers) = mpsc::channel();
@@ -102,14 +105,15 @@ async fn whole_snapshots_hold_every_acknowledged_insert() {
     let snapshot = tokio::spawn(creator);
 
     loop {
-        tokio::task::block_in_place(|| asked.recv()).expect("the snapshot ended before it froze");
+        tokio::task::block_in_place(|| asked.recv_timeout(LONGEST))
+            .expect("the snapshot writes nothing, and has not frozen the segments");
         if is_frozen(&shard) {
             break;
         }
         answer.send(false).unwrap();
     }
     insert(&shard, BEFORE..BEFORE + MEANWHILE).await;
-    flush_rounds(&shard).await;
+    flush(&shard).await;
     answer.send(true).unwrap();
 
     snapshot.await.unwrap().unwrap();
@@ -147,17 +151,14 @@ async fn insert(shard: &LocalShard, ids: std::ops::Range<u64>) {
     }
 }
 
-/// A flush in the background is confirmed by a later round: some more than two.
-async fn flush_rounds(shard: &LocalShard) {
-    for _ in 0..4 {
-        let (segments, wal) = (shard.segments.clone(), shard.wal.wal.clone());
-        let path = shard.path.clone();
-        tokio::task::spawn_blocking(move || {
-            UpdateWorkers::flush_round(segments, wal, LocalShardClocks::default(), path);
-        })
-        .await
-        .unwrap();
-    }
+async fn flush(shard: &LocalShard) {
+    let (segments, wal) = (shard.segments.clone(), shard.wal.wal.clone());
+    let path = shard.path.clone();
+    tokio::task::spawn_blocking(move || {
+        UpdateWorkers::flush_round(segments, wal, LocalShardClocks::default(), path);
+    })
+    .await
+    .unwrap();
 }
 
 fn is_frozen(shard: &LocalShard) -> bool {
