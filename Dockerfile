@@ -1,7 +1,7 @@
 # The product image: Qdrant, and the entrypoint as PID 1, on a slim Debian without root. How to: docs/image.md.
 #
-#   docker build .                                          everything from source, Qdrant by qdrant-src/pin.toml
-#   docker build --build-arg QDRANT_PATCHED=1 .             the same with patches/, which no Qdrant has run with yet
+#   docker build .                                          everything from source, Qdrant by qdrant-src/pin.toml with patches/
+#   docker build --build-arg QDRANT_PATCHED=0 .             the same without patches/
 #   docker build --build-arg QDRANT_FROM=official .         Qdrant, its configuration and dashboard from the official image
 #   docker build --build-arg QDRANT_FROM=binary --build-context qdrant-binary=DIR .     DIR/qdrant as it is
 #   docker build --build-arg ENTRYPOINT_FROM=binary --build-context entrypoint-binary=DIR .   DIR/entrypoint as it is
@@ -27,8 +27,8 @@ ARG QDRANT_FROM=source
 ARG ENTRYPOINT_FROM=source
 ARG QDRANT_BINARY_IMAGE=scratch
 ARG ENTRYPOINT_BINARY_IMAGE=scratch
-# 1: Qdrant's source is patched (patches/). Off until a patched Qdrant has passed what the plain one passes.
-ARG QDRANT_PATCHED=0
+# 1: Qdrant's source is patched (patches/). 0: it is built as it is.
+ARG QDRANT_PATCHED=1
 # A day of Debian's archive like 20261120T000000Z, so that the same packages are installed next year; empty: today's.
 ARG APT_SNAPSHOT=
 
@@ -115,7 +115,7 @@ RUN sh /pin/pinned.sh fetch "$QDRANT_PIN" /source
 FROM scratch AS qdrant-src
 COPY --from=qdrant-fetch /source /
 
-# Verified whoever gave it, then patched when that is asked for. A patch that does not apply exactly as often as it says stops here.
+# Verified whoever gave it, then patched unless that is not wanted. A patch that does not apply exactly as often as it says stops here.
 FROM tools AS qdrant-patch
 ARG QDRANT_PIN=upstream
 ARG QDRANT_PATCHED

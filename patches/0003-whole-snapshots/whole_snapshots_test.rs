@@ -1,4 +1,4 @@
-//! A snapshot that lasts several rounds of the flush worker, with inserts meanwhile. No clock is involved: the archive
+//! A snapshot that lasts several rounds of the flush worker, with inserts meanwhile. What happens when is up to nobody's clock: the archive
 //! stops the snapshot once the segments are frozen, and goes on when the inserts were made and flushed.
 
 use std::io::{self, Seek, SeekFrom, Write};

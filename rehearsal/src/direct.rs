@@ -89,6 +89,14 @@ impl Direct {
         self.ask(self.client.put(url(host, path)).json(body)).await
     }
 
+    /// What a DELETE at `host` gives.
+    ///
+    /// # Errors
+    /// When that is not a result.
+    pub async fn delete(&self, host: &str, path: &str) -> Result<Value> {
+        self.ask(self.client.delete(url(host, path))).await
+    }
+
     /// Creates a collection. Its vectors are not indexed, which would take the machine for as long as
     /// it is looked at.
     ///

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use entrypoint::qdrant::Build;
 use serde::Serialize;
 
 /// Name of the symbolic link under which this program is the stand-in.
@@ -59,6 +60,12 @@ impl Qdrant {
             standin: false,
             label,
         })
+    }
+
+    /// Whether this patch of ours is in it, as it says itself.
+    pub fn has_patch(&self, name: &str) -> bool {
+        let build = Build::parse(&self.label);
+        build.is_ok_and(|build| build.patches.contains(name))
     }
 
     fn standin(folder: &Path) -> Result<Self> {

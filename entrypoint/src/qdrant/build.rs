@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{PipeReader, Read, pipe};
+use std::io::{PipeReader, pipe};
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::timeout;
 
 use crate::child::{self, Environment, Output, Spec};
 
@@ -54,7 +57,10 @@ impl Build {
     }
 
     /// Reads `qdrant 1.19.0`, after which a patched one names its patches in brackets.
-    fn parse(said: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// It is something else; for people.
+    pub fn parse(said: &str) -> Result<Self, String> {
         let line = said.lines().next().unwrap_or_default().trim();
         let other = || format!("{line:?} is no answer of Qdrant's to --version");
         let rest = line.strip_prefix("qdrant ").ok_or_else(other)?;
@@ -76,7 +82,10 @@ impl Build {
         let (names, fingerprint) = patched.split_once("; ").ok_or_else(other)?;
         Ok(Self {
             version: version.to_owned(),
-            patches: names.split(", ").map(str::to_owned).collect(),
+            patches: names
+                .split(',')
+                .map(|name| name.trim().to_owned())
+                .collect(),
             fingerprint: Some(fingerprint.to_owned()),
         })
     }
@@ -88,16 +97,17 @@ pub(super) async fn ask(program: &Path, env: Vec<(OsString, OsString)>) -> Resul
     let args = vec!["--version".into()];
     let mut spec = Spec::new(program.to_owned(), args, Environment::Exactly(env));
     spec.output = Output::To(output.into());
-    let child = child::spawn(spec)
-        .await
-        .map_err(|error| error.to_string())?;
-    let Ok(exit) = tokio::time::timeout(LONGEST, child.wait()).await else {
-        child.kill();
-        return Err(format!("--version has not ended after {LONGEST:?}"));
-    };
-    // Nothing of it is left, so the pipe ends.
-    let said = tokio::task::spawn_blocking(move || read(answer));
-    let said = said.await.map_err(|error| error.to_string())?;
+    let late = |_| format!("--version has not ended after {LONGEST:?}");
+    let child = timeout(LONGEST, child::spawn(spec)).await.map_err(late)?;
+    let child = child.map_err(|error| error.to_string())?;
+    let ended = timeout(LONGEST, async {
+        let exit = child.wait().await;
+        // Whoever it started and left behind may hold the pipe.
+        (exit, read(answer).await)
+    });
+    let ended = ended.await.map_err(late);
+    child.kill();
+    let (exit, said) = ended?;
     let said = said.map_err(|error| format!("read what --version says: {error}"))?;
     match exit.is_clean() {
         true => Build::parse(&said),
@@ -105,9 +115,10 @@ pub(super) async fn ask(program: &Path, env: Vec<(OsString, OsString)>) -> Resul
     }
 }
 
-fn read(answer: PipeReader) -> std::io::Result<String> {
+async fn read(answer: PipeReader) -> std::io::Result<String> {
     let mut said = Vec::new();
-    answer.take(LARGEST).read_to_end(&mut said)?;
+    let answer = Receiver::from_owned_fd(answer.into())?;
+    answer.take(LARGEST).read_to_end(&mut said).await?;
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
@@ -130,7 +141,7 @@ mod tests {
     #[test]
     fn a_patched_one_names_its_patches() {
         let build = Build::parse(
-            "qdrant 1.19.0 (qdrant-ecs patches: build-marker, no-accidental-founder, whole-snapshots; 0a1b)\n",
+            "qdrant 1.19.0 (qdrant-ecs patches: build-marker,no-accidental-founder,whole-snapshots; 0a1b)\n",
         )
         .unwrap();
         assert_eq!(build.fingerprint.as_deref(), Some("0a1b"));
@@ -176,9 +187,18 @@ mod tests {
     async fn answer_of(script: &str) -> Result<Build, String> {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("qdrant");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&program, executable).unwrap();
+        // Not written by us: a program that another test starts just then would inherit the open file.
+        let text = format!("printf '#!/bin/sh\\n%s\\n' '{script}' > \"$0\"; chmod 755 \"$0\"");
+        let mut write = std::process::Command::new("sh");
+        assert!(
+            write
+                .arg("-c")
+                .arg(text)
+                .arg(&program)
+                .status()
+                .unwrap()
+                .success()
+        );
         ask(&program, vec![("PATH".into(), "/bin:/usr/bin".into())]).await
     }
 

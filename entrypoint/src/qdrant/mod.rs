@@ -426,8 +426,8 @@ impl Qdrant {
             "restarts": self.restarts.total(),
             "build": self.build.as_ref().ok(),
             "lacks": match &self.build {
-                Ok(build) => build.lacks().join("; "),
-                Err(why) => format!("not known: {why}"),
+                Ok(build) => serde_json::json!(build.lacks()),
+                Err(why) => format!("not known: {why}").into(),
             },
             "last_exit": self.last_exit.as_ref().map(ToString::to_string),
         })

@@ -399,17 +399,7 @@ fn holders(view: &ClusterView, there: &Collection, copies: usize) -> Result<Hold
 
 /// Why the copies of a shard are not restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Differ {
-    /// They do not count the same; none: there is no copy.
-    Copies(BTreeMap<PeerId, u64>),
-    /// They have nothing, and so many points were there before and after the file was made.
-    Empty {
-        /// Before.
-        before: u64,
-        /// After.
-        after: u64,
-    },
-}
+pub struct Differ(BTreeMap<PeerId, u64>);
 
 /// How what was restored stands to what was noted when the file was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -417,8 +407,8 @@ pub enum Agreement {
     /// It has as many points as were counted before and after, or lies between them.
     Agrees,
     /// It does not. The file is the one whose hash is in the manifest, so this tells of writers that
-    /// deleted meanwhile, or of an estimate; it is said, and no reason to prefer an older set. That nothing at
-    /// all is there where there were points tells of no such thing: [`Differ`].
+    /// deleted meanwhile, or of an estimate; it is said, and no reason to prefer an older set. So with none:
+    /// the last point may have been deleted before the cut, and another one written after it.
     Differs {
         /// So many were restored.
         restored: u64,
@@ -428,17 +418,14 @@ pub enum Agreement {
 /// Whether all copies of a shard count the same, and what the file promised.
 ///
 /// # Errors
-/// [`Differ`]: they do not count the same, there is none, or all are empty and were not.
+/// [`Differ`]: they do not count the same, or there is none.
 pub fn agree(file: &FileEntry, counts: &BTreeMap<PeerId, u64>) -> Result<Agreement, Differ> {
     let mut all = counts.values();
     let restored = match all.next() {
         Some(first) if all.all(|other| other == first) => *first,
-        _ => return Err(Differ::Copies(counts.clone())),
+        _ => return Err(Differ(counts.clone())),
     };
     let (before, after) = (file.before.points, file.after.points);
-    if restored == 0 && before > 0 && after > 0 {
-        return Err(Differ::Empty { before, after });
-    }
     let between = (before.min(after)..=before.max(after)).contains(&restored);
     Ok(match between {
         true => Agreement::Agrees,
@@ -453,16 +440,8 @@ fn list(shards: &BTreeSet<ShardId>) -> String {
 
 impl fmt::Display for Differ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = match self {
-            Self::Copies(counts) => counts,
-            Self::Empty { before, after } => {
-                return write!(
-                    f,
-                    "no copy has a point, where the file was taken from {before} to {after}"
-                );
-            }
-        };
-        let counts: Vec<_> = counts
+        let counts: Vec<_> = self
+            .0
             .iter()
             .map(|(peer, points)| format!("peer {peer} has {points} points"))
             .collect();

@@ -153,11 +153,16 @@ impl<'a> Bench<'a> {
         if let Some(peer) = bootstrap {
             args.extend(["--bootstrap".into(), format!("http://{peer}:6335").into()]);
         }
+        // Only a patched one asks for it.
+        let founder = bootstrap
+            .is_none()
+            .then(|| ("QDRANT_FOUNDER", "true".to_owned()));
         let launch = Launch {
             program: self.qdrant.program.clone(),
             args,
             env: env
                 .into_iter()
+                .chain(founder)
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
             log: self.folder.path().join(format!("{address}.log")),

@@ -47,6 +47,8 @@ fn setup(setup: &mut Setup) {
         "set.given_up",
         "set.incomplete",
         "set.not_taken",
+        // Nor may a file be read in time while it is.
+        "set.not_lent",
         "proof.failed",
         // That a set is bad, and that the cluster is lost, a person must know.
         "alarm",

@@ -1,7 +1,11 @@
 //! Proves that Qdrant's own snapshots may lie in one directory that all tasks share: with temporary files
 //! on each task's own disk, the start of one Qdrant takes nothing from another that is at work, and
-//! snapshots of a collection never have the same name. What still can collide is said, not judged: only a
-//! change to Qdrant mends it (docs/snapshots.md).
+//! snapshots of a collection never have the same name. What else can collide only a change to Qdrant mends
+//! (patches/0002-durable-snapshot-paths): with a plain one it is said, not judged.
+//!
+//! The second case does it all at once, again and again, while one task after the other is replaced.
+
+mod at_once;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,11 +25,21 @@ use crate::direct::{Direct, Weight};
 pub const SCENARIO: Scenario = Scenario {
     name: "shared-snapshots",
     about: "Qdrant's own snapshots in one directory of all tasks: no start takes from another, no names collide",
-    cases: &[Case {
-        name: "",
-        setup,
-        run: |world| Box::pin(run(world)),
-    }],
+    cases: &[
+        Case {
+            name: "",
+            setup,
+            run: |world| Box::pin(run(world)),
+        },
+        Case {
+            name: "at-once",
+            setup: |all| {
+                setup(all);
+                all.at_least = 6;
+            },
+            run: |world| Box::pin(at_once::run(world)),
+        },
+    ],
 };
 
 const COLLECTION: &str = "shared";
@@ -233,48 +247,59 @@ async fn listed(direct: &Direct, host: &str) -> Result<Vec<String>> {
     Ok(names.map(str::to_owned).collect())
 }
 
-/// What becomes of snapshots of one shard by all its holders, and of full ones, in the same second: their
-/// names do not say whose they are.
+/// With this patch whatever is announced must be there and right.
+const PATCH: &str = "durable-snapshot-paths";
+
+/// What becomes of snapshots of one shard by all its holders, and of full ones, in the same second: with a
+/// plain Qdrant their names do not say whose they are.
 async fn names(world: &World, direct: &Direct, shared: &Path) -> Result<(), Failure> {
-    let begun = Instant::now();
-    let tasks = world.ecs.running();
-    let mut asked = Vec::new();
-    for task in &tasks {
-        let host = task.address.to_string();
-        let path = format!("/collections/{COLLECTION}/shards/0/snapshots?wait=true");
-        asked.push(async move { direct.post(&host, &path, &json!({})).await });
-    }
-    let answers = join_all(asked).await;
-    let good = answers.iter().filter(|answer| answer.is_ok()).count();
+    let shard = format!("/collections/{COLLECTION}/shards/0/snapshots?wait=true");
     let folder = shared.join(COLLECTION).join("shards").join("0");
-    let mut whole = 0;
-    for made in answers.iter().flatten() {
-        let (name, sha256) = named(made)?;
-        whole += usize::from(proven(&folder, &name, &sha256).is_ok());
-    }
-    let files = ending(&folder, ".snapshot");
-    world.step(format!(
-        "shard snapshots by all holders at once, {:.1} s: {good} said to be made, {files} files, {whole} \
-         of those said are what was said",
-        begun.elapsed().as_secs_f64()
-    ));
-    let full = tasks.iter().map(|task| {
+    collide(world, direct, "shard snapshots", &shard, &folder).await?;
+    collide(
+        world,
+        direct,
+        "full snapshots",
+        "/snapshots?wait=true",
+        shared,
+    )
+    .await
+}
+
+/// Asks all tasks at once.
+async fn collide(
+    world: &World,
+    direct: &Direct,
+    what: &str,
+    path: &str,
+    folder: &Path,
+) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let asked = world.ecs.running().into_iter().map(|task| async move {
         let host = task.address.to_string();
-        async move { direct.post(&host, "/snapshots?wait=true", &json!({})).await }
+        direct.post(&host, path, &json!({})).await
     });
-    let answers = join_all(full.collect::<Vec<_>>()).await;
-    let good = answers.iter().filter(|answer| answer.is_ok()).count();
-    let mut whole = 0;
+    let answers = join_all(asked.collect::<Vec<_>>()).await;
+    let (mut good, mut whole) = (0, 0);
     for made in answers.iter().flatten() {
         let (name, sha256) = named(made)?;
-        whole += usize::from(proven(shared, &name, &sha256).is_ok());
+        good += 1;
+        whole += usize::from(proven(folder, &name, &sha256).is_ok());
     }
-    let files = ending(shared, ".snapshot");
-    world.step(format!(
-        "full snapshots by all tasks at once: {good} said to be made, {files} files, {whole} of those \
-         said are what was said"
-    ));
-    Ok(())
+    let files = ending(folder, ".snapshot");
+    let said = format!(
+        "{what} by all at once, {:.1} s: {good} said to be made, {files} files, {whole} of those said are what was said",
+        begun.elapsed().as_secs_f64()
+    );
+    world.step(said.clone());
+    let broken = good == 0 || whole < good;
+    match broken && world.qdrant.has_patch(PATCH) {
+        true => Err(Failure::new(
+            "a patched Qdrant announces what is there",
+            said,
+        )),
+        false => Ok(()),
+    }
 }
 
 fn ending(folder: &Path, end: &str) -> usize {

@@ -81,6 +81,8 @@ pub struct World {
     pub network: Arc<Network>,
     /// Whether the stand-in is under the entrypoints.
     pub standin: bool,
+    /// What is under the entrypoints.
+    pub qdrant: Qdrant,
     breakable: Option<Breakable>,
     /// How often scenarios that repeat something do so, when the command says it.
     pub times: Option<usize>,
@@ -207,6 +209,7 @@ impl World {
             observer,
             network,
             standin: plan.qdrant.standin,
+            qdrant: plan.qdrant.clone(),
             times: plan.times,
             breakable,
             faults: plan.faults,

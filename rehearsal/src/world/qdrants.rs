@@ -37,7 +37,8 @@ impl Breakable {
     pub fn new(folder: &Path, qdrant: &Path) -> Result<Self> {
         let (program, flag) = (folder.join("qdrant-or-not"), folder.join("qdrant-broken"));
         let text = format!(
-            "#!/bin/sh\n[ -e '{}' ] && exit 101\n[ -e \"$QDRANT__STORAGE__STORAGE_PATH/{POISON}\" ] && exit 101\nexec '{}' \"$@\"\n",
+            "#!/bin/sh\n[ \"$1\" = --version ] && exec '{}' --version\n[ -e '{}' ] && exit 101\n[ -e \"$QDRANT__STORAGE__STORAGE_PATH/{POISON}\" ] && exit 101\nexec '{}' \"$@\"\n",
+            qdrant.display(),
             flag.display(),
             qdrant.display()
         );

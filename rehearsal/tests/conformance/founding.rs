@@ -44,6 +44,30 @@ async fn bootstrap_with_own_uri_founds(lab: Lab) {
     );
 }
 
+/// An empty disk and nobody to join through, or itself: a plain one founds, and one with our patch refuses
+/// before it has a Raft state, with one line, unless it was told to.
+async fn an_accident_founds_only_without_the_patch(lab: Lab) {
+    let patched = lab.has_patch("no-accidental-founder");
+    let itself = lab.node(2).join(&lab.uri(2));
+    for spec in [lab.node(1), itself] {
+        let spec = spec.without_env("QDRANT_FOUNDER");
+        let mut node = spec.start();
+        if !patched {
+            node.leads_itself().await;
+            continue;
+        }
+        assert_eq!(node.exit(s(10)).await.code(), Some(78), "{}", node.tail());
+        let log = node.log();
+        let refusals = log
+            .lines()
+            .filter(|line| line.contains("refusing to found"));
+        assert_eq!(refusals.count(), 1, "{log}");
+        assert!(!spec.dir.join("storage/raft_state.json").exists());
+        let told = spec.env("QDRANT_FOUNDER", "true").start();
+        told.leads_itself().await;
+    }
+}
+
 /// An empty variable is a usage error, not "unset".
 async fn empty_variables_are_usage_errors(lab: Lab) {
     for key in ["QDRANT_BOOTSTRAP", "QDRANT_URI"] {
@@ -84,6 +108,7 @@ async fn version_is_printed(lab: Lab) {
 crate::behaviours!(
     first_peer_leads_itself,
     first_peer_needs_its_uri,
+    an_accident_founds_only_without_the_patch,
     bootstrap_with_own_uri_founds,
     empty_variables_are_usage_errors,
     uri_from_the_environment,

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use entrypoint::qdrant::Build;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -64,6 +65,13 @@ impl Lab {
         }
     }
 
+    /// Whether this patch of ours is in the program, as it says itself.
+    pub fn has_patch(&self, name: &str) -> bool {
+        let answer = Command::new(&self.program).arg("--version").output();
+        let said = String::from_utf8(answer.unwrap().stdout).unwrap();
+        Build::parse(&said).unwrap().patches.contains(name)
+    }
+
     /// Node `n` (1..=200), on the address and the disk that belong to `n`.
     pub fn node(&self, n: u8) -> Spec {
         let ip = Ipv4Addr::new(127, 77, self.block, n);
@@ -78,6 +86,8 @@ impl Lab {
             ("QDRANT__TELEMETRY_DISABLED", "true"),
             ("QDRANT__LOG_LEVEL", "INFO"),
             ("QDRANT__STORAGE__WAL__WAL_CAPACITY_MB", "1"),
+            // Only a patched one asks for it.
+            ("QDRANT_FOUNDER", "true"),
         ];
         Spec {
             program: self.program.clone(),
@@ -147,6 +157,12 @@ impl Spec {
     /// With one more variable.
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// Without this variable.
+    pub fn without_env(mut self, key: &str) -> Self {
+        self.env.remove(key);
         self
     }
 

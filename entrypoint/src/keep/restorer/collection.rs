@@ -71,6 +71,8 @@ impl Making<'_> {
             .await;
         made.map_err(|error| named(name, &error))?;
         let there = self.site.identities().await?.remove(&name.0);
+        // Nobody else has led since there was none of this name, so it is the one that we made.
+        self.site.still(self.basis).await?;
         let ours = there.filter(|there| self.carries_mark(there));
         let ours = ours.and_then(|there| there.uuid);
         ours.ok_or_else(|| {
@@ -84,19 +86,17 @@ impl Making<'_> {
         says == self.mark.map(|mark| mark.0.as_str())
     }
 
-    /// The record is as it was, and the collection is the one that we made: another steward may have thrown
-    /// that one away and made it anew, by the same record. When it is not so, or not known, for a moment
-    /// only, what was made is not made again.
+    /// The record is as it was, nobody else has led, and the collection is the one that we made: a steward that
+    /// is late may have thrown that one away. What is not known for a moment only is asked again.
     pub(super) async fn still_ours(&self, uuid: &str) -> Done<()> {
         in_time(|| self.ours(uuid)).await
     }
 
     async fn ours(&self, uuid: &str) -> Done<()> {
-        let all = self.site.client.collection_identities().await;
-        let all = all.map_err(|error| wait(&error))?;
+        let all = self.site.identities().await?;
         let there = all.get(&self.name.0).and_then(|c| c.uuid.as_deref());
         if there != Some(uuid) {
-            return Err(Failed::Wait(format!(
+            return Err(Failed::Overtaken(format!(
                 "{} is somebody else's by now",
                 self.name
             )));

@@ -46,7 +46,9 @@ pub(super) async fn step(site: &Site, there: OnRecord) -> Result<Step, String> {
     };
     match step.next().await {
         Ok(()) => Ok(Step::On),
-        Err(Failed::Wait(why)) => Err(format!("{} by {}: {why}", step.job.set, step.job.by)),
+        Err(Failed::Wait(why) | Failed::Overtaken(why)) => {
+            Err(format!("{} by {}: {why}", step.job.set, step.job.by))
+        }
         Err(Failed::Set(set, why)) => {
             let after = job::failed(&step.job, &format!("set {set}: {why}"));
             step.write(&after).await.map_err(Failed::words)?;
@@ -198,6 +200,10 @@ impl Work<'_> {
     /// Takes the marks off and gives names. Each part may be done twice. The marks go first: from then on
     /// nobody can throw away what was made, whatever a late hand writes into the record.
     async fn name(&self) -> Done<()> {
+        if let Some(name) = self.lost().await?.first() {
+            let why = format!("{name} is not whole any more, so nobody is led to it");
+            return Err(Failed::Wait(why));
+        }
         for name in self.job.pieces.keys() {
             self.site.still(&self.basis).await?;
             let client = &self.site.client;

@@ -1,10 +1,12 @@
 //! For how long our Qdrant may not answer, or not lead, before what is half made is given up. To make a
-//! collection can take hours, so one missed answer must not begin it again. That another steward may have
-//! made it anew meanwhile is seen by its uuid: before each change, after the counts, and in the record.
+//! collection can take hours, so one missed answer must not begin it again. That another steward has been at it
+//! meanwhile is seen by the Raft term, and what a late one does by the uuid: before each change, after the counts,
+//! and in the record.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch as channel;
+use tokio::time::Instant;
 
 use super::PAUSE;
 use super::outcome::{Done, Failed};
@@ -72,6 +74,26 @@ mod tests {
         assert_eq!(after(LAPSE - Duration::from_secs(1)).await, None);
         let longer = after(LAPSE + Duration::from_secs(1)).await;
         assert_eq!(longer, Some(Lapsed::Silent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_may_pass_is_waited_for() {
+        let began = Instant::now();
+        let late = LAPSE - Duration::from_secs(1);
+        let done = in_time(|| async {
+            match began.elapsed() < late {
+                true => Err(Failed::Wait("not yet".to_owned())),
+                false => Ok(()),
+            }
+        });
+        assert!(done.await.is_ok());
+        let never = in_time::<(), _>(|| async { Err(Failed::Wait("never".to_owned())) });
+        assert!(never.await.is_err());
+        assert!(began.elapsed() < 3 * LAPSE);
+        let again = Instant::now();
+        let over = in_time::<(), _>(|| async { Err(Failed::Overtaken("over".to_owned())) });
+        assert!(matches!(over.await, Err(Failed::Overtaken(_))));
+        assert_eq!(again.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,8 @@ use crate::log::chain;
 pub(super) enum Failed {
     /// Nothing can be said against the set: again, after a while. For people.
     Wait(String),
+    /// Somebody else has been at it since it was begun: what we know of it holds no longer. For people.
+    Overtaken(String),
     /// Its bytes were read here and are wrong: it has a number of tries. For people.
     Set(SetId, String),
 }
@@ -19,7 +21,7 @@ pub(super) type Done<T> = Result<T, Failed>;
 impl Failed {
     pub(super) fn words(self) -> String {
         match self {
-            Self::Wait(why) | Self::Set(_, why) => why,
+            Self::Wait(why) | Self::Overtaken(why) | Self::Set(_, why) => why,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What every step of a restore needs: the cluster, the sets, and the record by which it goes.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use planner::heal::names::CollectionName;
 use planner::heal::view::ClusterView;
@@ -11,7 +11,7 @@ use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
 use planner::keep::records::{CollectionEntry, FileEntry, Manifest, Tombstone};
 use planner::keep::restore::Uuids;
-use qdrant_api::{Client, ClusterInfo, CollectionIdentity};
+use qdrant_api::{Client, Cluster, ClusterInfo, CollectionIdentity};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch as channel;
@@ -24,6 +24,10 @@ use crate::log::chain;
 use crate::qdrant::probe_commit;
 use crate::status::Board;
 use crate::steward::{COMMIT_TIMEOUT, Post};
+
+/// Qdrant gives one telemetry at a time, to whoever asks, and one of its metrics waits for up to a minute
+/// for a copy that is being loaded (src/actix/api/service_api.rs).
+const TELEMETRY: Duration = Duration::from_secs(90);
 
 /// Where restores are done.
 pub(super) struct Site {
@@ -50,6 +54,8 @@ pub(super) struct Basis {
     pub(super) key: &'static str,
     /// `None`: there is none.
     pub(super) value: Option<Value>,
+    /// The Raft term in which it was read. While our Qdrant leads in the same one, nobody else has led since.
+    term: u64,
 }
 
 /// Whether a set counts.
@@ -60,13 +66,22 @@ pub(super) enum Counts {
     No(String),
 }
 
+async fn info(client: &Client) -> Done<ClusterInfo> {
+    match client.cluster().await.map_err(|error| wait(&error))? {
+        Cluster::Enabled(info) => Ok(info),
+        _ => Err(Failed::Wait("Qdrant is not in cluster mode".to_owned())),
+    }
+}
+
 impl Basis {
     /// What stands under this key now, as our own Qdrant knows it.
     pub(super) async fn read(client: &Client, key: &'static str) -> Result<Self, String> {
+        // First: what was written later was written in this term or in a later one.
+        let term = info(client).await.map_err(Failed::words)?.raft.term;
         let value = client.metadata_key(key).await;
         let value = value.map_err(|error| chain(&error))?;
         let value = value.filter(|value| !value.is_null());
-        Ok(Self { key, value })
+        Ok(Self { key, value, term })
     }
 }
 
@@ -76,34 +91,58 @@ impl Site {
         Ok(Place { store, generation })
     }
 
-    /// We lead, and the record is still what we went by: just before anything is changed. What a person
-    /// or another steward has written meanwhile is not written over.
+    /// We lead, nobody else has led since, and the record is still what we went by: just before anything is
+    /// changed. What a person or another steward has written meanwhile is not written over.
     pub(super) async fn still(&self, before: &Basis) -> Done<()> {
-        if !self.info().await?.leads_itself() {
+        self.at_same_word(before, &before.value).await
+    }
+
+    async fn at_same_word(&self, before: &Basis, value: &Option<Value>) -> Done<()> {
+        let now = info(&self.client).await?;
+        if now.raft.term > before.term {
+            let why = "there was another election since it was begun";
+            return Err(Failed::Overtaken(why.to_owned()));
+        }
+        if !now.leads_itself() {
             return Err(Failed::Wait("another task's Qdrant leads".to_owned()));
         }
         let now = Basis::read(&self.client, before.key).await;
-        match now.map_err(Failed::Wait)?.value == before.value {
+        match now.map_err(Failed::Wait)?.value == *value {
             true => Ok(()),
-            false => Err(Failed::Wait("the record has changed meanwhile".to_owned())),
+            false => Err(Failed::Overtaken(
+                "the record has changed meanwhile".to_owned(),
+            )),
         }
     }
 
     /// Puts the record into Qdrant's key map: a steward that cannot commit cannot restore.
     pub(super) async fn write(&self, before: &Basis, after: &impl Serialize) -> Done<()> {
         let value = serde_json::to_value(after).map_err(|error| wait(&error))?;
-        self.still(before).await?;
+        match self.still(before).await {
+            // It was written, and the answer was lost.
+            Err(Failed::Overtaken(_))
+                if self
+                    .at_same_word(before, &Some(value.clone()))
+                    .await
+                    .is_ok() =>
+            {
+                return Ok(());
+            }
+            still => still?,
+        }
         let client = self.client.with_timeout(COMMIT_TIMEOUT);
         let written = client.put_metadata_key(before.key, &value, true).await;
         written.map_err(|error| wait(&error))
     }
 
-    /// What tells each collection from others of its name. What was committed before is applied here.
+    /// What tells each collection from others of its name. What was committed before is applied here, and a
+    /// Qdrant that only believes that it leads does not get so far.
     pub(super) async fn identities(&self) -> Done<BTreeMap<String, CollectionIdentity>> {
         probe_commit(&self.client)
             .await
             .map_err(|error| wait(&error))?;
-        let all = self.client.collection_identities().await;
+        let patient = self.client.with_timeout(TELEMETRY);
+        let all = patient.collection_identities().await;
         all.map_err(|error| wait(&error))
     }
 
@@ -115,11 +154,7 @@ impl Site {
     }
 
     pub(super) async fn info(&self) -> Done<ClusterInfo> {
-        let cluster = self.client.cluster().await.map_err(|error| wait(&error))?;
-        match cluster {
-            qdrant_api::Cluster::Enabled(info) => Ok(info),
-            _ => Err(Failed::Wait("Qdrant is not in cluster mode".to_owned())),
-        }
+        info(&self.client).await
     }
 
     /// What the cluster is now, in the life that `place` names.

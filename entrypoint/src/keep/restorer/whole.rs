@@ -58,7 +58,7 @@ pub(super) async fn step(site: &Site, stalled: Duration) -> Result<Step, String>
     };
     match done {
         Ok(()) => Ok(Step::On),
-        Err(Failed::Wait(why)) => Err(why),
+        Err(Failed::Wait(why) | Failed::Overtaken(why)) => Err(why),
         Err(Failed::Set(set, why)) => {
             let (after, given_up) = restore::failed(&step.record, set);
             step.write(&after).await.map_err(Failed::words)?;
@@ -312,6 +312,16 @@ impl Whole<'_> {
                     tracing::warn!(event = events::RESTORE_WAITS, "aliases are lost: {why}");
                 }
             }
+        }
+        // That took its time, and what a late steward deletes is not made again once it is finished.
+        let there = site.uuids().await?;
+        if !restore::lost(&view, &there, record)
+            .map_err(Failed::Wait)?
+            .is_empty()
+        {
+            return Err(Failed::Overtaken(
+                "what was restored has changed".to_owned(),
+            ));
         }
         self.write(&restore::finished(record)).await?;
         let from = set.map_or_else(|| "nothing".to_owned(), |set| format!("set {set}"));

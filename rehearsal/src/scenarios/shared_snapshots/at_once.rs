@@ -1,0 +1,260 @@
+//! Six tasks make collection, full and shard snapshots in one directory, each one after the other and all in the
+//! same seconds, while one of them after the other is killed and replaced. Whatever was announced is looked at in the end: its hash, and
+//! whether a copy that is restored from it has all points.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, ensure};
+use entrypoint::archive;
+use futures::future::join_all;
+use serde_json::json;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::super::prelude::*;
+use super::{COLLECTION, PATCH, addresses, named, proven};
+use crate::direct::{Direct, Weight};
+
+const RESTORED: &str = "restored";
+const SHARDS: usize = 2;
+const POINTS: u64 = 2_000;
+const WEIGHT: Weight = Weight {
+    dimensions: 4,
+    payload: 2_000,
+};
+/// So many tasks are replaced, one after the other.
+const REPLACED: usize = 4;
+/// No name tells two snapshots of one task in one second from each other, patched or not; and a full one makes
+/// one of each collection under such a name, and deletes it again.
+const BETWEEN: Duration = Duration::from_millis(1100);
+
+/// What was announced.
+struct Announced {
+    kind: Kind,
+    host: String,
+    file: PathBuf,
+    sha256: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Collection,
+    Shard(u64),
+    Full,
+}
+
+pub(super) async fn run(world: &World) -> Result<(), Failure> {
+    form(world).await?;
+    let direct = Direct::new()?;
+    let host = world.leader()?.address.to_string();
+    let made = direct.create(&host, COLLECTION, WEIGHT, SHARDS, 3).await;
+    made.context("create a collection")?;
+    let hosts = addresses(&world.ecs.running());
+    let filled = direct.fill(&hosts, COLLECTION, 0..POINTS, WEIGHT).await;
+    filled.context("fill it")?;
+    let shared = world.folder().join("shared-snapshots");
+    let announced = Mutex::new(Vec::new());
+    for _ in 0..REPLACED {
+        let victim = ordinary(world)?;
+        let mut at_work = world.ecs.running();
+        at_work.retain(|task| task.number != victim.number);
+        let replaced = CancellationToken::new();
+        let makers = at_work.iter().map(|task| {
+            make(
+                &direct,
+                task.address.to_string(),
+                &shared,
+                &announced,
+                &replaced,
+            )
+        });
+        let replace = async {
+            let done = async {
+                world
+                    .kill(&victim, "one is replaced while the others are at work")
+                    .await?;
+                world.rest(world.size()).await.map(drop)
+            };
+            let done = done.await;
+            replaced.cancel();
+            done
+        };
+        let (replaced, _) = tokio::join!(replace, join_all(makers));
+        replaced?;
+    }
+    let announced = announced
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    judge(world, &direct, &announced).await
+}
+
+/// One task makes one of each kind again and again, until it is told to end.
+async fn make(
+    direct: &Direct,
+    host: String,
+    shared: &Path,
+    announced: &Mutex<Vec<Announced>>,
+    end: &CancellationToken,
+) {
+    let mut tick = tokio::time::interval(BETWEEN);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !end.is_cancelled() {
+        let mut kinds = vec![Kind::Collection, Kind::Full];
+        // One that does not say now makes none now.
+        let shards = direct.local_shards(&host, COLLECTION).await;
+        kinds.extend(shards.unwrap_or_default().into_iter().map(Kind::Shard));
+        for kind in kinds {
+            tick.tick().await;
+            // What is refused is not announced.
+            if let Ok(made) = one(direct, &host, shared, kind).await
+                && let Ok(mut all) = announced.lock()
+            {
+                all.push(made);
+            }
+        }
+    }
+}
+
+async fn one(direct: &Direct, host: &str, shared: &Path, kind: Kind) -> Result<Announced> {
+    let (path, folder) = match kind {
+        Kind::Collection => (
+            format!("/collections/{COLLECTION}"),
+            shared.join(COLLECTION),
+        ),
+        Kind::Shard(shard) => (
+            format!("/collections/{COLLECTION}/shards/{shard}"),
+            shared
+                .join(COLLECTION)
+                .join("shards")
+                .join(shard.to_string()),
+        ),
+        Kind::Full => (String::new(), shared.to_owned()),
+    };
+    let made = direct
+        .post(host, &format!("{path}/snapshots?wait=true"), &json!({}))
+        .await?;
+    let (name, sha256) = named(&made)?;
+    Ok(Announced {
+        kind,
+        host: host.to_owned(),
+        file: folder.join(name),
+        sha256,
+    })
+}
+
+/// Everything is looked at, and counted by kind; a patched Qdrant must have announced nothing wrong.
+async fn judge(world: &World, direct: &Direct, announced: &[Announced]) -> Result<(), Failure> {
+    let (host, task) = {
+        let leader = world.leader()?;
+        (leader.address.to_string(), leader)
+    };
+    let mut expected = BTreeMap::new();
+    for there in world.ecs.running() {
+        let at = there.address.to_string();
+        for shard in direct.local_shards(&at, COLLECTION).await? {
+            let count = direct.count_copy(&at, COLLECTION, shard).await?;
+            expected.insert(shard, count);
+        }
+    }
+    let mut counted: BTreeMap<&str, (usize, usize, Option<String>)> = BTreeMap::new();
+    for one in announced {
+        let kind = match one.kind {
+            Kind::Collection => "collection",
+            Kind::Shard(_) => "shard",
+            Kind::Full => "full",
+        };
+        let (all, good, first) = counted.entry(kind).or_default();
+        *all += 1;
+        match right(direct, &host, one, &expected).await {
+            Ok(()) => *good += 1,
+            Err(why) => {
+                let name = one.file.file_name().unwrap_or_default().display();
+                first.get_or_insert(format!("{name} of {}: {why:#}", one.host));
+            }
+        }
+    }
+    for (kind, (all, good, first)) in &counted {
+        let first = first.as_deref().unwrap_or("-");
+        world.step(format!(
+            "{kind} snapshots: {all} were announced, {good} of them are there and restore; first that is not: {first}"
+        ));
+    }
+    if counted.len() < 3 {
+        let detail = format!("{:?}, through {}", counted.keys(), task.name());
+        return Err(Failure::new("snapshots of each kind are announced", detail));
+    }
+    let wrong = counted.values().find_map(|(_, _, first)| first.clone());
+    match wrong {
+        Some(why) if world.qdrant.has_patch(PATCH) => Err(Failure::new(
+            "a patched Qdrant announces what is there",
+            why,
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The file is what was announced, and can be restored.
+async fn right(
+    direct: &Direct,
+    host: &str,
+    one: &Announced,
+    expected: &BTreeMap<u64, u64>,
+) -> Result<()> {
+    let folder = one.file.parent().context("a folder")?;
+    let name = one.file.file_name().and_then(|name| name.to_str());
+    proven(folder, name.context("a name")?, &one.sha256)?;
+    if one.kind == Kind::Full {
+        // One is restored by a start with an empty disk only; its end and its structure are looked at.
+        let mut verifier = archive::Verifier::new();
+        verifier.push(&std::fs::read(&one.file)?)?;
+        verifier.finish()?;
+        return Ok(());
+    }
+    // Every task has every shard, so that any of them can take any file.
+    direct.create(host, RESTORED, WEIGHT, SHARDS, 6).await?;
+    let restored = restore(direct, host, one, expected).await;
+    direct
+        .delete(host, &format!("/collections/{RESTORED}?timeout=60"))
+        .await?;
+    restored
+}
+
+async fn restore(
+    direct: &Direct,
+    host: &str,
+    one: &Announced,
+    expected: &BTreeMap<u64, u64>,
+) -> Result<()> {
+    let location = format!("file://{}", one.file.display());
+    let of = match one.kind {
+        Kind::Shard(shard) => {
+            direct
+                .recover(host, RESTORED, shard, &location, &one.sha256)
+                .await?;
+            expected
+                .iter()
+                .filter(|(of, _)| **of == shard)
+                .collect::<Vec<_>>()
+        }
+        _ => {
+            let body = json!({"location": location, "priority": "no_sync"});
+            let path = format!("/collections/{RESTORED}/snapshots/recover?wait=true");
+            direct.put(host, &path, &body).await?;
+            expected.iter().collect()
+        }
+    };
+    let mut filled = 0;
+    for (shard, wanted) in of {
+        let count = direct.count_copy(host, RESTORED, *shard).await?;
+        // A collection snapshot has the shards that its task had.
+        ensure!(
+            count == *wanted || (one.kind == Kind::Collection && count == 0),
+            "shard {shard} has {count} of {wanted} points"
+        );
+        filled += usize::from(count > 0);
+    }
+    ensure!(filled > 0, "nothing was restored");
+    Ok(())
+}
