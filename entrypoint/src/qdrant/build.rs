@@ -111,7 +111,10 @@ pub(super) async fn ask(program: &Path, env: Vec<(OsString, OsString)>) -> Resul
     let said = said.map_err(|error| format!("read what --version says: {error}"))?;
     match exit.is_clean() {
         true => Build::parse(&said),
-        false => Err(format!("--version: {exit}: {}", said.trim())),
+        false => {
+            let line = said.lines().next().unwrap_or_default();
+            Err(format!("--version: {exit}: {line}"))
+        }
     }
 }
 
