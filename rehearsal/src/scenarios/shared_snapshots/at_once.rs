@@ -37,6 +37,9 @@ struct Announced {
     sha256: String,
 }
 
+/// For each shard a task that has it, and its number of points.
+type Expected = BTreeMap<u64, (String, u64)>;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Collection,
@@ -149,12 +152,12 @@ async fn judge(world: &World, direct: &Direct, announced: &[Announced]) -> Resul
         let leader = world.leader()?;
         (leader.address.to_string(), leader)
     };
-    let mut expected = BTreeMap::new();
+    let mut expected = Expected::new();
     for there in world.ecs.running() {
         let at = there.address.to_string();
         for shard in direct.local_shards(&at, COLLECTION).await? {
             let count = direct.count_copy(&at, COLLECTION, shard).await?;
-            expected.insert(shard, count);
+            expected.insert(shard, (at.clone(), count));
         }
     }
     let mut counted: BTreeMap<&str, (usize, usize, Option<String>)> = BTreeMap::new();
@@ -195,12 +198,7 @@ async fn judge(world: &World, direct: &Direct, announced: &[Announced]) -> Resul
 }
 
 /// The file is what was announced, and can be restored.
-async fn right(
-    direct: &Direct,
-    host: &str,
-    one: &Announced,
-    expected: &BTreeMap<u64, u64>,
-) -> Result<()> {
+async fn right(direct: &Direct, host: &str, one: &Announced, expected: &Expected) -> Result<()> {
     let folder = one.file.parent().context("a folder")?;
     let name = one.file.file_name().and_then(|name| name.to_str());
     proven(folder, name.context("a name")?, &one.sha256)?;
@@ -238,7 +236,7 @@ async fn restore(
     host: &str,
     one: &Announced,
     held: &[String],
-    expected: &BTreeMap<u64, u64>,
+    expected: &Expected,
 ) -> Result<()> {
     let name = one
         .file
@@ -247,8 +245,10 @@ async fn restore(
         .context("a name")?;
     match one.kind {
         Kind::Shard(shard) => {
+            // Only who has the shard gives its snapshots.
+            let (giver, _) = expected.get(&shard).context("nobody has that shard")?;
             let at =
-                format!("http://{host}:6333/collections/{COLLECTION}/shards/{shard}/snapshots");
+                format!("http://{giver}:6333/collections/{COLLECTION}/shards/{shard}/snapshots");
             let location = format!("{at}/{name}");
             direct
                 .recover(host, RESTORED, shard, &location, &one.sha256)
@@ -261,13 +261,13 @@ async fn restore(
             direct.put(host, &path, &body).await?;
         }
     }
-    for (shard, wanted) in expected {
+    for (shard, (_, wanted)) in expected {
         // A collection snapshot has the shards that its task had.
         let had = match one.kind {
             Kind::Shard(of) => of == *shard,
             _ => held
                 .iter()
-                .any(|entry| entry.starts_with(&format!("{shard}/"))),
+                .any(|entry| entry.starts_with(&format!("{shard}/")) && entry.contains("segments")),
         };
         let wanted = if had { *wanted } else { 0 };
         let count = direct.count_copy(host, RESTORED, *shard).await?;
