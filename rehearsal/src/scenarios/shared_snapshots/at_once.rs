@@ -2,13 +2,13 @@
 //! same seconds, while one of them after the other is killed and replaced. Whatever was announced is looked at in the end: its hash, and
 //! whether a copy that is restored from it has all points.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -33,12 +33,14 @@ const BETWEEN: Duration = Duration::from_millis(1100);
 struct Announced {
     kind: Kind,
     host: String,
+    /// The shards of which that task had a whole copy all the time: one that was being filled is as it was.
+    whole: BTreeSet<u64>,
     file: PathBuf,
     sha256: String,
 }
 
-/// For each shard a task that has it, and its number of points.
-type Expected = BTreeMap<u64, (String, u64)>;
+/// The points of each shard.
+type Expected = BTreeMap<u64, u64>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -134,16 +136,41 @@ async fn one(direct: &Direct, host: &str, shared: &Path, kind: Kind) -> Result<A
         ),
         Kind::Full => (String::new(), shared.to_owned()),
     };
+    let before = whole(direct, host).await?;
     let made = direct
         .post(host, &format!("{path}/snapshots?wait=true"), &json!({}))
         .await?;
     let (name, sha256) = named(&made)?;
+    let after = whole(direct, host).await?;
     Ok(Announced {
         kind,
         host: host.to_owned(),
+        whole: before.intersection(&after).copied().collect(),
         file: folder.join(name),
         sha256,
     })
+}
+
+/// The shards of which this task has an Active copy.
+async fn whole(direct: &Direct, host: &str) -> Result<BTreeSet<u64>> {
+    let path = format!("/collections/{COLLECTION}/cluster");
+    let answer = direct.get(host, &path).await?;
+    let rows = answer.get("local_shards").and_then(Value::as_array);
+    let active = |row: &&Value| row.get("state").and_then(Value::as_str) == Some("Active");
+    let rows = rows.context("no local shards")?.iter().filter(active);
+    Ok(rows
+        .filter_map(|row| row.get("shard_id")?.as_u64())
+        .collect())
+}
+
+/// A task that has this shard now: nobody else gives its snapshots.
+async fn giver(world: &World, direct: &Direct, shard: u64) -> Result<String> {
+    for host in addresses(&world.ecs.running()) {
+        if whole(direct, &host).await?.contains(&shard) {
+            return Ok(host);
+        }
+    }
+    bail!("nobody has shard {shard}")
 }
 
 /// Everything is looked at, and counted by kind; a patched Qdrant must have announced nothing wrong.
@@ -157,7 +184,7 @@ async fn judge(world: &World, direct: &Direct, announced: &[Announced]) -> Resul
         let at = there.address.to_string();
         for shard in direct.local_shards(&at, COLLECTION).await? {
             let count = direct.count_copy(&at, COLLECTION, shard).await?;
-            expected.insert(shard, (at.clone(), count));
+            expected.insert(shard, count);
         }
     }
     let mut counted: BTreeMap<&str, (usize, usize, Option<String>)> = BTreeMap::new();
@@ -169,7 +196,7 @@ async fn judge(world: &World, direct: &Direct, announced: &[Announced]) -> Resul
         };
         let (all, good, first) = counted.entry(kind).or_default();
         *all += 1;
-        match right(direct, &host, one, &expected).await {
+        match right(world, direct, &host, one, &expected).await {
             Ok(()) => *good += 1,
             Err(why) => {
                 let name = one.file.file_name().unwrap_or_default().display();
@@ -198,7 +225,13 @@ async fn judge(world: &World, direct: &Direct, announced: &[Announced]) -> Resul
 }
 
 /// The file is what was announced, and can be restored.
-async fn right(direct: &Direct, host: &str, one: &Announced, expected: &Expected) -> Result<()> {
+async fn right(
+    world: &World,
+    direct: &Direct,
+    host: &str,
+    one: &Announced,
+    expected: &Expected,
+) -> Result<()> {
     let folder = one.file.parent().context("a folder")?;
     let name = one.file.file_name().and_then(|name| name.to_str());
     proven(folder, name.context("a name")?, &one.sha256)?;
@@ -211,7 +244,7 @@ async fn right(direct: &Direct, host: &str, one: &Announced, expected: &Expected
     }
     // Every task has every shard, so that any of them can take any file.
     direct.create(host, RESTORED, WEIGHT, SHARDS, 6).await?;
-    let restored = restore(direct, host, one, &held, expected).await;
+    let restored = restore(world, direct, host, one, expected).await;
     direct
         .delete(host, &format!("/collections/{RESTORED}?timeout=60"))
         .await?;
@@ -232,27 +265,24 @@ fn entries(file: &Path) -> Result<Vec<String>> {
 }
 
 async fn restore(
+    world: &World,
     direct: &Direct,
     host: &str,
     one: &Announced,
-    held: &[String],
     expected: &Expected,
 ) -> Result<()> {
-    let name = one
-        .file
-        .file_name()
-        .and_then(|name| name.to_str())
-        .context("a name")?;
+    let name = one.file.file_name().and_then(|name| name.to_str());
+    let name = name.context("a name")?;
+    let mut held = one.whole.clone();
     match one.kind {
         Kind::Shard(shard) => {
-            // Only who has the shard gives its snapshots.
-            let (giver, _) = expected.get(&shard).context("nobody has that shard")?;
+            held.retain(|of| *of == shard);
+            let giver = giver(world, direct, shard).await?;
             let at =
                 format!("http://{giver}:6333/collections/{COLLECTION}/shards/{shard}/snapshots");
             let location = format!("{at}/{name}");
-            direct
-                .recover(host, RESTORED, shard, &location, &one.sha256)
-                .await?;
+            let recovered = direct.recover(host, RESTORED, shard, &location, &one.sha256);
+            recovered.await?;
         }
         _ => {
             let location = format!("file://{}", one.file.display());
@@ -261,18 +291,11 @@ async fn restore(
             direct.put(host, &path, &body).await?;
         }
     }
-    for (shard, (_, wanted)) in expected {
-        // A collection snapshot has the shards that its task had.
-        let had = match one.kind {
-            Kind::Shard(of) => of == *shard,
-            _ => held
-                .iter()
-                .any(|entry| entry.starts_with(&format!("{shard}/")) && entry.contains("segments")),
-        };
-        let wanted = if had { *wanted } else { 0 };
-        let count = direct.count_copy(host, RESTORED, *shard).await?;
+    for shard in held {
+        let wanted = expected.get(&shard).context("nobody counts that shard")?;
+        let count = direct.count_copy(host, RESTORED, shard).await?;
         ensure!(
-            count == wanted,
+            count == *wanted,
             "shard {shard} has {count} of {wanted} points"
         );
     }
