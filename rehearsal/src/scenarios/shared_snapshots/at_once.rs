@@ -1,6 +1,6 @@
 //! Six tasks make collection, full and shard snapshots in one directory, each one after the other and all in the
-//! same seconds, while one of them after the other is killed and replaced. Whatever was announced is looked at in the end: its hash, and
-//! whether a copy that is restored from it has all points.
+//! same seconds, while one of them after the other is killed and replaced. Whatever was announced is looked at in
+//! the end: its hash, and whether a copy that is restored from it has all points.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -35,7 +35,8 @@ struct Announced {
     host: String,
     /// The shards of which that task had a whole copy all the time: one that was being filled is as it was.
     whole: BTreeSet<u64>,
-    file: PathBuf,
+    folder: PathBuf,
+    name: String,
     sha256: String,
 }
 
@@ -146,7 +147,8 @@ async fn one(direct: &Direct, host: &str, shared: &Path, kind: Kind) -> Result<A
         kind,
         host: host.to_owned(),
         whole: before.intersection(&after).copied().collect(),
-        file: folder.join(name),
+        folder,
+        name,
         sha256,
     })
 }
@@ -175,10 +177,7 @@ async fn giver(world: &World, direct: &Direct, shard: u64) -> Result<String> {
 
 /// Everything is looked at, and counted by kind; a patched Qdrant must have announced nothing wrong.
 async fn judge(world: &World, direct: &Direct, announced: &[Announced]) -> Result<(), Failure> {
-    let (host, task) = {
-        let leader = world.leader()?;
-        (leader.address.to_string(), leader)
-    };
+    let host = world.leader()?.address.to_string();
     let mut expected = Expected::new();
     for there in world.ecs.running() {
         let at = there.address.to_string();
@@ -199,8 +198,7 @@ async fn judge(world: &World, direct: &Direct, announced: &[Announced]) -> Resul
         match right(world, direct, &host, one, &expected).await {
             Ok(()) => *good += 1,
             Err(why) => {
-                let name = one.file.file_name().unwrap_or_default().display();
-                first.get_or_insert(format!("{name} of {}: {why:#}", one.host));
+                first.get_or_insert(format!("{} of {}: {why:#}", one.name, one.host));
             }
         }
     }
@@ -211,7 +209,7 @@ async fn judge(world: &World, direct: &Direct, announced: &[Announced]) -> Resul
         ));
     }
     if counted.len() < 3 {
-        let detail = format!("{:?}, through {}", counted.keys(), task.name());
+        let detail = format!("{:?}, through {host}", counted.keys());
         return Err(Failure::new("snapshots of each kind are announced", detail));
     }
     let wrong = counted.values().find_map(|(_, _, first)| first.clone());
@@ -232,10 +230,8 @@ async fn right(
     one: &Announced,
     expected: &Expected,
 ) -> Result<()> {
-    let folder = one.file.parent().context("a folder")?;
-    let name = one.file.file_name().and_then(|name| name.to_str());
-    proven(folder, name.context("a name")?, &one.sha256)?;
-    let held = entries(&one.file)?;
+    proven(&one.folder, &one.name, &one.sha256)?;
+    let held = entries(&one.folder.join(&one.name))?;
     if one.kind == Kind::Full {
         // One is restored by a start with an empty disk only; it is read to its end.
         let inner = |entry: &&String| entry.starts_with(COLLECTION) && entry.ends_with(".snapshot");
@@ -271,8 +267,7 @@ async fn restore(
     one: &Announced,
     expected: &Expected,
 ) -> Result<()> {
-    let name = one.file.file_name().and_then(|name| name.to_str());
-    let name = name.context("a name")?;
+    let name = &one.name;
     let mut held = one.whole.clone();
     match one.kind {
         Kind::Shard(shard) => {
@@ -285,7 +280,7 @@ async fn restore(
             recovered.await?;
         }
         _ => {
-            let location = format!("file://{}", one.file.display());
+            let location = format!("file://{}", one.folder.join(name).display());
             let body = json!({"location": location, "priority": "no_sync"});
             let path = format!("/collections/{RESTORED}/snapshots/recover?wait=true");
             direct.put(host, &path, &body).await?;
