@@ -1,5 +1,7 @@
 //! How much of a busy processor a thread gets. Owns the one system call for it.
 
+/// As everything else.
+pub const ORDINARY: i32 = 0;
 /// Only what nobody else wants.
 pub const LAST: i32 = 19;
 /// About a tenth of a busy processor beside a thread of ordinary priority, and all of an idle one: what is

@@ -108,7 +108,6 @@ fn two_of_four_survive() {
 /// All are lost and their sets are left: from just before it may be claimed until the restore into the next
 /// generation is finished.
 #[test]
-#[ignore = "its bounds have not been measured against the time that CI has"]
 fn a_lost_cluster_is_restored() {
     for (tasks, faults, ticks) in [(1, 1, 9), (2, 1, 5)] {
         let start = Start::Gone { asleep: 0, warm: 5 };
@@ -151,7 +150,6 @@ fn schedules_that_begin_with_a_total_loss() {
 }
 
 #[test]
-#[ignore = "it has not been seen to run to its end yet"]
 fn schedules_that_begin_with_a_cluster_of_one() {
     use std::sync::atomic::Ordering::Relaxed;
     let count = if deep() { 100_000 } else { 2_000 };

@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::file::{Desk, FileReader, FileWriter};
 use super::{FileError, ShelfError, key, record};
 use crate::log::chain;
+use crate::priority;
 use crate::store::lane::{Call, Lane};
 use crate::store::{BlobStore, Created, Key, Op, Prefix, StoreError, Stuck};
 
@@ -39,6 +40,8 @@ const READ: usize = 4;
 #[derive(Clone)]
 pub struct Shelf {
     shared: Arc<Shared>,
+    /// Of the threads that write files.
+    niceness: i32,
 }
 
 struct Shared {
@@ -81,7 +84,17 @@ impl Shelf {
         };
         Ok(Self {
             shared: Arc::new(shared),
+            niceness: priority::LATER,
         })
+    }
+
+    /// The same, whose files give way to nobody: they are what a Qdrant that has stopped serving waits for.
+    #[must_use]
+    pub fn at_once(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            niceness: priority::ORDINARY,
+        }
     }
 
     /// Where the sets are, for messages.
@@ -316,7 +329,7 @@ impl Shelf {
             ..
         } = self.shared.as_ref();
         let turn = written.turn(&key, *files, *files).await?;
-        FileWriter::begin(Arc::clone(store), key, turn, *files).await
+        FileWriter::begin(Arc::clone(store), key, turn, *files, self.niceness).await
     }
 
     /// Opens the file of one shard of one peer; `None` when the store says that there is none. So many

@@ -121,7 +121,7 @@ impl Task {
             let info = answers(&client).await?;
             let last = Last {
                 client: &client,
-                shelf: &self.shelf,
+                shelf: &self.shelf.at_once(),
                 task: &self.settings.task,
                 peer: PeerId(info.peer_id),
                 uri: self.qdrant.uri(),

@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::healing::{begin, end_unnoticed, kill_and_heal, setup_of_several};
 use super::lose_everything::{lose, newest, one_more, restored};
 use super::prelude::*;
-use super::snapshots::made;
+use super::snapshots::{made, made_within};
 use crate::efs::Fault;
 use crate::observe::sample::{Sample, View};
 use crate::world::points::Points;
@@ -42,6 +42,10 @@ pub const SCENARIO: Scenario = Scenario {
 
 /// Longer than a call to the store may take, and than the silence after which a claim is abandoned.
 const OUTAGE: Duration = Duration::from_secs(15);
+
+/// The next set comes within so long of an outage. Before it every call that the outage met runs out, one
+/// after the other, and the set that it met is finished or given up.
+const AFTERWARDS: Duration = Duration::from_secs(120);
 
 fn setup(setup: &mut Setup) {
     setup_of_several(setup);
@@ -95,7 +99,7 @@ async fn unreachable(world: &World) -> Result<(), Failure> {
     ] {
         last.prove().with_context(|| format!("set {}", last.id))?;
         out(world, &points, fault, what).await?;
-        last = made(world, Some(last)).await?;
+        last = made_within(world, Some(last), AFTERWARDS).await?;
     }
     last.prove().with_context(|| format!("set {}", last.id))?;
     end_unnoticed(world, points).await

@@ -233,11 +233,20 @@ async fn asked(world: &World, token: &str) -> Result<Set, Failure> {
 
 /// Waits for a finished set that is newer than this one.
 pub(super) async fn made(world: &World, last: Option<Set>) -> Result<Set, Failure> {
+    made_within(world, last, PATIENCE).await
+}
+
+/// The same with another patience.
+pub(super) async fn made_within(
+    world: &World,
+    last: Option<Set>,
+    patience: Duration,
+) -> Result<Set, Failure> {
     let last = last.map(|set| set.id);
     let newer = || {
         let all = sets::all(world).ok()?;
         all.into_iter()
             .rfind(|set| set.manifest.is_some() && !set.tombstone && Some(set.id) > last)
     };
-    world.aim("a finished set", PATIENCE, newer).await
+    world.aim("a finished set", patience, newer).await
 }

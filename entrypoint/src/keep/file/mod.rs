@@ -52,6 +52,7 @@ impl FileWriter {
         key: Key,
         turn: Turn,
         patience: Duration,
+        niceness: i32,
     ) -> Result<Self, FileError> {
         let (pieces, inbox) = mpsc::channel(PIECES);
         let (begun, has_begun) = oneshot::channel();
@@ -69,6 +70,7 @@ impl FileWriter {
             inbox,
             begun,
             tell,
+            niceness,
         };
         work::start(order, turn)?;
         match file.moving(has_begun).await? {

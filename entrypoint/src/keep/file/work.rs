@@ -33,6 +33,7 @@ pub(super) struct Order {
     pub(super) inbox: mpsc::Receiver<Message>,
     pub(super) begun: oneshot::Sender<()>,
     pub(super) tell: oneshot::Sender<Result<Stored, FileError>>,
+    pub(super) niceness: i32,
 }
 
 /// Starts the thread. It is detached: the end of the process does not wait for it.
@@ -43,13 +44,14 @@ pub(super) fn start(order: Order, turn: Turn) -> Result<(), StoreError> {
         inbox,
         begun,
         tell,
+        niceness,
     } = order;
     // Counted from now, so that a thread that does not come to run is one that hangs.
     let progress = turn.progress();
     progress.enter(Op::Write);
     let run = move || {
-        // Hashing and copying gigabytes is never worth a slower answer of the Qdrant beside us.
-        priority::lower(priority::LATER);
+        // Hashing and copying gigabytes is not worth a slower answer of a Qdrant beside us that serves.
+        priority::lower(niceness);
         let work = Work {
             store: store.as_ref(),
             key: &key,

@@ -197,6 +197,7 @@ impl Whole<'_> {
             generation = complete.generation.number,
             complete = true
         );
+        // Not a step on: the next one would come before the round has read this, and write it again.
         Err(Failed::Wait("the formation was called complete".to_owned()))
     }
 

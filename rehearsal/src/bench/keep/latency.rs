@@ -185,6 +185,7 @@ impl Latency {
         println!("{} writes a second", self.writes_per_second);
         println!("  p50 without a set {}", ms(self.without_p50_ms));
         println!("  p50 with one      {}", ms(self.with_p50_ms));
+        println!("  p50 bare streams  {}", ms(self.streamed_p50_ms));
         println!("  p99 without a set {}", ms(self.without_p99_ms));
         println!("  p99 bare streams  {}", ms(self.streamed_p99_ms));
         println!("  p99 with one      {}", ms(self.with_p99_ms));
