@@ -148,7 +148,8 @@ struct Restore {
     /// Wait until it is done.
     #[arg(long)]
     wait: bool,
-    /// While everything is restored: what is missing stays lost, and the cluster serves what it has.
+    /// What is missing stays lost: while everything is restored the cluster then serves what it has, and else what
+    /// earlier sets have and nobody saw end is on record as ended.
     #[arg(long, conflicts_with_all = ["collection", "replace"])]
     accept_loss: bool,
     /// End the restore by hand that is under way, and delete what was made of it.

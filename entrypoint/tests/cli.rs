@@ -61,3 +61,15 @@ fn a_pin_needs_a_reason_and_a_set() {
         assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn a_check_that_found_nothing_to_check_is_no_proof() {
+    let empty = tempfile::tempdir().unwrap();
+    for folder in [empty.path().to_path_buf(), empty.path().join("typo")] {
+        let output = entrypoint(&["snapshots", "check", folder.to_str().unwrap()], &[]);
+        assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains("nothing was checked"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}

@@ -5,8 +5,8 @@
 /// What the thread may be ahead of the request by, in bytes. Each stream holds as much while it lasts.
 pub const WIDTH: usize = 512 * 1024;
 
-/// The largest piece that is handed on at once, in bytes.
-pub const PIECE: usize = 128 * 1024;
+/// The largest piece that is handed on at once, in bytes: what the buffer of pieces keeps as its size, which is no more.
+pub const PIECE: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -16,7 +16,7 @@ mod tests {
 
     use super::*;
 
-    /// In upstream's pipe, which takes 4096 bytes, this would wait for ever.
+    /// With upstream's numbers this would wait for ever, and hand on 4096 bytes at a time.
     #[tokio::test]
     async fn a_writer_gets_far_ahead_and_all_of_it_arrives_in_large_pieces() {
         let (read, mut write) = tokio::io::duplex(WIDTH);
@@ -27,6 +27,6 @@ mod tests {
         let pieces = FramedRead::with_capacity(read, BytesCodec::new(), PIECE);
         let pieces: Vec<_> = pieces.try_collect().await.unwrap();
         assert_eq!(pieces.concat(), written);
-        assert_eq!(pieces.len(), WIDTH / PIECE);
+        assert!(pieces.len() <= WIDTH / PIECE + 1, "{} pieces", pieces.len());
     }
 }

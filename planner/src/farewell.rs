@@ -20,6 +20,8 @@ use crate::view::{Child, Observation};
 pub struct Look<'a> {
     /// Sets are made here at all.
     pub sets: bool,
+    /// By its configuration this service is one task: nobody else has what is here.
+    pub only: bool,
     /// Somebody has asked for no changes, or none may be made.
     pub held: bool,
     /// Why the hand-over is over.
@@ -37,6 +39,8 @@ pub struct Look<'a> {
 pub enum NoSet {
     /// The others go on, or no peer runs here: there is nothing that would end with this task.
     NotTheEnd,
+    /// Our Qdrant does not run, and nobody else has what is on its disk.
+    NotRunning,
     /// No sets are made.
     Off,
     /// The steward is paused, or only plans.
@@ -56,7 +60,7 @@ pub enum NoSet {
 impl NoSet {
     /// Something may be lost that a final set would have kept: a person must know.
     pub fn is_a_loss(&self) -> bool {
-        matches!(self, Self::Unread(_) | Self::NoTime)
+        matches!(self, Self::NotRunning | Self::Unread(_) | Self::NoTime)
     }
 }
 
@@ -64,6 +68,9 @@ impl fmt::Display for NoSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotTheEnd => f.write_str("nothing ends with this task"),
+            Self::NotRunning => f.write_str(
+                "Qdrant does not run: what was written since the newest set ends with this disk",
+            ),
             Self::Off => f.write_str("ENTRYPOINT_SETS is off"),
             Self::Held => f.write_str("the steward is paused, or only plans"),
             Self::Restoring => f.write_str("a restore is not finished: its set is the newest"),
@@ -91,7 +98,12 @@ pub fn wanted(look: Look<'_>) -> Result<(), NoSet> {
         other => other.is_the_end_of_all(),
     };
     let stamp = seen.disk.stamp.as_ref();
-    let Some(stamp) = stamp.filter(|stamp| ends && stamp.stage == Stage::Member) else {
+    let stamp = stamp.filter(|stamp| stamp.stage == Stage::Member);
+    let holds_all = look.only && stamp.is_some_and(|stamp| stamp.ended.is_none());
+    if holds_all && look.sets && !matches!(seen.child, Child::Running(_)) {
+        return Err(NoSet::NotRunning);
+    }
+    let Some(stamp) = stamp.filter(|_| ends) else {
         return Err(NoSet::NotTheEnd);
     };
     let us = match &seen.child {

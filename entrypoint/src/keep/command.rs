@@ -154,7 +154,7 @@ async fn sets(
         Some(set) if sets.contains(&set) => vec![set],
         Some(set) => return Err(format!("there is no set {set} in {}", shelf.describe())),
     };
-    let (mut wrong, mut unread) = (false, false);
+    let (mut wrong, mut unread, mut checked) = (false, false, 0);
     for set in sets {
         if !matches!(
             shelf.read::<Tombstone>(set, Entry::Tombstone).await,
@@ -174,12 +174,20 @@ async fn sets(
                 unread = true;
             }
             Found::Good(manifest) => {
+                checked += 1;
                 let found = check(&shelf, &manifest).await;
                 tell(&manifest, &found);
                 wrong |= !found.wrong.is_empty();
                 unread |= !found.unread.is_empty();
             }
         }
+    }
+    // A folder that is not there looks like one without sets, and says as little.
+    if checked == 0 && !wrong && !unread {
+        return Err(format!(
+            "no finished set is in {}, so nothing was checked: it must be the folder that holds `sets`",
+            shelf.describe()
+        ));
     }
     Ok(match (wrong, unread) {
         (true, _) => WRONG,

@@ -12,12 +12,12 @@ use planner::ids::{PeerId, TaskId};
 use planner::keep::assemble::{End, assemble};
 use planner::keep::by_hand;
 use planner::keep::clock::Interval;
+use planner::keep::ends::deleted;
 use planner::keep::folder::Found;
 use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
 use planner::keep::plan::{Described, Order, plan};
 use planner::keep::records::{Manifest, Origin, PlanRecord, Scope, Source};
-use planner::keep::seen::deleted;
 use planner::observed::Observed;
 use planner::records::{Said, Stamp};
 use qdrant_api::Client;
@@ -90,7 +90,8 @@ impl Last<'_> {
         let present = there_now
             .filter(|name| !unfinished.contains(name))
             .collect();
-        let none = BTreeSet::new();
+        let generation = &source.generation;
+        let accepted = restore_request::accepted(self.client, there.seen(), generation).await;
         let order = Order {
             set,
             origin: Origin::Stop,
@@ -100,7 +101,7 @@ impl Last<'_> {
             now,
             unfinished,
             failed_before: BTreeSet::new(),
-            deleted: deleted(there.seen(), set, &source.generation, &present, &none),
+            deleted: deleted(there.seen(), set, generation, &present, &accepted),
         };
         let plan = plan(&order, &view, &described).map_err(|why| format!("set {set}: {why}"))?;
         match self.shelf.create(&plan).await {

@@ -39,6 +39,7 @@ pub mod folder;
 pub mod keeper;
 pub mod last;
 pub mod lend;
+mod lookout;
 pub mod pins;
 pub mod prover;
 pub mod pruner;

@@ -13,7 +13,9 @@ use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
 use planner::heal::names::CollectionName;
-use planner::ids::{StoreId, Token};
+use planner::ids::{GenerationId, StoreId, Token};
+use planner::keep::choose::unexplained;
+use planner::keep::ends;
 use planner::keep::folder::Found;
 use planner::keep::ids::SetId;
 use planner::keep::job;
@@ -21,9 +23,10 @@ use planner::keep::layout::Entry;
 use planner::keep::plan::Described;
 use planner::keep::records::{Description, Manifest, Tombstone};
 use planner::keep::restore_wish::{self, WISH_KEY, What, Wish};
+use planner::keep::seen::Seen;
 use planner::keep::time::Utc;
 use planner::observed::Observed;
-use planner::records::{FORMAT, JOB_KEY, Job, JobState, MARK, Restore};
+use planner::records::{self, FORMAT, JOB_KEY, Job, JobState, MARK, Restore};
 use qdrant_api::Client;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,7 +37,7 @@ use super::shelves::{Known, look};
 use super::{Shelf, now};
 use crate::config::{Config, Heal};
 use crate::log::chain;
-use crate::qdrant::{probe_commit, read_restore};
+use crate::qdrant::{probe_commit, read_proof, read_restore};
 use crate::steward::{COMMIT_TIMEOUT, pause};
 
 /// What is longer is no name.
@@ -61,7 +64,7 @@ pub struct Ask {
     /// Collections that are there are deleted in the end, and their names lead to the restored ones.
     #[serde(default)]
     pub replace: bool,
-    /// While everything is restored: what is missing stays lost.
+    /// What is missing stays lost: while everything is restored, and of earlier lives of the cluster.
     #[serde(default)]
     pub accept_loss: bool,
     /// Say what would be done, and do nothing.
@@ -83,8 +86,17 @@ pub struct CallOff {
 pub enum Taken {
     /// A restore beside what is served.
     Job(Job),
-    /// A decision about the restore of everything.
-    Wish(Wish),
+    /// A decision about what is restored, and what is not.
+    Wish(Decision),
+}
+
+/// A decision, with what it costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// As it is on record.
+    pub wish: Wish,
+    /// The collections that stay lost by it, or a part of them.
+    pub lost: BTreeSet<CollectionName>,
 }
 
 /// Where restores are: `GET /v1/restores`.
@@ -189,16 +201,14 @@ impl Restoring {
         if let Some(record) = everything.filter(|record| !record.finished) {
             return self.decide(&ask, record, ours.as_ref(), by, at).await;
         }
-        if ask.accept_loss {
-            return in_the_way(
-                "nothing is lost that could be accepted: no restore of everything waits",
-            );
-        }
         let Some(ours) = ours else {
             return Err(NotTaken::Unread(
                 "the store has not said yet which cluster this is".to_owned(),
             ));
         };
+        if ask.accept_loss {
+            return self.give_up_earlier(&ask, &ours, by, at).await;
+        }
         if let Some(job) = self.job().await?.filter(|job| !job.is_over()) {
             return in_the_way(format!(
                 "a restore from set {}, asked for by {} at {}, is not over: `entrypoint restore --call-off` ends it",
@@ -261,6 +271,9 @@ impl Restoring {
             at,
             what,
         };
+        let unfinished = record.collections.iter();
+        let unfinished = unfinished.filter(|(_, at)| !matches!(at, records::Progress::Done { .. }));
+        let mut lost: BTreeSet<_> = unfinished.map(|(name, _)| name.clone()).collect();
         if let restore_wish::Verdict::Refused(why) = restore_wish::verdict(&record, &wish) {
             return in_the_way(why);
         }
@@ -274,15 +287,44 @@ impl Restoring {
                 return in_the_way(format!("set {set} is of another cluster"));
             }
             let lack = manifest.collections.iter().filter(|there| !there.whole);
-            let lack: Vec<_> = lack.map(|there| there.name.to_string()).collect();
-            if !lack.is_empty() {
-                tracing::warn!("set {set} lacks a part of {}", lack.join(", "));
-            }
+            lost = lack.map(|there| there.name.clone()).collect();
         }
         if !ask.dry_run {
             self.put(WISH_KEY, &wish).await?;
         }
-        Ok(Taken::Wish(wish))
+        Ok(Taken::Wish(Decision { wish, lost }))
+    }
+
+    /// A decision about what earlier lives of the cluster had, and nobody saw end: it is on record as ended
+    /// with the next set, and no set that lacks it is passed over for that any more.
+    async fn give_up_earlier(
+        &self,
+        ask: &Ask,
+        ours: &StoreId,
+        by: String,
+        at: Utc,
+    ) -> Result<Taken, NotTaken> {
+        let formed = read_proof(&self.qdrant).await.map_err(NotTaken::Unread)?;
+        let formed = formed.ok_or_else(|| NotTaken::Unread("it is not formed yet".to_owned()))?;
+        let running = self.qdrant.version().await?;
+        let there = look(&self.shelf, ours, &running, &mut Known::new()).await;
+        let lost = unexplained(there.map_err(NotTaken::Unread)?.seen());
+        if lost.is_empty() {
+            return in_the_way(
+                "nothing is lost that could be accepted: no restore of everything waits, and the newest set lacks nothing",
+            );
+        }
+        let wish = Wish {
+            format: FORMAT,
+            generation: formed.generation,
+            by,
+            at,
+            what: What::AcceptLoss,
+        };
+        if !ask.dry_run {
+            self.put(WISH_KEY, &wish).await?;
+        }
+        Ok(Taken::Wish(Decision { wish, lost }))
     }
 
     /// Calls the job off that is not over.
@@ -425,6 +467,23 @@ pub(super) async fn unfinished(client: &Client, described: &Described) -> BTreeS
 pub(in crate::keep) async fn reading(client: &Client) -> Result<Option<SetId>, String> {
     let job = job(client).await?;
     Ok(job.filter(|job| !job.is_over()).map(|job| job.set))
+}
+
+/// The collections that ended in this life of the cluster though no set of it says so
+/// ([`planner::keep::ends::accepted`]). None where the key map cannot be read: a later set says it as well.
+pub(super) async fn accepted(
+    client: &Client,
+    sets: &[Seen],
+    generation: &GenerationId,
+) -> BTreeSet<CollectionName> {
+    let read = async { Ok((read_restore(client).await?, wish(client).await?)) };
+    match read.await {
+        Ok((restore, wish)) => ends::accepted(sets, generation, restore.as_ref(), wish.as_ref()),
+        Err::<_, String>(why) => {
+            tracing::debug!("whether a restore says more of what has ended is not known: {why}");
+            BTreeSet::new()
+        }
+    }
 }
 
 /// The decision that stands in the key map.

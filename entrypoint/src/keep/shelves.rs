@@ -156,7 +156,8 @@ impl Shelves {
         })
     }
 
-    fn unread(&self) -> Option<String> {
+    /// The first of what could not be read; for people.
+    pub fn unread(&self) -> Option<String> {
         self.seen.iter().find_map(|seen| match &seen.state {
             State::Unread(why) => Some(format!("set {}: {why}", seen.id)),
             _ => None,

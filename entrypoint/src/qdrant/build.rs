@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 const LARGEST: u64 = 4 << 10;
 
 /// What each patch gives that a Qdrant without it lacks; the marker itself gives nothing.
-const GIVES: [(&str, &str); 3] = [
+const GIVES: [(&str, &str); 4] = [
     (
         "no-accidental-founder",
         "an empty disk founds a second cluster whenever nobody tells it of the first; only this entrypoint keeps it from that",
@@ -33,6 +33,10 @@ const GIVES: [(&str, &str); 3] = [
     (
         "whole-snapshots",
         "snapshots of a collection that its own API makes lack points that were acknowledged meanwhile; our sets are not concerned",
+    ),
+    (
+        "wide-snapshot-streams",
+        "a shard is streamed 4 KiB at a time: sets take longer, and are as good",
     ),
 ];
 
@@ -144,11 +148,11 @@ mod tests {
     #[test]
     fn a_patched_one_names_its_patches() {
         let build = Build::parse(
-            "qdrant 1.19.0 (qdrant-ecs patches: build-marker,no-accidental-founder,whole-snapshots; 0a1b)\n",
+            "qdrant 1.19.0 (qdrant-ecs patches: build-marker,no-accidental-founder,whole-snapshots,wide-snapshot-streams; 0a1b)\n",
         )
         .unwrap();
         assert_eq!(build.fingerprint.as_deref(), Some("0a1b"));
-        assert_eq!(build.patches.len(), 3);
+        assert_eq!(build.patches.len(), 4);
         let lacks = build.lacks();
         assert_eq!(lacks.len(), 1);
         assert!(lacks[0].contains("stable storage"), "{lacks:?}");

@@ -6,7 +6,7 @@
 //! disaster lacks nothing that the first had.
 
 use core::fmt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::heal::names::CollectionName;
 use crate::keep::ids::SetId;
@@ -93,23 +93,6 @@ pub fn choose(sets: &[Seen], wanted: &Wanted, given_up: &BTreeSet<SetId>) -> Cho
         }
     }
     choice
-}
-
-/// For every collection that has not ended, the newest set in which it is whole: what a restore of
-/// everything can do when no single set has it all.
-pub fn choose_each(sets: &[Seen], given_up: &BTreeSet<SetId>) -> BTreeMap<CollectionName, Choice> {
-    let made = || sets.iter().filter_map(Seen::contents);
-    let ended = newest_of_all(sets).map(|(_, contents)| &contents.deleted);
-    let names: BTreeSet<_> = made().flat_map(|there| there.collections.keys()).collect();
-    let living = names
-        .into_iter()
-        .filter(|name| !ended.is_some_and(|ended| ended.contains_key(*name)));
-    living
-        .map(|name| {
-            let wanted = Wanted::These(BTreeSet::from([name.clone()]));
-            (name.clone(), choose(sets, &wanted, given_up))
-        })
-        .collect()
 }
 
 fn usable(

@@ -31,6 +31,7 @@ pub mod assemble;
 pub mod by_hand;
 pub mod choose;
 pub mod clock;
+pub mod ends;
 pub mod folder;
 pub mod ids;
 pub mod job;

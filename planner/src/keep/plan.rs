@@ -48,7 +48,7 @@ pub struct Order {
     pub unfinished: BTreeSet<CollectionName>,
     /// Copies that could not be taken for the last set.
     pub failed_before: BTreeSet<(ShardRef, PeerId)>,
-    /// Collections that ended, see [`crate::keep::seen::deleted`].
+    /// Collections that ended, see [`crate::keep::ends::deleted`].
     pub deleted: BTreeMap<CollectionName, SetId>,
 }
 

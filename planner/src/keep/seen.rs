@@ -1,7 +1,7 @@
 //! What is known of each set in the store: what retention and the choice for a restore go by.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::heal::names::CollectionName;
 use crate::ids::GenerationId;
@@ -160,31 +160,6 @@ pub(super) fn newest_of_all(sets: &[Seen]) -> Option<(SetId, &Contents)> {
         .filter_map(|set| Some((set.id, set.contents()?)));
     made.filter(|(_, contents)| contents.all)
         .max_by_key(|(id, _)| *id)
-}
-
-/// The collections whose end is on record when this set is planned, each with the first set after it.
-///
-/// Only an end within one life of the cluster is one: there its Raft says what is gone. What a new
-/// life lacks may be what a disaster took; that is on record only when a person `accepted` it. What is
-/// here again has not ended, and what no set lists any more is forgotten.
-pub fn deleted(
-    sets: &[Seen],
-    set: SetId,
-    generation: &GenerationId,
-    present: &BTreeSet<CollectionName>,
-    accepted: &BTreeSet<CollectionName>,
-) -> BTreeMap<CollectionName, SetId> {
-    let made = || sets.iter().filter_map(Seen::contents);
-    let listed: BTreeSet<_> = made().flat_map(|there| there.collections.keys()).collect();
-    let before = newest_of_all(sets).map(|(_, contents)| &contents.deleted);
-    let before = before.cloned().unwrap_or_default();
-    let own = made().filter(|there| there.generation == *generation);
-    let own = own.flat_map(|there| there.collections.keys());
-    let ended = own.chain(accepted).map(|name| (name.clone(), set));
-    let mut deleted: BTreeMap<_, _> = ended.collect();
-    deleted.extend(before);
-    deleted.retain(|name, _| !present.contains(name) && listed.contains(name));
-    deleted
 }
 
 /// The plans that the clock goes by, each with whether the set has a tombstone: the newest that has

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use planner::keep::choose::{Choice, Skip, Wanted, choose, choose_each, unexplained};
+use planner::keep::choose::{Choice, Skip, Wanted, choose, unexplained};
 use planner::keep::ids::SetId;
 use planner::keep::seen::{Seen, State};
 
@@ -141,16 +141,6 @@ fn one_collection_is_taken_from_the_newest_set_that_has_it_whole() {
         ]
     );
     assert_eq!(these(&sets, &["x"]).set, None);
-
-    let each = choose_each(&sets, &BTreeSet::new());
-    let each: Vec<_> = each
-        .iter()
-        .map(|(name, c)| (name.0.as_str(), chosen(c).unwrap()))
-        .collect();
-    assert_eq!(each, [("a", NEW.to_owned()), ("b", OLD.to_owned())]);
-    contents(&mut sets[2]).collections.remove(&name("b"));
-    contents(&mut sets[2]).deleted.insert(name("b"), set(NEW));
-    assert_eq!(choose_each(&sets, &BTreeSet::new()).len(), 1);
 }
 
 #[test]

@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use planner::heal::names::ShardId;
+use planner::keep::ends::{accepted, deleted};
 use planner::keep::ids::CollectionIndex;
 use planner::keep::records::{Checked, Level, Origin, ProofRecord};
-use planner::keep::seen::{Contents, Seen, deleted, taken};
+use planner::keep::restore::empty;
+use planner::keep::restore_wish::{What, Wish};
+use planner::keep::seen::{Contents, Seen, taken};
+use planner::records::Progress;
 
 use crate::sample::{
     SLOT, at, contents, generation, manifest, name, names, planned, seen, set, standing,
@@ -91,6 +95,59 @@ fn ended(sets: &[Seen], generation_: u64, present: &[&str], accepted: &[&str]) -
         .iter()
         .map(|(name, set)| format!("{name} {set}"))
         .collect()
+}
+
+#[test]
+fn what_the_restore_of_this_life_brought_back_has_ended_when_it_is_gone() {
+    let sets = [
+        seen("20260228T090000Z", &["a", "b", "c"]),
+        seen("20260228T091500Z", &["a", "b", "c"]),
+    ];
+    let ours = generation(2);
+    let done = |uuid: &str| Progress::Done { uuid: uuid.into() };
+    let mut record = empty(ours.clone());
+    record.set = Some(set("20260228T090000Z"));
+    record.collections = BTreeMap::from([
+        (name("a"), done("1")),
+        (name("b"), done("2")),
+        (name("c"), Progress::Failed("of no use".into())),
+    ]);
+    // While it is under way nothing has been served.
+    assert!(accepted(&sets, &ours, Some(&record), None).is_empty());
+    record.finished = true;
+    assert_eq!(
+        accepted(&sets, &ours, Some(&record), None),
+        names(&["a", "b"])
+    );
+    // Of another life it says nothing.
+    assert!(accepted(&sets, &generation(3), Some(&record), None).is_empty());
+
+    let wish = |what, generation_| Wish {
+        format: 1,
+        generation: generation(generation_),
+        by: "ops".into(),
+        at: set("20260228T100000Z").time(),
+        what,
+    };
+    let all = names(&["a", "b", "c"]);
+    for (what, of, expected) in [
+        (What::AcceptLoss, 2, &all),
+        (What::Use(set("20260228T090000Z")), 2, &all),
+        // It came to another one in the end, or was about another life.
+        (What::Use(set("20260228T091500Z")), 2, &names(&["a", "b"])),
+        (What::AcceptLoss, 1, &names(&["a", "b"])),
+    ] {
+        let found = accepted(&sets, &ours, Some(&record), Some(&wish(what, of)));
+        assert_eq!(found, *expected, "{what:?} of {of}");
+    }
+    // What this life itself had is its Raft's to say.
+    let found = accepted(
+        &sets,
+        &generation(1),
+        None,
+        Some(&wish(What::AcceptLoss, 1)),
+    );
+    assert!(found.is_empty());
 }
 
 #[test]

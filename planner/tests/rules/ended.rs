@@ -457,6 +457,7 @@ fn copies(at: &[u64]) -> Collections {
 
 struct Ending {
     sets: bool,
+    only: bool,
     held: bool,
     futile: Futile,
     scene: Scene,
@@ -467,6 +468,7 @@ struct Ending {
 fn ending() -> Ending {
     Ending {
         sets: true,
+        only: false,
         held: false,
         futile: Futile::Alone,
         scene: Scene::member(),
@@ -479,6 +481,7 @@ impl Ending {
     fn wanted(&self) -> Result<(), NoSet> {
         wanted(Look {
             sets: self.sets,
+            only: self.only,
             held: self.held,
             futile: &self.futile,
             seen: &self.scene.seen,
@@ -504,7 +507,7 @@ fn a_final_set_is_made_where_every_copy_is_and_nothing_else_speaks_against_it() 
     let mut unread = ending();
     unread.collections = unknown();
     assert_eq!(unread.wanted(), Ok(()));
-    let cases: [(fn(&mut Ending), fn(&NoSet) -> bool); 13] = [
+    let cases: [(fn(&mut Ending), fn(&NoSet) -> bool); 16] = [
         (|e| e.futile = Futile::NoPeer, |w| *w == NoSet::NotTheEnd),
         (|e| e.futile = Futile::Held, |w| *w == NoSet::NotTheEnd),
         (
@@ -517,6 +520,33 @@ fn a_final_set_is_made_where_every_copy_is_and_nothing_else_speaks_against_it() 
         ),
         (
             |e| e.scene.seen.child = Child::Stopped,
+            |w| *w == NoSet::NotTheEnd,
+        ),
+        // Nobody else has what a Qdrant holds that does not run now.
+        (
+            |e| {
+                e.futile = Futile::NoPeer;
+                e.only = true;
+                e.scene.seen.child = Child::Stopped;
+            },
+            |w| *w == NoSet::NotRunning && w.is_a_loss(),
+        ),
+        // What has ended in order is in its final set.
+        (
+            |e| {
+                e.futile = Futile::NoPeer;
+                e.only = true;
+                e.scene.seen.child = Child::Stopped;
+                e.scene.seen.disk.stamp.as_mut().unwrap().ended = Some(set());
+            },
+            |w| *w == NoSet::NotTheEnd,
+        ),
+        (
+            |e| {
+                e.only = true;
+                e.sets = false;
+                e.scene.seen.child = Child::Stopped;
+            },
             |w| *w == NoSet::NotTheEnd,
         ),
         (|e| e.sets = false, |w| *w == NoSet::Off),

@@ -10,13 +10,13 @@ use planner::heal::view::ClusterView;
 use planner::ids::PeerId;
 use planner::keep::assemble::{End, NoManifest, assemble, awaited};
 use planner::keep::by_hand::Request;
+use planner::keep::ends::deleted;
 use planner::keep::folder::Found;
 use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
 use planner::keep::plan::{Described, NoPlan, Order, plan};
 use planner::keep::records::{Manifest, Origin, Outcome, PartRecord, PlanRecord, Scope, Source};
 use planner::keep::resume::{FINISH_WITHIN, Resume, Unfinished, resume};
-use planner::keep::seen::deleted;
 use planner::keep::time::Utc;
 use planner::observed::Observed;
 use tokio::sync::watch as channel;
@@ -81,7 +81,8 @@ impl Keeper {
                 .collect(),
             Observed::Unknown(why) => return Err(why.clone()),
         };
-        let none = BTreeSet::new();
+        let generation = &place.generation;
+        let accepted = restore_request::accepted(&self.client, there.seen(), generation).await;
         let order = Order {
             set,
             origin: request.as_ref().map_or(Origin::Clock, |_| Origin::Hand),
@@ -93,7 +94,7 @@ impl Keeper {
             now,
             unfinished,
             failed_before: self.failed.clone(),
-            deleted: deleted(there.seen(), set, &place.generation, &present, &none),
+            deleted: deleted(there.seen(), set, generation, &present, &accepted),
         };
         let record = match (plan(&order, &view, &described), &request) {
             (Ok(record), _) => record,

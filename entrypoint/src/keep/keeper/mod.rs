@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use planner::heal::names::ShardRef;
 use planner::ids::{GenerationId, PeerId, StoreId, TaskId, Token};
 use planner::keep::by_hand::{self, by_hand};
+use planner::keep::choose::unexplained;
 use planner::keep::clock::{Clock, Hold, Sight, Synchronised, Verdict};
 use planner::keep::retention;
 use planner::keep::seen::Seen;
@@ -23,8 +24,9 @@ use tokio::sync::watch as channel;
 pub(super) use self::making::tell;
 use self::making::{Making, Wanted};
 use super::asked::{self, OnRecord};
+use super::lookout::Lookout;
 use super::pruner::Pruner;
-use super::shelves::{Known, Shelves, look};
+use super::shelves::{Known, look};
 use super::waits::Waits;
 use super::{Shelf, now, restore_request, sight};
 use crate::config::Heal;
@@ -91,7 +93,7 @@ struct Place {
 struct Watch {
     clock: Clock,
     /// What the store holds; looked at anew after every change of ours.
-    shelves: Option<Shelves>,
+    lookout: Lookout,
     /// Asked once: a Qdrant of another version is another task's.
     qdrant: Option<String>,
     /// The request for which the store was looked at anew.
@@ -165,7 +167,7 @@ impl Keeper {
                 Some(now) => {
                     let watch = watch.get_or_insert_with(|| Watch {
                         clock: Clock::new(every, now),
-                        shelves: None,
+                        lookout: Lookout::default(),
                         qdrant: None,
                         looked_for: None,
                         tried: None,
@@ -216,7 +218,7 @@ impl Keeper {
         if let Some(making) = self.making.take() {
             let (making, over) = self.progress(&place, posts, making, now).await;
             match over {
-                Ok(true) => watch.shelves = None,
+                Ok(true) => watch.lookout.forget(),
                 Ok(false) => self.making = Some(making),
                 Err(why) => {
                     self.making = Some(making);
@@ -225,28 +227,25 @@ impl Keeper {
             }
             return Ok(());
         }
-        if self.pruner.is_behind() {
-            watch.shelves = None;
-        }
-        let there = match &watch.shelves {
-            Some(there) => there,
-            None => {
-                let (ours, running) = (&place.store, place.qdrant.as_str());
-                let mut there = look(&self.shelf, ours, running, &mut self.known).await?;
-                let reading = restore_request::reading(&self.client).await;
-                if let Ok(Some(set)) = reading {
-                    there.lend(set);
-                }
-                // Which set a restore reads that is of a newer version is not known.
-                if paused.is_none() && reading.is_ok() {
-                    let prune = self.pruner.prune(&there, &self.known, ours, running, now);
-                    // What cannot be deleted now holds up no set.
-                    for why in prune.await {
-                        tracing::warn!(event = events::SET_KEPT, "{why}");
-                    }
-                }
-                watch.shelves.insert(there)
+        if self.pruner.is_behind() || !watch.lookout.counts(Instant::now()) {
+            let (ours, running) = (&place.store, place.qdrant.as_str());
+            let mut there = look(&self.shelf, ours, running, &mut self.known).await?;
+            let reading = restore_request::reading(&self.client).await;
+            if let Ok(Some(set)) = reading {
+                there.lend(set);
             }
+            // Which set a restore reads that is of a newer version is not known.
+            if paused.is_none() && reading.is_ok() {
+                let prune = self.pruner.prune(&there, &self.known, ours, running, now);
+                // What cannot be deleted now holds up no set.
+                for why in prune.await {
+                    tracing::warn!(event = events::SET_KEPT, "{why}");
+                }
+            }
+            watch.lookout.saw(there, Instant::now());
+        }
+        let Some(there) = watch.lookout.last() else {
+            return Ok(());
         };
         // What a former steward began, the oldest first.
         if let Some(plan) = there.unfinished().first() {
@@ -286,7 +285,16 @@ impl Keeper {
                 "slots passed without a set"
             );
         }
-        self.wrong = tick.alarm.map(|wrong| wrong.to_string());
+        let every = self.settings.kept.interval.length();
+        let unread = there.unread();
+        let unread_since = watch.lookout.unread_since();
+        let long_unread = unread_since.is_some_and(|since| since.elapsed() > every);
+        let long_unread = unread.as_ref().filter(|_| long_unread);
+        self.wrong = tick
+            .alarm
+            .map(|wrong| wrong.to_string())
+            .or_else(|| long_unread.map(|why| format!("no sets are made meanwhile: {why}")))
+            .or_else(|| unaccounted(there.seen()));
         let wanted = match tick.verdict {
             Verdict::Due(set) => Wanted { set, request: None },
             not_yet @ Verdict::NotYet { .. } => {
@@ -300,19 +308,21 @@ impl Keeper {
                 };
                 match self.answer(on_record, &sight).await? {
                     Some(wanted) => wanted,
-                    None => return Ok(()),
+                    // While it lasts no slot is taken.
+                    None => return unread.map_or(Ok(()), Err),
                 }
             }
         };
         let Some(token) = wanted.request.as_ref().map(|r| r.asked.token.clone()) else {
             if self.begin(wanted, now, &place, posts, there).await? {
-                watch.shelves = None;
+                watch.lookout.forget();
             }
             return Ok(());
         };
         // Its name follows from what is there, and so must be seen just before: no slot does that for it.
         if watch.looked_for.as_ref() != Some(&token) {
-            (watch.looked_for, watch.shelves) = (Some(token), None);
+            watch.looked_for = Some(token);
+            watch.lookout.forget();
             return Ok(());
         }
         if let Some((at, why)) = &watch.tried
@@ -323,7 +333,7 @@ impl Keeper {
         let begun = self.begin(wanted, now, &place, posts, there).await;
         (watch.looked_for, watch.tried) = (None, None);
         match begun {
-            Ok(true) => watch.shelves = None,
+            Ok(true) => watch.lookout.forget(),
             Ok(false) => {}
             Err(why) => {
                 watch.tried = Some((Instant::now(), why.clone()));
@@ -427,4 +437,17 @@ impl Keeper {
             changed
         });
     }
+}
+
+/// What a person must know of collections that only old sets have.
+fn unaccounted(sets: &[Seen]) -> Option<String> {
+    let names = unexplained(sets);
+    let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "earlier sets have {}, the newest does not, and nobody saw it end: no newer set is restored by itself until \
+             `entrypoint restore --collection NAME` brings it back, or `entrypoint restore --accept-loss` gives it up",
+            names.join(", ")
+        )
+    })
 }

@@ -1,10 +1,12 @@
 //! The shelf on a real directory, through a store that misbehaves on demand: records in
 //! [`records`], whole sets in [`sets`], their pins in [`pinning`], their end in [`pruning`], files of shards in [`files`], how they
-//! are lent in [`lend`] and read again in [`check`] and [`proving`], and all of it on S3 in [`s3`].
+//! are lent in [`lend`] and read again in [`check`] and [`proving`], what a look that missed something is worth in
+//! [`looking`], and all of it on S3 in [`s3`].
 
 mod check;
 mod files;
 mod lend;
+mod looking;
 mod pinning;
 mod proving;
 mod pruning;
