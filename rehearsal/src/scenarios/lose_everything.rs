@@ -9,11 +9,12 @@ use entrypoint::keep::restore_request::Ask;
 use planner::keep::ids::SetId;
 use planner::records::RESTORE_KEY;
 
-use super::healing::{begin, setup_of_several};
+use super::healing::{COLLECTION, begin, setup_of_several};
 use super::prelude::*;
 use super::restore_beside;
 use crate::observe::ask;
 use crate::world::points::Points;
+use crate::world::points::rest::Target;
 use crate::world::restores;
 use crate::world::sets::{self, Set};
 
@@ -26,6 +27,15 @@ pub const SCENARIO: Scenario = Scenario {
             name: "",
             setup,
             run: |world| Box::pin(all_die(world)),
+        },
+        Case {
+            name: "described",
+            setup: |keys| {
+                setup(keys);
+                // With fewer, a key has no three zones.
+                keys.at_least = 6;
+            },
+            run: |world| Box::pin(described(world)),
         },
         Case {
             name: "founder-dies",
@@ -58,7 +68,11 @@ pub const SCENARIO: Scenario = Scenario {
         },
         Case {
             name: "into-fewer",
-            setup,
+            setup: |fewer| {
+                setup(fewer);
+                // Some are one too many when everything is lost, and ECS says so to whoever works just then.
+                fewer.allowed.events.push("protection.refused");
+            },
             run: |world| Box::pin(resized(world, world.size() / 2)),
         },
         Case {
@@ -77,6 +91,8 @@ pub const SCENARIO: Scenario = Scenario {
     ],
 };
 
+/// Beside the usual collection.
+const TENANTS: &str = "tenants";
 /// From one set to the next.
 const EVERY: Duration = Duration::from_secs(6);
 /// A set comes within so many slots: one may be missed when its steward has just changed.
@@ -113,6 +129,37 @@ async fn all_die(world: &World) -> Result<(), Failure> {
     let since = lose(world, &mut points, then).await?;
     let from = newest(world)?.id;
     restored(world, points, since, from).await
+}
+
+/// Beside points: a second collection with a user's own shard key, payload indexes, and aliases.
+async fn described(world: &World) -> Result<(), Failure> {
+    let points = begin(world).await?;
+    let (since, through) = (world.timeline.now(), world.leader()?);
+    world.create_custom(&through, TENANTS, 3).await?;
+    let key = Target {
+        collection: TENANTS.into(),
+        key: Some("first".into()),
+    };
+    world.create_key(&through, &key, 2, None).await?;
+    let (what, tasks) = ("a key was created", world.size());
+    world.healed(what, since, tasks).await?;
+    world.adorn(TENANTS, "city", "people").await?;
+    world.adorn(COLLECTION, "colour", "things").await?;
+    let before = world.described().await?;
+    // The set that is under way may have been planned before.
+    let (points, _) = one_more(world, points).await?;
+    let (mut points, then) = one_more(world, points).await?;
+    let since = lose(world, &mut points, then).await?;
+    let from = newest(world)?.id;
+    restored(world, points, since, from).await?;
+    let after = world.described().await?;
+    match after == before {
+        true => Ok(()),
+        false => {
+            let detail = format!("before: {before}; after: {after}");
+            Err(Failure::new("collections are what they were", detail))
+        }
+    }
 }
 
 async fn founder_dies(world: &World) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 //! Owns: putting a world together, waiting on conditions. Must not: contain a scenario.
 
 pub mod damage;
+mod described;
 pub mod heal;
 mod keys;
 pub mod load;
