@@ -179,6 +179,69 @@ fn every_verdict_has_its_case() {
     );
 }
 
+/// Its rule matches whether or not upstream has the change: once for upstream's text, once more for its own.
+const AFTER: &str = "\
+[[hook]]
+id = \"name\"
+file = \"src/store.rs\"
+inside = [\"impl Store\", \"fn save\"]
+find = \"let temporary = $VALUE;\"
+after = \"let temporary = ours::named(&temporary, self.peer());\"
+upstream_has = \"$STORE.peer()\"
+";
+
+#[test]
+fn what_upstream_has_is_seen_though_the_rule_still_matches() {
+    assert_eq!(verdict(STORE, AFTER).0, Verdict::Applied);
+    let upstream = STORE.replace("self.write(name)", "self.write(name, self.peer())");
+    assert_eq!(
+        verdict(&upstream, AFTER),
+        (
+            Verdict::AlreadyUpstream,
+            "line 5: upstream has `$STORE.peer()`".to_owned()
+        )
+    );
+    // Elsewhere in the file it is another matter.
+    let elsewhere = format!("{STORE}fn other(store: &Store) {{ store.peer(); }}\n");
+    assert_eq!(verdict(&elsewhere, AFTER).0, Verdict::Applied);
+}
+
+#[test]
+fn what_we_put_there_is_not_taken_for_upstreams() {
+    // By a hook before this one.
+    let again = AFTER
+        .replace("id = \"name\"", "id = \"again\"")
+        .replace("let temporary = $VALUE;", "$FILE.publish($NAME)");
+    let (folder, tree) = tree(STORE);
+    let both = patches(&format!("{AFTER}{again}"));
+    put(&both, &tree).unwrap();
+    assert!(put(&both, &tree).unwrap().contains("nothing to do"));
+    // By this one, in a tree whose note is gone.
+    fs::remove_file(folder.path().join(state::FILE)).unwrap();
+    let plan = plan::plan(&patches(AFTER), &tree, Parts::All).unwrap();
+    let last = plan.assessments.last().unwrap();
+    assert_eq!(last.verdict, Verdict::Changed, "{last:?}");
+    assert!(last.detail.contains("matches 3 places"), "{last:?}");
+}
+
+#[test]
+fn an_ambiguous_rule_is_refused_with_its_candidates_and_the_tree_is_as_it_was() {
+    let (folder, tree) = tree(&STORE.replace(
+        "        Ok(())",
+        "        temporary.publish(name)?;\n        Ok(())",
+    ));
+    // One that applies stands beside it: all or nothing.
+    let declare = "[[hook]]\nid = \"declare\"\nfile = \"src/main.rs\"\nappend = \"mod ours;\"\n";
+    let before = contents(folder.path());
+    let error = put(&patches(&format!("{declare}{HOOK}")), &tree).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "0001-flush, flush, src/store.rs: `$FILE.publish($NAME)` matches 2 places in `impl Store › fn save` \
+         (line 6, 7), wanted 1\n       the tree is as it was"
+    );
+    assert_eq!(contents(folder.path()), before);
+}
+
 #[test]
 fn a_refusal_names_file_and_rule_and_leaves_the_tree() {
     let (folder, tree) = tree(&STORE.replace("publish(name)", "publish_as(name)"));
