@@ -50,8 +50,13 @@ fn tree(store: &str) -> (TempDir, Tree) {
 /// One patch with a file of its own and these hooks.
 fn patches(hooks: &str) -> Vec<Patch> {
     let folder = tempfile::tempdir().unwrap();
-    let patch = folder.path().join("0001-flush");
-    fs::create_dir(&patch).unwrap();
+    write_patch(folder.path(), hooks);
+    manifest::read_all(folder.path()).unwrap()
+}
+
+fn write_patch(folder: &Path, hooks: &str) {
+    let patch = folder.join("0001-flush");
+    fs::create_dir_all(&patch).unwrap();
     fs::write(
         patch.join("patch.toml"),
         format!(
@@ -66,7 +71,6 @@ fn patches(hooks: &str) -> Vec<Patch> {
         "pub const MARK: &str = \"@patches@\";\n",
     )
     .unwrap();
-    manifest::read_all(folder.path()).unwrap()
 }
 
 fn verdict(store: &str, hooks: &str) -> (Verdict, String) {
@@ -328,6 +332,65 @@ fn a_dirty_tree_is_refused_unless_the_file_is_named_and_untouched() {
     );
     let allowed = ["Cargo.toml".to_owned()];
     apply(&patches, &tree, Parts::All, &allowed, &mut RealDisk).unwrap();
+}
+
+#[test]
+fn a_tree_without_history_is_held_to_the_pin() {
+    let (folder, _) = tree(STORE);
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("qdrant-src")).unwrap();
+    write_patch(&root.path().join("patches"), HOOK);
+    let git = |arguments: &[&str]| {
+        let done = std::process::Command::new("git")
+            .arg("--git-dir")
+            .arg(root.path().join("objects"))
+            .arg("--work-tree")
+            .arg(folder.path())
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    let pin = include_str!("../../../qdrant-src/pin.toml").replace(
+        "522b0ad27ad981c7e776e3cbe32fef2e50b92978",
+        &git(&["write-tree"]),
+    );
+    fs::write(root.path().join("qdrant-src/pin.toml"), pin).unwrap();
+    let apply = |tree: &TempDir, any_release: bool| {
+        super::run(
+            root.path(),
+            &super::Command::Apply(super::Apply {
+                tree: tree.path().to_path_buf(),
+                allow_changed: vec![],
+                any_release,
+                tests_only: false,
+            }),
+        )
+    };
+
+    // Half of it, or edited: neither is in a file that a patch touches.
+    let main = folder.path().join("src/main.rs");
+    let whole = fs::read(&main).unwrap();
+    fs::write(folder.path().join("src/more.rs"), "").unwrap();
+    fs::write(&main, "fn main() {}\n").unwrap();
+    let before = contents(folder.path());
+    let error = format!("{:#}", apply(&folder, false).unwrap_err());
+    assert!(error.contains("missing, changed or added"), "{error}");
+    assert_eq!(contents(folder.path()), before);
+
+    fs::remove_file(folder.path().join("src/more.rs")).unwrap();
+    fs::write(&main, whole).unwrap();
+    apply(&folder, false).unwrap();
+    // A second run is none of its business.
+    apply(&folder, false).unwrap();
+
+    let (other, _) = tree(&format!("// Another release.\n{STORE}"));
+    assert!(apply(&other, false).is_err());
+    apply(&other, true).unwrap();
 }
 
 #[test]

@@ -63,6 +63,11 @@ impl Pin {
         }
     }
 
+    /// Both releases.
+    pub fn releases(&self) -> [&Release; 2] {
+        [&self.upstream, &self.fallback]
+    }
+
     /// What was not learnt yet, as `[section] key`.
     fn empty(&self) -> Vec<String> {
         let mut empty = Vec::new();

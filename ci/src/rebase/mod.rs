@@ -79,7 +79,11 @@ pub fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     print!("{}", report.markdown());
     let json = report.json().context("write the report as JSON")?;
     fs::write(&options.json, json).with_context(|| format!("write {}", options.json.display()))?;
-    Ok(report.all_as_wanted())
+    match (report.all_as_wanted(), report.differences) {
+        // What was not looked at is not as wanted; what is known to be wrong remains the greater news.
+        (true, Err(why)) => bail!("not compared with {pinned_tag}: {why}"),
+        (as_wanted, _) => Ok(as_wanted),
+    }
 }
 
 /// The source of one release, given or taken out of a clone.
