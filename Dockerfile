@@ -115,17 +115,21 @@ RUN sh /pin/pinned.sh fetch "$QDRANT_PIN" /source
 FROM scratch AS qdrant-src
 COPY --from=qdrant-fetch /source /
 
-# Verified whoever gave it, then patched unless that is not wanted. A patch that does not apply exactly as often as it says stops here.
+# The fetch has compared commit and tree. Of a source that was given only Cargo.lock can be compared: BuildKit leaves out what
+# its .dockerignore names. A release takes no less than the whole tree, and so none that was given. Then it is patched unless
+# that is not wanted. A patch that does not apply exactly as often as it says stops here.
 FROM tools AS qdrant-patch
 ARG QDRANT_PIN=upstream
 ARG QDRANT_PATCHED
+ARG RELEASE=
 COPY --from=qdrant-src / /tree/
 COPY qdrant-src/pin.toml qdrant-src/pinned.sh qdrant-src/
 COPY patches patches
 RUN sh qdrant-src/pinned.sh verify-lock "$QDRANT_PIN" /tree \
+    && { [ "$RELEASE" != 1 ] || /tools/ci source verify --section "$QDRANT_PIN" --tree /tree; } \
     && case "$QDRANT_PATCHED" in \
         0) ;; \
-        1) /tools/ci patch apply --tree /tree ;; \
+        1) /tools/ci patch apply --any-release --tree /tree ;; \
         *) echo "QDRANT_PATCHED=$QDRANT_PATCHED: give 0 or 1" >&2; exit 1 ;; \
     esac
 
@@ -186,9 +190,13 @@ COPY --from=web-ui-fetch /static /
 
 FROM qdrant-papers AS qdrant-from-source
 COPY --from=web-ui / /web-ui/
+ARG RELEASE=
 # With what upstream's own script puts beside the dashboard.
-RUN if [ -f /web-ui/index.html ]; then \
-        cp -r /web-ui /out/static && cp docs/redoc/master/openapi.json /out/static/openapi.json; \
+RUN if [ "$RELEASE" = 1 ] && [ ! -f /web-ui/.pinned ]; then \
+        echo 'release refused: nothing pins a dashboard that was given' >&2; exit 1; \
+    fi; \
+    if [ -f /web-ui/index.html ]; then \
+        cp -r /web-ui /out/static && rm -f /out/static/.pinned && cp docs/redoc/master/openapi.json /out/static/openapi.json; \
     else \
         echo 'This image goes without the dashboard: pin.toml has no [webui] version and sha256.' | tee /out/build/no-dashboard.txt >&2; \
     fi
@@ -245,6 +253,7 @@ ARG RUST_IMAGE
 ARG RUNTIME_BASE
 ARG QDRANT_IMAGE
 ARG QDRANT_FROM
+ARG QDRANT_PIN=upstream
 ARG ENTRYPOINT_FROM
 ARG VERSION=
 ARG REVISION=
@@ -252,7 +261,7 @@ ARG CREATED=
 ARG APT_SNAPSHOT
 COPY qdrant-src/pin.toml image/release-gate.sh /gate/
 RUN sh /gate/release-gate.sh /gate/pin.toml "RELEASE=$RELEASE" "QDRANT_FROM=$QDRANT_FROM" \
-        "ENTRYPOINT_FROM=$ENTRYPOINT_FROM" "VERSION=$VERSION" "REVISION=$REVISION" "CREATED=$CREATED" \
+        "QDRANT_PIN=$QDRANT_PIN" "ENTRYPOINT_FROM=$ENTRYPOINT_FROM" "VERSION=$VERSION" "REVISION=$REVISION" "CREATED=$CREATED" \
         "APT_SNAPSHOT=$APT_SNAPSHOT" "RUST_IMAGE=$RUST_IMAGE" "RUNTIME_BASE=$RUNTIME_BASE" "QDRANT_IMAGE=$QDRANT_IMAGE" \
     && mkdir /passed && echo "release = \"$RELEASE\"" >/passed/image.toml
 

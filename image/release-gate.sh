@@ -4,7 +4,7 @@
 #
 #   release-gate.sh PIN_TOML [KEY=VALUE…]
 #
-# The keys are the build's arguments: RELEASE (1 or empty), QDRANT_FROM, ENTRYPOINT_FROM, VERSION, REVISION,
+# The keys are the build's arguments: RELEASE (1 or empty), QDRANT_FROM, QDRANT_PIN, ENTRYPOINT_FROM, VERSION, REVISION,
 # CREATED, APT_SNAPSHOT, and the base images that are used: RUST_IMAGE, RUNTIME_BASE, QDRANT_IMAGE. Exit 1 after one line for
 # each thing that a release lacks.
 set -eu
@@ -12,13 +12,14 @@ set -eu
 [ "$#" -ge 1 ] && [ -f "$1" ] || { echo "release-gate: usage: release-gate.sh PIN_TOML [KEY=VALUE…]" >&2; exit 1; }
 pin="$1"
 shift
-RELEASE='' QDRANT_FROM='' ENTRYPOINT_FROM='' VERSION='' REVISION='' CREATED='' APT_SNAPSHOT=''
+RELEASE='' QDRANT_FROM='' QDRANT_PIN='' ENTRYPOINT_FROM='' VERSION='' REVISION='' CREATED='' APT_SNAPSHOT=''
 RUST_IMAGE='' RUNTIME_BASE='' QDRANT_IMAGE=''
 for argument in "$@"; do
     value="${argument#*=}"
     case "${argument%%=*}" in
     RELEASE) RELEASE="$value" ;;
     QDRANT_FROM) QDRANT_FROM="$value" ;;
+    QDRANT_PIN) QDRANT_PIN="$value" ;;
     ENTRYPOINT_FROM) ENTRYPOINT_FROM="$value" ;;
     VERSION) VERSION="$value" ;;
     REVISION) REVISION="$value" ;;
@@ -55,6 +56,8 @@ lacking="$(
     source | official) ;;
     *) echo "QDRANT_FROM=$QDRANT_FROM: nothing pins a binary that was given" ;;
     esac
+    # The labels and the compiler are those of [upstream].
+    [ "$QDRANT_PIN" = upstream ] || echo "QDRANT_PIN=$QDRANT_PIN: a release is made of [upstream]"
     [ "$ENTRYPOINT_FROM" = source ] || echo "ENTRYPOINT_FROM=$ENTRYPOINT_FROM: nothing pins a binary that was given"
     [ -n "$VERSION" ] || echo "VERSION is empty"
     [ -n "$REVISION" ] || echo "REVISION is empty"

@@ -4,7 +4,7 @@
 #   web-ui.sh PIN_TOML DIR
 #
 # Upstream's own script takes whatever is the latest release on that day; here [webui] version and sha256 decide.
-# DIR is whole, or empty but for a note.
+# DIR is whole, with the hash in .pinned, or empty but for a note.
 set -eu
 
 [ "$#" -eq 2 ] || { echo "web-ui.sh: usage: web-ui.sh PIN_TOML DIR" >&2; exit 1; }
@@ -39,4 +39,6 @@ found="$(sha256sum "$archive" | cut -d ' ' -f 1)"
 unpacked="$(mktemp -d)"
 unzip -q "$archive" -d "$unpacked"
 cp -r "$unpacked/dist/." "$dir/"
+# A dashboard that was given instead has no such note, and a release refuses it.
+echo "$sha256" >"$dir/.pinned"
 rm -rf "$unpacked"

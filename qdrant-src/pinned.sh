@@ -16,6 +16,13 @@ refuse() {
     exit 1
 }
 
+# quietly WHAT COMMAND…: runs it; when it fails, what it said and what to do is one line.
+quietly() {
+    what="$1"
+    shift
+    said="$("$@" 2>&1)" || refuse "cannot $what ($(printf '%s' "$said" | tr '\n' ' '))"
+}
+
 get() {
     value="$(awk -v section="[$1]" -v key="$2" '
         /^\[/ { inside = ($0 == section) }
@@ -35,24 +42,29 @@ verify_lock() {
 
 fetch() {
     section="$1" dir="$2"
-    repository="$(get "$section" repository)" tag="$(get "$section" tag)"
-    commit="$(get "$section" commit)" tree="$(get "$section" tree)"
+    # One a line: of several in one command only the last one's failure counts.
+    repository="$(get "$section" repository)"
+    tag="$(get "$section" tag)"
+    commit="$(get "$section" commit)"
+    tree="$(get "$section" tree)"
     [ ! -e "$dir" ] || refuse "$dir exists already: remove it first"
 
     # Filled beside the target and renamed at the end, so that DIR is whole or absent.
     partial="$dir.partial"
     rm -rf "$partial"
     trap 'rm -rf "$partial"' EXIT
-    git init --quiet "$partial"
+    quietly "make $partial: is there room, and git?" git init --quiet "$partial"
     # The tag is fetched, not the bare commit: not every server hands out unadvertised commits,
     # and a tag that moved must be noticed.
-    git -C "$partial" fetch --quiet --depth 1 "$repository" "refs/tags/$tag" ||
-        refuse "cannot fetch $tag of $repository"
+    quietly "fetch $tag of $repository: without a network give the source as docs/image.md says" \
+        git -C "$partial" fetch --quiet --depth 1 "$repository" "refs/tags/$tag"
     found="$(git -C "$partial" rev-parse 'FETCH_HEAD^{commit}')"
-    [ "$found" = "$commit" ] || refuse "$tag of $repository is commit $found, pinned is $commit: the tag was moved"
+    [ "$found" = "$commit" ] ||
+        refuse "$tag of $repository is commit $found, pinned is $commit: the tag was moved; cargo ci pin set $tag once you know why"
     found="$(git -C "$partial" rev-parse 'FETCH_HEAD^{tree}')"
-    [ "$found" = "$tree" ] || refuse "$tag of $repository has tree $found, pinned is $tree"
-    git -C "$partial" -c advice.detachedHead=false checkout --quiet "$commit"
+    [ "$found" = "$tree" ] ||
+        refuse "$tag of $repository has tree $found, pinned is $tree: cargo ci pin set $tag once you know why"
+    quietly "write $partial: is there room?" git -C "$partial" -c advice.detachedHead=false checkout --quiet "$commit"
     verify_lock "$section" "$partial"
     rm -rf "$partial/.git"
     mv "$partial" "$dir"

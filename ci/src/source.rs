@@ -20,6 +20,15 @@ use crate::run;
 pub enum Command {
     /// Put the pinned source into a new folder, verified.
     Fetch(Fetch),
+    /// Is a folder the pinned source, whole and unchanged?
+    Verify {
+        /// Which release of pin.toml.
+        #[arg(long, default_value = "upstream", value_parser = ["upstream", "fallback"])]
+        section: String,
+        /// A folder with Qdrant's source. What a `.git` in it holds is not looked at.
+        #[arg(long, value_name = "DIR")]
+        tree: PathBuf,
+    },
 }
 
 /// Where from and where to.
@@ -41,8 +50,21 @@ pub struct Fetch {
 /// # Errors
 /// One line: what could not be had, or what differs from the pin. The folder is then absent.
 pub fn run(root: &Path, command: &Command) -> anyhow::Result<()> {
-    let Command::Fetch(options) = command;
     let pin = pin::read(root)?;
+    let options = match command {
+        Command::Fetch(options) => options,
+        Command::Verify { section, tree } => {
+            let release = pin.release(section);
+            verify(tree, &[release])?;
+            println!(
+                "{}: {} at {}, whole and unchanged",
+                tree.display(),
+                release.tag,
+                release.commit
+            );
+            return Ok(());
+        }
+    };
     let release = pin.release(&options.section);
     let to = options
         .to
@@ -52,6 +74,32 @@ pub fn run(root: &Path, command: &Command) -> anyhow::Result<()> {
     fetch(release, from, &to)?;
     println!("{}", to.display());
     Ok(())
+}
+
+/// Is `folder` the source of one of these releases, whole and unchanged?
+///
+/// # Errors
+/// It is not, or cannot be read.
+pub fn verify(folder: &Path, releases: &[&Release]) -> anyhow::Result<()> {
+    let work = tempfile::tempdir().context("make a temporary folder")?;
+    let tree = Objects::new(&work.path().join("objects"))?.tree_of(folder)?;
+    is_pinned(folder, &tree, releases)
+}
+
+/// A folder carries no commit; the same tree is the same content.
+fn is_pinned(folder: &Path, tree: &str, releases: &[&Release]) -> anyhow::Result<()> {
+    if releases.iter().any(|release| release.tree == tree) {
+        return Ok(());
+    }
+    let pinned: Vec<String> = releases
+        .iter()
+        .map(|release| format!("{} for {}", release.tree, release.tag))
+        .collect();
+    bail!(
+        "{} has tree {tree}, pinned is {}: files are missing, changed or added: take it anew, whole and with nothing else in it",
+        folder.display(),
+        pinned.join(", ")
+    );
 }
 
 /// Fetches `release` from `from` into the new folder `to`.
@@ -92,9 +140,10 @@ pub fn fetch(release: &Release, from: &str, to: &Path) -> anyhow::Result<()> {
     let found = hex(&Sha256::digest(lock));
     ensure!(
         found == release.cargo_lock_sha256,
-        "Cargo.lock of {} has sha256 {found}, pinned is {}",
+        "Cargo.lock of {} has sha256 {found}, pinned is {}: `cargo ci pin set {}` once you know why",
         release.tag,
-        release.cargo_lock_sha256
+        release.cargo_lock_sha256,
+        release.tag
     );
     fs::rename(&source, to).with_context(|| format!("put {} in place", to.display()))?;
     eprintln!(
@@ -120,7 +169,7 @@ fn kind(from: &str) -> anyhow::Result<Kind> {
     } else if path.is_file() {
         Ok(Kind::Archive)
     } else {
-        bail!("{from} is no folder, no archive and no address");
+        bail!("{from} is no folder, no archive and no address: give one of these");
     }
 }
 
@@ -135,7 +184,12 @@ fn unpack(archive: &Path, into: &Path) -> anyhow::Result<PathBuf> {
             .arg("--directory")
             .arg(into),
     )
-    .with_context(|| format!("{} is no archive that can be unpacked", archive.display()))?;
+    .with_context(|| {
+        format!(
+            "{} cannot be unpacked: give a whole tar archive of the source",
+            archive.display()
+        )
+    })?;
     if into.join("Cargo.lock").is_file() {
         return Ok(into.to_path_buf());
     }
@@ -149,7 +203,10 @@ fn unpack(archive: &Path, into: &Path) -> anyhow::Result<PathBuf> {
     }
     match folders.as_slice() {
         [only] if only.join("Cargo.lock").is_file() => Ok(only.clone()),
-        _ => bail!("{} does not hold Qdrant's source", archive.display()),
+        _ => bail!(
+            "{} does not hold Qdrant's source: Cargo.lock belongs at its root, or in its only folder",
+            archive.display()
+        ),
     }
 }
 
@@ -190,29 +247,37 @@ impl Objects {
         )
         .with_context(|| {
             format!(
-                "cannot fetch {} of {from}: no network, no such tag, or no room",
+                "cannot fetch {} of {from}: no network, no such tag, or no room; --from takes a mirror, folder or archive",
                 release.tag
             )
         })?;
         let found = run::output(self.git().args(["rev-parse", "FETCH_HEAD^{commit}"]))?;
         ensure!(
             found == release.commit,
-            "{} of {from} is commit {found}, pinned is {}: the tag was moved",
+            "{} of {from} is commit {found}, pinned is {}: the tag was moved; `cargo ci pin set {}` once you know why",
             release.tag,
-            release.commit
+            release.commit,
+            release.tag
         );
         let tree = run::output(self.git().args(["rev-parse", "FETCH_HEAD^{tree}"]))?;
         ensure!(
             tree == release.tree,
-            "{} of {from} has tree {tree}, pinned is {}",
+            "{} of {from} has tree {tree}, pinned is {}: `cargo ci pin set {}` once you know why",
             release.tag,
-            release.tree
+            release.tree,
+            release.tag
         );
         Ok(tree)
     }
 
-    /// A folder carries no commit; the same tree is the same content.
     fn of_folder(&self, folder: &Path, release: &Release) -> anyhow::Result<String> {
+        let tree = self.tree_of(folder)?;
+        is_pinned(folder, &tree, &[release])?;
+        Ok(tree)
+    }
+
+    /// The tree that git makes of all files in a folder.
+    fn tree_of(&self, folder: &Path) -> anyhow::Result<String> {
         let folder = folder
             .canonicalize()
             .with_context(|| format!("find {}", folder.display()))?;
@@ -224,15 +289,7 @@ impl Objects {
                 .args(["add", "--all", "--force", "."]),
         )
         .with_context(|| format!("read {}", folder.display()))?;
-        let tree = run::output(self.git().arg("write-tree"))?;
-        ensure!(
-            tree == release.tree,
-            "{} has tree {tree}, pinned for {} is {}: files are missing, changed or added",
-            folder.display(),
-            release.tag,
-            release.tree
-        );
-        Ok(tree)
+        run::output(self.git().arg("write-tree"))
     }
 
     fn check_out(&self, tree: &str, into: &Path) -> anyhow::Result<()> {
@@ -246,5 +303,226 @@ impl Objects {
         run::output(git().args(["checkout-index", "--all", "--force"]))
             .context("write the source")?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A small upstream with its pin, and a folder to fetch into that holds something already.
+    struct World {
+        folder: TempDir,
+        release: Release,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let upstream = folder.path().join("upstream");
+            fs::create_dir_all(upstream.join("src")).unwrap();
+            fs::create_dir(folder.path().join("into")).unwrap();
+            fs::write(folder.path().join("into/other"), "not ours").unwrap();
+            fs::write(upstream.join("Cargo.lock"), "lock").unwrap();
+            fs::write(upstream.join("Cargo.toml"), "").unwrap();
+            fs::write(upstream.join("src/main.rs"), "fn main() {}\n").unwrap();
+            let git = |arguments: &[&str]| git(&upstream, arguments);
+            git(&["init", "--quiet"]);
+            git(&["add", "."]);
+            git(&["commit", "--quiet", "--message", "one"]);
+            git(&["tag", "v9.9.9"]);
+            let release = Release {
+                repository: format!("file://{}", upstream.display()),
+                tag: "v9.9.9".to_owned(),
+                commit: git(&["rev-parse", "HEAD"]),
+                tree: git(&["rev-parse", "HEAD^{tree}"]),
+                cargo_lock_sha256: hex(&Sha256::digest("lock")),
+                rust: "1.97.1".to_owned(),
+                rust_minimum: "1.97".to_owned(),
+            };
+            Self { folder, release }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        /// The source without its history, as an archive of a release holds it.
+        fn copy(&self, name: &str) -> PathBuf {
+            let copy = self.path(name);
+            let done = Process::new("cp")
+                .arg("-r")
+                .args([self.path("upstream"), copy.clone()])
+                .status()
+                .unwrap();
+            assert!(done.success());
+            fs::remove_dir_all(copy.join(".git")).unwrap();
+            copy
+        }
+
+        fn archive(&self, of: &str) -> PathBuf {
+            let archive = self.path(&format!("{of}.tar.gz"));
+            let done = Process::new("tar")
+                .args(["--create", "--gzip", "--file"])
+                .arg(&archive)
+                .arg("--directory")
+                .arg(self.folder.path())
+                .arg(of)
+                .status()
+                .unwrap();
+            assert!(done.success());
+            archive
+        }
+
+        fn fetches(&self, from: &str) {
+            let to = self.path("into/source");
+            fetch(&self.release, from, &to).unwrap();
+            assert_eq!(fs::read_to_string(to.join("Cargo.lock")).unwrap(), "lock");
+            assert!(to.join("src/main.rs").is_file());
+            assert_eq!(self.left(), ["other", "source"]);
+            verify(&to, &[&self.release]).unwrap();
+        }
+
+        /// One line with all of `said`, and nothing is left behind.
+        fn refuses(&self, from: &str, said: &[&str]) {
+            let error = fetch(&self.release, from, &self.path("into/source")).unwrap_err();
+            let error = format!("{error:#}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+            for said in said {
+                assert!(error.contains(said), "{said:?} is not in {error}");
+            }
+            assert_eq!(self.left(), ["other"], "{error}");
+        }
+
+        fn left(&self) -> Vec<String> {
+            let mut names: Vec<String> = fs::read_dir(self.path("into"))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn git(folder: &Path, arguments: &[&str]) -> String {
+        run::output(
+            Process::new("git")
+                .args(["-c", "user.name=t", "-c", "user.email=t@localhost"])
+                .args(["-c", "commit.gpgsign=false"])
+                .args(arguments)
+                .current_dir(folder),
+        )
+        .unwrap()
+    }
+
+    fn text(path: &Path) -> &str {
+        path.to_str().unwrap()
+    }
+
+    #[test]
+    fn the_pin_is_fetched_from_its_repository_a_mirror_a_folder_or_an_archive() {
+        let world = World::new();
+        world.fetches(&world.release.repository);
+
+        let world = World::new();
+        git(
+            world.folder.path(),
+            &["clone", "--quiet", "--mirror", "upstream", "mirror"],
+        );
+        world.fetches(text(&world.path("mirror")));
+
+        let world = World::new();
+        world.fetches(text(&world.copy("copy")));
+
+        let world = World::new();
+        world.copy("qdrant-9.9.9");
+        world.fetches(text(&world.archive("qdrant-9.9.9")));
+    }
+
+    #[test]
+    fn a_wrong_hash_in_the_pin_is_named_with_the_right_one() {
+        let mut world = World::new();
+        let commit = std::mem::replace(&mut world.release.commit, "0".repeat(40));
+        let from = world.release.repository.clone();
+        world.refuses(&from, &[&commit, &"0".repeat(40), "cargo ci pin set"]);
+
+        let mut world = World::new();
+        let tree = std::mem::replace(&mut world.release.tree, "0".repeat(40));
+        let from = world.release.repository.clone();
+        world.refuses(&from, &[&tree, &"0".repeat(40), "cargo ci pin set"]);
+
+        let mut world = World::new();
+        let lock = std::mem::replace(&mut world.release.cargo_lock_sha256, "0".repeat(64));
+        let from = world.release.repository.clone();
+        world.refuses(&from, &["Cargo.lock", &lock, "cargo ci pin set"]);
+    }
+
+    #[test]
+    fn a_half_fetched_or_edited_folder_is_refused() {
+        let world = World::new();
+        let copy = world.copy("copy");
+        fs::remove_file(copy.join("src/main.rs")).unwrap();
+        world.refuses(text(&copy), &["copy has tree", "missing", "take it anew"]);
+        assert!(verify(&copy, &[&world.release]).is_err());
+        world.refuses(text(&world.archive("copy")), &["missing", "take it anew"]);
+
+        let copy = world.copy("edited");
+        fs::write(copy.join("src/main.rs"), "fn main() { }\n").unwrap();
+        world.refuses(text(&copy), &["edited has tree", "changed", "take it anew"]);
+
+        let copy = world.copy("more");
+        fs::write(copy.join("src/lib.rs"), "").unwrap();
+        world.refuses(text(&copy), &["more has tree", "added", "take it anew"]);
+    }
+
+    #[test]
+    fn an_archive_cut_short_and_one_of_something_else_are_refused() {
+        let world = World::new();
+        world.copy("copy");
+        let archive = world.archive("copy");
+        let whole = fs::read(&archive).unwrap();
+        fs::write(&archive, &whole[..whole.len() / 2]).unwrap();
+        world.refuses(text(&archive), &["copy.tar.gz", "give a whole tar archive"]);
+
+        let archive = world.archive("into");
+        world.refuses(text(&archive), &["into.tar.gz", "Cargo.lock belongs"]);
+    }
+
+    #[test]
+    fn without_a_network_it_is_said_what_else_can_be_given() {
+        let world = World::new();
+        // Closed again at once: whoever comes is refused.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let from = format!("git://127.0.0.1:{port}/qdrant");
+        world.refuses(&from, &["cannot fetch v9.9.9 of git://", "--from takes"]);
+        world.refuses("nowhere", &["nowhere is no folder"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_there_is_left_as_it_was() {
+        let world = World::new();
+        let to = world.path("into");
+        let error = fetch(&world.release, &world.release.repository, &to).unwrap_err();
+        assert!(error.to_string().contains("remove it first"), "{error:#}");
+        assert_eq!(world.left(), ["other"]);
+    }
+
+    #[test]
+    fn a_checkout_is_judged_by_its_files_and_not_by_its_history() {
+        let world = World::new();
+        let checkout = world.path("upstream");
+        verify(&checkout, &[&world.release]).unwrap();
+        fs::write(checkout.join("src/main.rs"), "fn main() { }\n").unwrap();
+        git(
+            &checkout,
+            &["commit", "--quiet", "--all", "--message", "two"],
+        );
+        assert!(verify(&checkout, &[&world.release]).is_err());
     }
 }

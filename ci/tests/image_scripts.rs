@@ -38,6 +38,7 @@ fn whole() -> Vec<String> {
     [
         "RELEASE=1",
         "QDRANT_FROM=source",
+        "QDRANT_PIN=upstream",
         "ENTRYPOINT_FROM=source",
         "VERSION=1.19.0-0.1.0",
         "REVISION=0123",
@@ -76,12 +77,14 @@ fn each_thing_that_a_release_lacks_is_one_line() {
         (1, "ENTRYPOINT_FROM=binary"),
         (2, "VERSION is empty"),
         (3, "RUNTIME_BASE=some:tag is named by tag"),
+        (4, "QDRANT_PIN=fallback"),
     ] {
         let arguments: Vec<_> = whole()
             .into_iter()
             .map(|one| match number {
                 1 => one.replace("ENTRYPOINT_FROM=source", "ENTRYPOINT_FROM=binary"),
                 2 => one.replace("VERSION=1.19.0-0.1.0", "VERSION="),
+                4 => one.replace("QDRANT_PIN=upstream", "QDRANT_PIN=fallback"),
                 _ if one.starts_with("RUNTIME_BASE") => one.replace(&digest, ""),
                 _ => one,
             })
@@ -237,6 +240,54 @@ fn without_a_pinned_dashboard_the_image_goes_without_and_says_so() {
     assert!(done.status.success(), "{}", text(&done));
     assert!(text(&done).contains("no dashboard"), "{}", text(&done));
     assert!(!to.join("index.html").exists());
+}
+
+/// `curl` and `unzip` are stood in for: no network here.
+#[test]
+fn a_pinned_dashboard_says_so_and_one_of_another_hash_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let programs = folder.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    for (name, text) in [
+        (
+            "curl",
+            "while [ \"$1\" != --output ]; do shift; done; printf archive >\"$2\"",
+        ),
+        (
+            "unzip",
+            "mkdir \"$4/dist\"; echo page >\"$4/dist/index.html\"",
+        ),
+    ] {
+        let path = programs.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let fetch = |sha256: &str| {
+        let pin = folder.path().join("pin.toml");
+        let text = format!("[webui]\nversion = \"1\"\nsha256 = \"{sha256}\"\n");
+        fs::write(&pin, text).unwrap();
+        let to = folder.path().join(sha256);
+        let done = script("web-ui.sh")
+            .args([&pin, &to])
+            .env("PATH", &path)
+            .output()
+            .unwrap();
+        (done, to)
+    };
+    // Of the word above.
+    let right = "0eb3e36bfb24dcd9bb1d1bece1531216b59539a8fde17ee80224af0653c92aa3";
+    let (done, to) = fetch(right);
+    assert!(done.status.success(), "{}", text(&done));
+    assert!(to.join("index.html").is_file());
+    assert_eq!(
+        fs::read_to_string(to.join(".pinned")).unwrap().trim(),
+        right
+    );
+    let (done, to) = fetch(&"0".repeat(64));
+    assert!(!done.status.success());
+    assert!(text(&done).contains("pinned is 000"), "{}", text(&done));
+    assert!(!to.join(".pinned").exists());
 }
 
 #[test]

@@ -169,6 +169,7 @@ fn another_tree_and_another_lock_are_refused() {
     let tree = upstream.git(&["rev-parse", "HEAD^{tree}"]);
     upstream.edit_pin(&tree, "0123456789");
     upstream.refuses("has tree");
+    upstream.refuses("cargo ci pin set v9.9.9");
 
     let upstream = Upstream::new();
     upstream.edit_pin("cargo_lock_sha256 = \"", "cargo_lock_sha256 = \"00");
@@ -177,9 +178,29 @@ fn another_tree_and_another_lock_are_refused() {
 
 #[test]
 fn a_pin_without_a_value_is_named() {
+    for key in ["repository", "tag", "commit", "tree", "cargo_lock_sha256"] {
+        let upstream = Upstream::new();
+        // The other section's value does not stand in for it.
+        let path = upstream.pin_folder().join("pin.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let (other, own) = text.split_once("[upstream]").unwrap();
+        let own = own.replace(&format!("\n{key} = "), "\nother = ");
+        fs::write(path, format!("{other}[upstream]{own}")).unwrap();
+        upstream.refuses(&format!("no value for {key} in [upstream]"));
+    }
+}
+
+#[test]
+fn what_git_says_and_what_to_do_are_one_line() {
     let upstream = Upstream::new();
-    upstream.edit_pin("tree = ", "forest = ");
-    upstream.refuses("no value for tree in [upstream]");
+    upstream.edit_pin(&format!("tag = \"{TAG}\""), "tag = \"v0.0.0\"");
+    upstream.refuses("cannot fetch v0.0.0 of file://");
+    upstream.refuses("without a network give the source");
+
+    // git itself uses several lines for this one.
+    let upstream = Upstream::new();
+    upstream.edit_pin("/upstream\"", "/nowhere\"");
+    upstream.refuses("/nowhere: without a network give the source");
 }
 
 #[test]

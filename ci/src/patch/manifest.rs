@@ -90,7 +90,7 @@ pub struct Hook {
     /// New item at the end of the file.
     #[serde(default)]
     pub append: Option<String>,
-    /// A pattern that is found in the same scope once upstream has the change.
+    /// A pattern that is found in the same scope once upstream has the change. Asked before the rule itself.
     #[serde(default)]
     pub upstream_has: Option<String>,
     /// Declares tests only: also made when the patch is applied without its effect.

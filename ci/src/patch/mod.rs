@@ -18,6 +18,8 @@ use plan::Parts;
 use state::State;
 use tree::Tree;
 
+use crate::{pin, source};
+
 /// What to do with the patches.
 #[derive(Subcommand)]
 pub enum Command {
@@ -42,6 +44,9 @@ pub struct Apply {
     /// A tracked file that may differ from its commit, as long as no patch touches it. May be repeated.
     #[arg(long, value_name = "FILE")]
     allow_changed: Vec<String>,
+    /// Take a tree without history as it is, although it is no release of pin.toml.
+    #[arg(long)]
+    any_release: bool,
     /// Only what the patches bring as tests, without their effect: those that show a fault must then fail.
     #[arg(long)]
     tests_only: bool,
@@ -70,6 +75,12 @@ pub fn run(root: &Path, command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Apply(options) => {
             let tree = Tree::open(&options.tree)?;
+            // Without history only the pin tells whether the tree is whole. A patched one says itself what it holds.
+            if !options.any_release && !tree.has_history() && State::of(&tree)?.is_none() {
+                source::verify(tree.root(), &pin::read(root)?.releases()).context(
+                    "nothing applied; --any-release takes a tree that is meant to be another",
+                )?;
+            }
             let parts = if options.tests_only {
                 Parts::TestsOnly
             } else {

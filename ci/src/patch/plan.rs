@@ -197,6 +197,10 @@ fn assess(
             ),
         });
     };
+    // Before the rule itself, which may match as ever: then what upstream does already would be done twice.
+    if let Some(detail) = upstream_has(hook, tree)? {
+        return Ok((Verdict::AlreadyUpstream, detail, vec![]));
+    }
     let rule = Rule::new(pattern)?;
     let found = text.map(|text| rule.find(text, &hook.inside));
     if let Some(Found::Places(places)) = &found
@@ -205,13 +209,6 @@ fn assess(
         let lines: Vec<String> = places.iter().map(|place| place.line.to_string()).collect();
         let detail = format!("line {}", lines.join(", "));
         return Ok((Verdict::Applied, detail, places.clone()));
-    }
-    if let (Some(text), Some(has)) = (text, &hook.upstream_has)
-        && let Found::Places(places) = Rule::new(has)?.find(text, &hook.inside)
-        && let Some(place) = places.first()
-    {
-        let detail = format!("line {}: upstream has `{has}`", place.line);
-        return Ok((Verdict::AlreadyUpstream, detail, vec![]));
     }
     let within = hook.inside.join(" › ");
     let within = if within.is_empty() {
@@ -273,6 +270,33 @@ fn assess(
         format!("nearest: {}", near.join("; "))
     };
     Ok((verdict, format!("{what}; {near}"), vec![]))
+}
+
+/// Where upstream has what the hook brings, if it has. Looked up in the tree as it lies there, for what earlier hooks put
+/// in is not upstream's; neither is what this hook put there itself, in a tree that is patched and does not say so.
+fn upstream_has(hook: &Hook, tree: &Tree) -> anyhow::Result<Option<String>> {
+    let (Some(has), Some(text)) = (&hook.upstream_has, tree.read(&hook.file)?) else {
+        return Ok(None);
+    };
+    let places = |pattern: &str| -> anyhow::Result<Vec<Place>> {
+        Ok(match Rule::new(pattern)?.find(&text, &hook.inside) {
+            Found::Places(places) => places,
+            Found::NoScope(_) => vec![],
+        })
+    };
+    let ours = match hook.action()? {
+        Action::Before(own) | Action::After(own) | Action::Replace(own) => {
+            // What is no pattern, several statements for example, cannot be told from upstream's.
+            places(own.trim_end()).unwrap_or_default()
+        }
+        Action::Remove | Action::Append(_) => vec![],
+    };
+    let theirs = places(has)?.into_iter().find(|place| {
+        !ours.iter().any(|own| {
+            own.matched.start <= place.matched.start && place.matched.end <= own.matched.end
+        })
+    });
+    Ok(theirs.map(|place| format!("line {}: upstream has `{has}`", place.line)))
 }
 
 /// Another function in the file, or the same scope in another file, that holds exactly the wanted number of places.

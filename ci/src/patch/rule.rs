@@ -111,7 +111,7 @@ impl Rule {
     }
 }
 
-/// The first line, from 1, within `inside` that holds `wanted` as it stands; or the part of `inside` that is missing.
+/// The first line, from 1, within `inside` that holds `wanted` as it stands and not as a part of a longer name; or the part of `inside` that is missing.
 ///
 /// # Errors
 /// The scope is not there.
@@ -124,10 +124,21 @@ pub fn line_with(source: &str, inside: &[String], wanted: &str) -> Result<Option
         } else {
             scope.range()
         };
-        let at = range.start + source.get(range.clone())?.find(wanted)?;
+        let at = range.start + whole(source.get(range.clone())?, wanted)?;
         Some(source.get(..at)?.matches('\n').count() + 1)
     });
     Ok(found)
+}
+
+/// Where `wanted` stands in `text` without a longer name around it: `Recovery,` is not in `ManualRecovery,`.
+fn whole(text: &str, wanted: &str) -> Option<usize> {
+    let named = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let (first, last) = (wanted.chars().next(), wanted.chars().next_back());
+    text.match_indices(wanted).map(|(at, _)| at).find(|at| {
+        let before = text.get(..*at).unwrap_or_default().chars().next_back();
+        let after = text.get(at + wanted.len()..).unwrap_or_default();
+        !(named(first) && named(before) || named(last) && named(after.chars().next()))
+    })
 }
 
 /// Names of functions and impls in the file that resemble a scope which is missing.
@@ -343,6 +354,19 @@ struct Cli;
         );
         assert_eq!(rule.candidates(SOURCE, &[])[0], "line 10: write(4, 5)");
         assert_eq!(scopes_like(SOURCE, "fn safe")[0], "line 3: fn save");
+    }
+
+    #[test]
+    fn a_part_of_a_longer_name_is_not_that_name() {
+        let line = |wanted: &str| {
+            let source = "ManualRecovery,\nPartialSnapshot,\nPartial,\n#[get(\"/a\")]\n";
+            line_with(source, &[], wanted).unwrap()
+        };
+        assert_eq!(line("Recovery,"), None);
+        assert_eq!(line("Partial"), Some(3));
+        assert_eq!(line("ManualRecovery"), Some(1));
+        // What ends in no name is found wherever it stands.
+        assert_eq!(line("get(\"/a\""), Some(4));
     }
 
     #[test]

@@ -50,8 +50,13 @@ fn tree(store: &str) -> (TempDir, Tree) {
 /// One patch with a file of its own and these hooks.
 fn patches(hooks: &str) -> Vec<Patch> {
     let folder = tempfile::tempdir().unwrap();
-    let patch = folder.path().join("0001-flush");
-    fs::create_dir(&patch).unwrap();
+    write_patch(folder.path(), hooks);
+    manifest::read_all(folder.path()).unwrap()
+}
+
+fn write_patch(folder: &Path, hooks: &str) {
+    let patch = folder.join("0001-flush");
+    fs::create_dir_all(&patch).unwrap();
     fs::write(
         patch.join("patch.toml"),
         format!(
@@ -66,7 +71,6 @@ fn patches(hooks: &str) -> Vec<Patch> {
         "pub const MARK: &str = \"@patches@\";\n",
     )
     .unwrap();
-    manifest::read_all(folder.path()).unwrap()
 }
 
 fn verdict(store: &str, hooks: &str) -> (Verdict, String) {
@@ -179,6 +183,69 @@ fn every_verdict_has_its_case() {
     );
 }
 
+/// Its rule matches whether or not upstream has the change: once for upstream's text, once more for its own.
+const AFTER: &str = "\
+[[hook]]
+id = \"name\"
+file = \"src/store.rs\"
+inside = [\"impl Store\", \"fn save\"]
+find = \"let temporary = $VALUE;\"
+after = \"let temporary = ours::named(&temporary, self.peer());\"
+upstream_has = \"$STORE.peer()\"
+";
+
+#[test]
+fn what_upstream_has_is_seen_though_the_rule_still_matches() {
+    assert_eq!(verdict(STORE, AFTER).0, Verdict::Applied);
+    let upstream = STORE.replace("self.write(name)", "self.write(name, self.peer())");
+    assert_eq!(
+        verdict(&upstream, AFTER),
+        (
+            Verdict::AlreadyUpstream,
+            "line 5: upstream has `$STORE.peer()`".to_owned()
+        )
+    );
+    // Elsewhere in the file it is another matter.
+    let elsewhere = format!("{STORE}fn other(store: &Store) {{ store.peer(); }}\n");
+    assert_eq!(verdict(&elsewhere, AFTER).0, Verdict::Applied);
+}
+
+#[test]
+fn what_we_put_there_is_not_taken_for_upstreams() {
+    // By a hook before this one.
+    let again = AFTER
+        .replace("id = \"name\"", "id = \"again\"")
+        .replace("let temporary = $VALUE;", "$FILE.publish($NAME)");
+    let (folder, tree) = tree(STORE);
+    let both = patches(&format!("{AFTER}{again}"));
+    put(&both, &tree).unwrap();
+    assert!(put(&both, &tree).unwrap().contains("nothing to do"));
+    // By this one, in a tree whose note is gone.
+    fs::remove_file(folder.path().join(state::FILE)).unwrap();
+    let plan = plan::plan(&patches(AFTER), &tree, Parts::All).unwrap();
+    let last = plan.assessments.last().unwrap();
+    assert_eq!(last.verdict, Verdict::Changed, "{last:?}");
+    assert!(last.detail.contains("matches 3 places"), "{last:?}");
+}
+
+#[test]
+fn an_ambiguous_rule_is_refused_with_its_candidates_and_the_tree_is_as_it_was() {
+    let (folder, tree) = tree(&STORE.replace(
+        "        Ok(())",
+        "        temporary.publish(name)?;\n        Ok(())",
+    ));
+    // One that applies stands beside it: all or nothing.
+    let declare = "[[hook]]\nid = \"declare\"\nfile = \"src/main.rs\"\nappend = \"mod ours;\"\n";
+    let before = contents(folder.path());
+    let error = put(&patches(&format!("{declare}{HOOK}")), &tree).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "0001-flush, flush, src/store.rs: `$FILE.publish($NAME)` matches 2 places in `impl Store › fn save` \
+         (line 6, 7), wanted 1\n       the tree is as it was"
+    );
+    assert_eq!(contents(folder.path()), before);
+}
+
 #[test]
 fn a_refusal_names_file_and_rule_and_leaves_the_tree() {
     let (folder, tree) = tree(&STORE.replace("publish(name)", "publish_as(name)"));
@@ -265,6 +332,65 @@ fn a_dirty_tree_is_refused_unless_the_file_is_named_and_untouched() {
     );
     let allowed = ["Cargo.toml".to_owned()];
     apply(&patches, &tree, Parts::All, &allowed, &mut RealDisk).unwrap();
+}
+
+#[test]
+fn a_tree_without_history_is_held_to_the_pin() {
+    let (folder, _) = tree(STORE);
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("qdrant-src")).unwrap();
+    write_patch(&root.path().join("patches"), HOOK);
+    let git = |arguments: &[&str]| {
+        let done = std::process::Command::new("git")
+            .arg("--git-dir")
+            .arg(root.path().join("objects"))
+            .arg("--work-tree")
+            .arg(folder.path())
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    let pin = include_str!("../../../qdrant-src/pin.toml").replace(
+        "522b0ad27ad981c7e776e3cbe32fef2e50b92978",
+        &git(&["write-tree"]),
+    );
+    fs::write(root.path().join("qdrant-src/pin.toml"), pin).unwrap();
+    let apply = |tree: &TempDir, any_release: bool| {
+        super::run(
+            root.path(),
+            &super::Command::Apply(super::Apply {
+                tree: tree.path().to_path_buf(),
+                allow_changed: vec![],
+                any_release,
+                tests_only: false,
+            }),
+        )
+    };
+
+    // Half of it, or edited: neither is in a file that a patch touches.
+    let main = folder.path().join("src/main.rs");
+    let whole = fs::read(&main).unwrap();
+    fs::write(folder.path().join("src/more.rs"), "").unwrap();
+    fs::write(&main, "fn main() {}\n").unwrap();
+    let before = contents(folder.path());
+    let error = format!("{:#}", apply(&folder, false).unwrap_err());
+    assert!(error.contains("missing, changed or added"), "{error}");
+    assert_eq!(contents(folder.path()), before);
+
+    fs::remove_file(folder.path().join("src/more.rs")).unwrap();
+    fs::write(&main, whole).unwrap();
+    apply(&folder, false).unwrap();
+    // A second run is none of its business.
+    apply(&folder, false).unwrap();
+
+    let (other, _) = tree(&format!("// Another release.\n{STORE}"));
+    assert!(apply(&other, false).is_err());
+    apply(&other, true).unwrap();
 }
 
 #[test]

@@ -80,13 +80,17 @@ impl Tree {
         Ok(files)
     }
 
-    /// Tracked files that differ from the commit that is checked out. Nothing when the tree is no repository of its own:
-    /// then it was verified when it was fetched.
+    /// Is it a repository of its own?
+    pub fn has_history(&self) -> bool {
+        self.root.join(".git").exists()
+    }
+
+    /// Tracked files that differ from the commit that is checked out. Nothing where there is none.
     ///
     /// # Errors
     /// git cannot be asked.
     pub fn changed(&self) -> anyhow::Result<Vec<String>> {
-        if !self.root.join(".git").exists() {
+        if !self.has_history() {
             return Ok(Vec::new());
         }
         let said = run::output(Command::new("git").arg("-C").arg(&self.root).args([

@@ -63,6 +63,11 @@ impl Pin {
         }
     }
 
+    /// Both releases.
+    pub fn releases(&self) -> [&Release; 2] {
+        [&self.upstream, &self.fallback]
+    }
+
     /// What was not learnt yet, as `[section] key`.
     fn empty(&self) -> Vec<String> {
         let mut empty = Vec::new();
@@ -355,6 +360,32 @@ mod tests {
     #[test]
     fn the_pin_of_this_repository_is_well_formed_and_the_dockerfile_agrees() {
         assert_eq!(check(PIN, DOCKERFILE), Vec::<String>::new());
+    }
+
+    /// They ask pinned.sh: a workflow's own token may not change workflows, so a compiler named there would stay behind.
+    #[test]
+    fn no_workflow_names_the_compiler_or_the_release_itself() {
+        let pin: Pin = toml::from_str(PIN).unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github/workflows");
+        let mut asked = 0;
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            for value in [
+                &pin.upstream.rust,
+                &pin.upstream.tag,
+                &pin.upstream.repository,
+            ] {
+                assert!(!text.contains(value), "{} names {value}", path.display());
+            }
+            asked += text.matches("pinned.sh get upstream rust").count();
+            assert!(
+                !text.contains("$RUST\""),
+                "{}: nothing sets RUST",
+                path.display()
+            );
+        }
+        assert!(asked > 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use tempfile::TempDir;
 
@@ -42,25 +42,29 @@ pub struct Options {
 /// Reports; says whether all is as wanted.
 ///
 /// # Errors
-/// It could not be looked.
+/// It could not be looked, or not at everything.
 pub fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     let pin = pin::read(root)?;
     let pinned_tag = &pin.release("upstream").tag;
     let wanted = Source::new(&options.tree, &options.tag)?;
     let tree = Tree::open(wanted.path())?;
-    let pinned = match &options.pinned {
-        Some(folder) => Ok(Source::Given(folder.clone())),
-        None => Source::new(&options.tree, pinned_tag),
+    let pinned = match (&options.pinned, &wanted) {
+        (Some(folder), _) => Ok(Source::Given(folder.clone())),
+        (None, Source::Taken(_)) => Source::new(&options.tree, pinned_tag),
+        // Taken at its word it would be the pinned release as well, and nothing would ever differ.
+        (None, Source::Given(folder)) => Err(anyhow!(
+            "{} has no history to take {pinned_tag} from: give --pinned DIR, or a clone",
+            folder.display()
+        )),
     };
 
     let patches = manifest::read_all(&root.join("patches"))?;
     let plan = plan::plan(&patches, &tree, Parts::All)?;
     let findings = probe::look(&probe::read_all(&root.join("patches/probes"))?, &tree)?;
     let now = Surface::of(&tree)?;
-    let differences = match pinned {
-        Ok(pinned) => Ok(now.against(&Surface::of(&Tree::open(pinned.path())?)?)),
-        Err(error) => Err(format!("{error:#}")),
-    };
+    let differences = pinned
+        .and_then(|pinned| Ok(now.against(&Surface::of(&Tree::open(pinned.path())?)?)))
+        .map_err(|error| format!("{error:#}"));
     let tests = (options.test && plan.applies()).then(|| test(root, &tree));
     let report = Report {
         tag: options.tag.clone(),
@@ -75,7 +79,11 @@ pub fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     print!("{}", report.markdown());
     let json = report.json().context("write the report as JSON")?;
     fs::write(&options.json, json).with_context(|| format!("write {}", options.json.display()))?;
-    Ok(report.all_as_wanted())
+    match (report.all_as_wanted(), report.differences) {
+        // What was not looked at is not as wanted; what is known to be wrong remains the greater news.
+        (true, Err(why)) => bail!("not compared with {pinned_tag}: {why}"),
+        (as_wanted, _) => Ok(as_wanted),
+    }
 }
 
 /// The source of one release, given or taken out of a clone.
@@ -159,8 +167,115 @@ fn test(root: &Path, tree: &Tree) -> Result<String, String> {
                 .arg(&copy);
             command
         };
-        run::output(&mut patch("apply"))?;
+        // Whichever release it is, it came out of a clone just now, or was given as it is.
+        run::output(patch("apply").arg("--any-release"))?;
         run::output(patch("verify").arg("--test"))
     };
     attempt().map_err(|error| format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, files: &[(&str, &str)]) {
+        for (path, text) in files {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
+    /// A workspace with one patch and one probe, and a release without history.
+    fn ours_and_theirs() -> (TempDir, TempDir) {
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(
+            ours.path(),
+            &[
+                (
+                    "qdrant-src/pin.toml",
+                    include_str!("../../../qdrant-src/pin.toml"),
+                ),
+                (
+                    "patches/0001-one/patch.toml",
+                    "name = \"one\"\nsummary = \"s\"\nwhy = \"w\"\nwithout = \"o\"\nupstream = \"u\"\n\
+                     drop_when = \"d\"\ncovers = []\n\
+                     [[hook]]\nid = \"h\"\nfile = \"src/main.rs\"\nfind = \"start()\"\nbefore = \"ours();\"\n",
+                ),
+                (
+                    "patches/probes/p.toml",
+                    "[[probe]]\nid = \"p\"\nrelied_on = \"r\"\nfile = \"src/main.rs\"\ntext = [\"start\"]\n",
+                ),
+            ],
+        );
+        write(
+            theirs.path(),
+            &[
+                ("Cargo.toml", "[package]\nrust-version = \"1.97\"\n"),
+                ("Cargo.lock", ""),
+                ("config/config.yaml", "log_level: INFO\n"),
+                ("src/main.rs", "fn main() { start(); }\n"),
+            ],
+        );
+        (ours, theirs)
+    }
+
+    /// Rebases; gives the exit's meaning and the JSON's `differences`.
+    fn rebase(
+        ours: &TempDir,
+        theirs: &TempDir,
+        pinned: Option<&Path>,
+    ) -> (Result<bool, String>, serde_json::Value) {
+        let options = Options {
+            tag: "v9.9.9".to_owned(),
+            tree: theirs.path().to_path_buf(),
+            json: ours.path().join("report.json"),
+            pinned: pinned.map(Path::to_path_buf),
+            test: false,
+        };
+        let result = run(ours.path(), &options).map_err(|error| format!("{error:#}"));
+        let text = fs::read_to_string(&options.json).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (result, report["differences"].clone())
+    }
+
+    #[test]
+    fn a_tree_without_history_is_not_compared_with_itself() {
+        let (ours, theirs) = ours_and_theirs();
+        let (result, differences) = rebase(&ours, &theirs, None);
+        let error = result.unwrap_err();
+        assert!(
+            error.contains("has no history") && error.contains("--pinned"),
+            "{error}"
+        );
+        let why = differences["Err"].as_str().unwrap();
+        assert!(why.contains("has no history"), "{why}");
+
+        let (_, pinned) = ours_and_theirs();
+        write(
+            pinned.path(),
+            &[("config/config.yaml", "log_level: INFO\nhost: a\n")],
+        );
+        let (result, differences) = rebase(&ours, &theirs, Some(pinned.path()));
+        assert_eq!(result, Ok(true));
+        assert_eq!(differences["Ok"][0]["removed"][0], "host");
+    }
+
+    #[test]
+    fn a_pinned_tree_that_cannot_be_read_is_not_compared_and_the_report_is_there() {
+        let (ours, theirs) = ours_and_theirs();
+        let (result, differences) = rebase(&ours, &theirs, Some(&ours.path().join("none")));
+        assert!(result.unwrap_err().starts_with("not compared"));
+        assert!(differences["Err"].is_string(), "{differences}");
+    }
+
+    #[test]
+    fn what_is_not_as_wanted_is_said_also_without_a_comparison() {
+        let (ours, theirs) = ours_and_theirs();
+        write(
+            theirs.path(),
+            &[("src/main.rs", "fn main() { begin(); } // start\n")],
+        );
+        assert_eq!(rebase(&ours, &theirs, None).0, Ok(false));
+    }
 }

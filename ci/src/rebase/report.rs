@@ -30,7 +30,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Every hook applies, every probe holds, no test failed. What is merely new is for a person to read.
+    /// Every hook applies, every probe holds, no test failed. What is merely new is for a person to read, and whether it
+    /// could be looked for is in `differences`.
     pub fn all_as_wanted(&self) -> bool {
         self.hooks
             .iter()
@@ -58,10 +59,10 @@ impl Report {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let verdict = if self.all_as_wanted() {
-            "all as wanted"
-        } else {
-            "needs work"
+        let verdict = match (self.all_as_wanted(), &self.differences) {
+            (false, _) => "needs work",
+            (true, Err(_)) => "could not be compared",
+            (true, Ok(_)) => "all as wanted",
         };
         writeln!(
             out,
@@ -112,7 +113,7 @@ impl Report {
                     )?;
                 }
             }
-            Err(why) => writeln!(out, "* not compared: {why}")?,
+            Err(why) => writeln!(out, "* **could not look**: {why}")?,
         }
         writeln!(out, "\n## Tests\n")?;
         match &self.tests {
@@ -227,6 +228,22 @@ mod tests {
             golden("rebase.json"),
             "write to tests/golden/rebase.json:\n{json}"
         );
+    }
+
+    #[test]
+    fn what_could_not_be_compared_is_not_all_as_wanted() {
+        let mut report = report();
+        report.hooks.truncate(1);
+        report.probes.truncate(1);
+        assert!(report.markdown().contains(": all as wanted\n"));
+        report.differences = Err("no history".to_owned());
+        let markdown = report.markdown();
+        assert!(markdown.contains(": could not be compared\n"), "{markdown}");
+        assert!(
+            markdown.contains("* **could not look**: no history\n"),
+            "{markdown}"
+        );
+        assert!(!markdown.contains("removed none"), "{markdown}");
     }
 
     #[test]
