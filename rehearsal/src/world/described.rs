@@ -18,10 +18,10 @@ impl World {
     pub async fn adorn(&self, collection: &str, field: &str, alias: &str) -> Result<()> {
         let index = json!({"field_name": field, "field_schema": "keyword"});
         let path = format!("/collections/{collection}/index?wait=true");
-        self.rest(Method::PUT, &path, Some(index)).await?;
+        self.leader_says(Method::PUT, &path, Some(index)).await?;
         let create = json!({"create_alias": {"alias_name": alias, "collection_name": collection}});
         let actions = json!({"actions": [create]});
-        self.rest(Method::POST, "/collections/aliases", Some(actions))
+        self.leader_says(Method::POST, "/collections/aliases", Some(actions))
             .await?;
         self.step(format!(
             "{collection} has an index of {field} and the alias {alias}"
@@ -34,13 +34,13 @@ impl World {
     /// # Errors
     /// When Qdrant does not say it.
     pub async fn described(&self) -> Result<Value> {
-        let all = self.rest(Method::GET, "/collections", None).await?;
+        let all = self.leader_says(Method::GET, "/collections", None).await?;
         let mut collections = BTreeMap::new();
         for named in list(&all["collections"]) {
             let name = named["name"].as_str().context("a collection has a name")?;
             collections.insert(name.to_owned(), self.described_one(name).await?);
         }
-        let aliases = self.rest(Method::GET, "/aliases", None).await?;
+        let aliases = self.leader_says(Method::GET, "/aliases", None).await?;
         let aliases: BTreeSet<String> = list(&aliases["aliases"])
             .iter()
             .map(Value::to_string)
@@ -50,7 +50,7 @@ impl World {
 
     async fn described_one(&self, name: &str) -> Result<Value> {
         let there = self
-            .rest(Method::GET, &format!("/collections/{name}"), None)
+            .leader_says(Method::GET, &format!("/collections/{name}"), None)
             .await?;
         let indexes = there["payload_schema"]
             .as_object()
@@ -64,7 +64,7 @@ impl World {
             (field, index)
         });
         let placed = self
-            .rest(Method::GET, &format!("/collections/{name}/cluster"), None)
+            .leader_says(Method::GET, &format!("/collections/{name}/cluster"), None)
             .await?;
         let local = list(&placed["local_shards"]);
         let shards = local.iter().chain(list(&placed["remote_shards"]));
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// The `result` of a request to the leader's Qdrant.
-    async fn rest(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+    async fn leader_says(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let leader = self.leader().context("look for the leader")?;
         let client = reqwest::Client::builder()
             .timeout(timing::REST)
