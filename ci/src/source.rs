@@ -230,6 +230,8 @@ impl Objects {
     fn git(&self) -> Process {
         let mut git = Process::new("git");
         git.arg("--git-dir").arg(&self.folder);
+        // Of whoever runs this from a hook.
+        git.env_remove("GIT_INDEX_FILE");
         // Files in large-file storage stay the pointers that the tree holds, whatever is installed here.
         for setting in ["clean=", "smudge=", "process=", "required=false"] {
             git.arg("-c").arg(format!("filter.lfs.{setting}"));

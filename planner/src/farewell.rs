@@ -20,8 +20,6 @@ use crate::view::{Child, Observation};
 pub struct Look<'a> {
     /// Sets are made here at all.
     pub sets: bool,
-    /// By its configuration this service is one task: nobody else has what is here.
-    pub only: bool,
     /// Somebody has asked for no changes, or none may be made.
     pub held: bool,
     /// Why the hand-over is over.
@@ -99,7 +97,10 @@ pub fn wanted(look: Look<'_>) -> Result<(), NoSet> {
     };
     let stamp = seen.disk.stamp.as_ref();
     let stamp = stamp.filter(|stamp| stamp.stage == Stage::Member);
-    let holds_all = look.only && stamp.is_some_and(|stamp| stamp.ended.is_none());
+    // A cluster of one by its own Raft state, which was served and has not ended: nobody else has what is here.
+    let holds_all = seen.disk.voters.len() == 1
+        && seen.disk.collections
+        && stamp.is_some_and(|stamp| stamp.ended.is_none() && !stamp.restore);
     if holds_all && look.sets && !matches!(seen.child, Child::Running(_)) {
         return Err(NoSet::NotRunning);
     }

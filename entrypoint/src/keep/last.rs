@@ -91,7 +91,7 @@ impl Last<'_> {
             .filter(|name| !unfinished.contains(name))
             .collect();
         let generation = &source.generation;
-        let accepted = restore_request::accepted(self.client, there.seen(), generation).await;
+        let accepted = restore_request::accepted(self.client, generation).await;
         let order = Order {
             set,
             origin: Origin::Stop,

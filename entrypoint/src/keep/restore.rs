@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use planner::ids::Token;
-use planner::keep::restore_wish::What;
+use planner::keep::restore_wish::{What, Wish};
 use planner::records::{Job, JobState, PieceState, Progress as At, Restore, Then};
 use reqwest::Response;
 use serde::de::DeserializeOwned;
 
-use super::restore_request::{Ask, Decision, Progress, Taken};
+use super::restore_request::{Ask, Progress, Taken};
 use crate::config::Config;
 use crate::query;
 
@@ -53,7 +53,7 @@ async fn asked(config: &Config, ask: &Ask, wait: bool) -> Result<(), String> {
     let taken: Taken = read(answer.map_err(|error| format!("{error:#}"))?).await?;
     match &taken {
         Taken::Job(job) => job_lines(job).iter().for_each(|line| println!("{line}")),
-        Taken::Wish(decision) => println!("{}", decided(decision)),
+        Taken::Wish(wish) => println!("{}", decided(wish)),
     }
     match (ask.dry_run, wait, taken) {
         (true, _, _) => println!("nothing was done: this was a dry run"),
@@ -73,8 +73,8 @@ async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, String> {
     }
 }
 
-fn decided(Decision { wish, lost }: &Decision) -> String {
-    let lost: Vec<_> = lost.iter().map(ToString::to_string).collect();
+fn decided(wish: &Wish) -> String {
+    let lost: Vec<_> = wish.lost.iter().map(ToString::to_string).collect();
     let lost = match lost.is_empty() {
         true => String::new(),
         false => format!("; this is LOST, or a part of it: {}", lost.join(", ")),

@@ -23,7 +23,6 @@ use planner::keep::layout::Entry;
 use planner::keep::plan::Described;
 use planner::keep::records::{Description, Manifest, Tombstone};
 use planner::keep::restore_wish::{self, WISH_KEY, What, Wish};
-use planner::keep::seen::Seen;
 use planner::keep::time::Utc;
 use planner::observed::Observed;
 use planner::records::{self, FORMAT, JOB_KEY, Job, JobState, MARK, Restore};
@@ -87,16 +86,7 @@ pub enum Taken {
     /// A restore beside what is served.
     Job(Job),
     /// A decision about what is restored, and what is not.
-    Wish(Decision),
-}
-
-/// A decision, with what it costs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decision {
-    /// As it is on record.
-    pub wish: Wish,
-    /// The collections that stay lost by it, or a part of them.
-    pub lost: BTreeSet<CollectionName>,
+    Wish(Wish),
 }
 
 /// Where restores are: `GET /v1/restores`.
@@ -264,16 +254,17 @@ impl Restoring {
                 );
             }
         };
-        let wish = Wish {
+        let mut wish = Wish {
             format: FORMAT,
             generation: record.generation.clone(),
             by,
             at,
             what,
+            lost: BTreeSet::new(),
         };
-        let unfinished = record.collections.iter();
-        let unfinished = unfinished.filter(|(_, at)| !matches!(at, records::Progress::Done { .. }));
-        let mut lost: BTreeSet<_> = unfinished.map(|(name, _)| name.clone()).collect();
+        let done = record.collections.iter();
+        let done = done.filter(|(_, at)| matches!(at, records::Progress::Done { .. }));
+        let mut kept: BTreeSet<_> = done.map(|(name, _)| name.clone()).collect();
         if let restore_wish::Verdict::Refused(why) = restore_wish::verdict(&record, &wish) {
             return in_the_way(why);
         }
@@ -286,13 +277,27 @@ impl Restoring {
             if ours != Some(&manifest.source.cluster) {
                 return in_the_way(format!("set {set} is of another cluster"));
             }
-            let lack = manifest.collections.iter().filter(|there| !there.whole);
-            lost = lack.map(|there| there.name.clone()).collect();
+            let whole = manifest.collections.iter().filter(|there| there.whole);
+            kept = whole.map(|there| there.name.clone()).collect();
         }
+        let running = self.qdrant.version().await?;
+        let there = match ours {
+            Some(ours) => look(&self.shelf, ours, &running, &mut Known::new()).await,
+            None => Err("the store has not said yet which cluster this is".to_owned()),
+        };
+        wish.lost = match there {
+            Ok(there) => ends::lost(there.seen(), &kept),
+            // A cluster whose store is gone must not wait for it: then it costs what is known to be missing.
+            Err(why) => {
+                tracing::warn!("what a decision costs is told by the restore alone: {why}");
+                let wanted = record.collections.into_keys();
+                wanted.filter(|name| !kept.contains(name)).collect()
+            }
+        };
         if !ask.dry_run {
             self.put(WISH_KEY, &wish).await?;
         }
-        Ok(Taken::Wish(Decision { wish, lost }))
+        Ok(Taken::Wish(wish))
     }
 
     /// A decision about what earlier lives of the cluster had, and nobody saw end: it is on record as ended
@@ -304,6 +309,7 @@ impl Restoring {
         by: String,
         at: Utc,
     ) -> Result<Taken, NotTaken> {
+        self.applied().await?;
         let formed = read_proof(&self.qdrant).await.map_err(NotTaken::Unread)?;
         let formed = formed.ok_or_else(|| NotTaken::Unread("it is not formed yet".to_owned()))?;
         let running = self.qdrant.version().await?;
@@ -320,11 +326,12 @@ impl Restoring {
             by,
             at,
             what: What::AcceptLoss,
+            lost,
         };
         if !ask.dry_run {
             self.put(WISH_KEY, &wish).await?;
         }
-        Ok(Taken::Wish(Decision { wish, lost }))
+        Ok(Taken::Wish(wish))
     }
 
     /// Calls the job off that is not over.
@@ -473,12 +480,11 @@ pub(in crate::keep) async fn reading(client: &Client) -> Result<Option<SetId>, S
 /// ([`planner::keep::ends::accepted`]). None where the key map cannot be read: a later set says it as well.
 pub(super) async fn accepted(
     client: &Client,
-    sets: &[Seen],
     generation: &GenerationId,
 ) -> BTreeSet<CollectionName> {
     let read = async { Ok((read_restore(client).await?, wish(client).await?)) };
     match read.await {
-        Ok((restore, wish)) => ends::accepted(sets, generation, restore.as_ref(), wish.as_ref()),
+        Ok((restore, wish)) => ends::accepted(generation, restore.as_ref(), wish.as_ref()),
         Err::<_, String>(why) => {
             tracing::debug!("whether a restore says more of what has ended is not known: {why}");
             BTreeSet::new()

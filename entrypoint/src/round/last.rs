@@ -57,7 +57,6 @@ impl Task {
         let kept = retention_settings(&self.config);
         let wanted = farewell::wanted(Look {
             sets: kept.is_some(),
-            only: self.config.cluster_size == 1,
             held: given.held,
             futile: &given.futile,
             seen: &given.seen,

@@ -35,10 +35,9 @@ pub fn deleted(
 }
 
 /// The collections that have ended in this life of the cluster though no set of it lists them: those that its
-/// restore brought back, for they were here since; and once a person has decided what is restored, all
-/// that earlier lives had, for what is not here then is to stay lost.
+/// restore brought back, for they were here since, and those of which a person was told that they are lost
+/// by a decision, once it has taken effect.
 pub fn accepted(
-    sets: &[Seen],
     generation: &GenerationId,
     restore: Option<&Restore>,
     wish: Option<&Wish>,
@@ -49,15 +48,23 @@ pub fn accepted(
         .filter(|(_, at)| matches!(at, Progress::Done { .. }))
         .map(|(name, _)| name.clone())
         .collect();
-    let decided = wish.filter(|wish| wish.generation == *generation);
-    let decided = decided.is_some_and(|wish| match wish.what {
+    let wish = wish.filter(|wish| wish.generation == *generation);
+    let wish = wish.filter(|wish| match wish.what {
         What::AcceptLoss => true,
         What::Use(set) => restore.is_some_and(|record| record.set == Some(set)),
     });
-    if decided {
-        let made = sets.iter().filter_map(Seen::contents);
-        let earlier = made.filter(|there| there.generation != *generation);
-        accepted.extend(earlier.flat_map(|there| there.collections.keys().cloned()));
-    }
+    accepted.extend(wish.into_iter().flat_map(|wish| wish.lost.clone()));
     accepted
+}
+
+/// What is lost when only `kept` is restored: all that sets have and whose end is not on record.
+pub fn lost(sets: &[Seen], kept: &BTreeSet<CollectionName>) -> BTreeSet<CollectionName> {
+    let ended = newest_of_all(sets).map(|(_, contents)| &contents.deleted);
+    let listed = sets.iter().filter_map(Seen::contents);
+    listed
+        .flat_map(|there| there.collections.keys())
+        .filter(|name| !kept.contains(*name))
+        .filter(|name| !ended.is_some_and(|ended| ended.contains_key(*name)))
+        .cloned()
+        .collect()
 }

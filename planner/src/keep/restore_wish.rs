@@ -4,8 +4,11 @@
 //! It has a key of its own in Qdrant's key map, so that nobody who asks writes over the record of the
 //! restore, which is the steward's.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use crate::heal::names::CollectionName;
 use crate::ids::GenerationId;
 use crate::keep::ids::SetId;
 use crate::keep::time::Utc;
@@ -28,6 +31,9 @@ pub struct Wish {
     pub at: Utc,
     /// What.
     pub what: What,
+    /// The collections that stay lost by it, as who decided was told.
+    #[serde(default)]
+    pub lost: BTreeSet<CollectionName>,
 }
 
 /// A decision.

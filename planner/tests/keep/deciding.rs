@@ -1,5 +1,7 @@
 //! What a person decides while everything is being restored.
 
+use std::collections::BTreeSet;
+
 use planner::keep::restore::{Next, begun, cleared, done, empty, failed, finished, next};
 use planner::keep::restore_wish::{Verdict, What, Wish, accept, instead, verdict};
 use planner::records::{FORMAT, Progress, Restore};
@@ -19,6 +21,7 @@ fn wish(what: What) -> Wish {
         by: "ops".to_owned(),
         at: at("2026-02-28T10:00:00Z"),
         what,
+        lost: BTreeSet::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use planner::heal::names::ShardId;
-use planner::keep::ends::{accepted, deleted};
+use planner::keep::ends::{accepted, deleted, lost};
 use planner::keep::ids::CollectionIndex;
 use planner::keep::records::{Checked, Level, Origin, ProofRecord};
 use planner::keep::restore::empty;
@@ -99,10 +99,6 @@ fn ended(sets: &[Seen], generation_: u64, present: &[&str], accepted: &[&str]) -
 
 #[test]
 fn what_the_restore_of_this_life_brought_back_has_ended_when_it_is_gone() {
-    let sets = [
-        seen("20260228T090000Z", &["a", "b", "c"]),
-        seen("20260228T091500Z", &["a", "b", "c"]),
-    ];
     let ours = generation(2);
     let done = |uuid: &str| Progress::Done { uuid: uuid.into() };
     let mut record = empty(ours.clone());
@@ -113,14 +109,11 @@ fn what_the_restore_of_this_life_brought_back_has_ended_when_it_is_gone() {
         (name("c"), Progress::Failed("of no use".into())),
     ]);
     // While it is under way nothing has been served.
-    assert!(accepted(&sets, &ours, Some(&record), None).is_empty());
+    assert!(accepted(&ours, Some(&record), None).is_empty());
     record.finished = true;
-    assert_eq!(
-        accepted(&sets, &ours, Some(&record), None),
-        names(&["a", "b"])
-    );
+    assert_eq!(accepted(&ours, Some(&record), None), names(&["a", "b"]));
     // Of another life it says nothing.
-    assert!(accepted(&sets, &generation(3), Some(&record), None).is_empty());
+    assert!(accepted(&generation(3), Some(&record), None).is_empty());
 
     let wish = |what, generation_| Wish {
         format: 1,
@@ -128,26 +121,39 @@ fn what_the_restore_of_this_life_brought_back_has_ended_when_it_is_gone() {
         by: "ops".into(),
         at: set("20260228T100000Z").time(),
         what,
+        lost: names(&["c"]),
     };
-    let all = names(&["a", "b", "c"]);
+    let (ab, abc) = (names(&["a", "b"]), names(&["a", "b", "c"]));
     for (what, of, expected) in [
-        (What::AcceptLoss, 2, &all),
-        (What::Use(set("20260228T090000Z")), 2, &all),
+        (What::AcceptLoss, 2, &abc),
+        (What::Use(set("20260228T090000Z")), 2, &abc),
         // It came to another one in the end, or was about another life.
-        (What::Use(set("20260228T091500Z")), 2, &names(&["a", "b"])),
-        (What::AcceptLoss, 1, &names(&["a", "b"])),
+        (What::Use(set("20260228T091500Z")), 2, &ab),
+        (What::AcceptLoss, 1, &ab),
     ] {
-        let found = accepted(&sets, &ours, Some(&record), Some(&wish(what, of)));
+        let found = accepted(&ours, Some(&record), Some(&wish(what, of)));
         assert_eq!(found, *expected, "{what:?} of {of}");
     }
-    // What this life itself had is its Raft's to say.
-    let found = accepted(
-        &sets,
-        &generation(1),
-        None,
-        Some(&wish(What::AcceptLoss, 1)),
+    assert_eq!(
+        accepted(&ours, None, Some(&wish(What::AcceptLoss, 2))),
+        names(&["c"])
     );
-    assert!(found.is_empty());
+}
+
+#[test]
+fn what_a_decision_costs_is_all_that_any_set_has_and_has_not_ended() {
+    let mut sets = [
+        seen("20260228T090000Z", &["a", "b", "c"]),
+        seen("20260228T091500Z", &["a", "d"]),
+        seen("20260228T093000Z", &["a"]),
+    ];
+    contents(&mut sets[1]).all = false;
+    let newest = contents(&mut sets[2]);
+    newest.deleted.insert(name("b"), set("20260228T093000Z"));
+    assert_eq!(lost(&sets, &names(&["a"])), names(&["c", "d"]));
+    assert_eq!(lost(&sets, &names(&[])), names(&["a", "c", "d"]));
+    sets[1].tombstoned = true;
+    assert_eq!(lost(&sets, &names(&["a"])), names(&["c"]));
 }
 
 #[test]

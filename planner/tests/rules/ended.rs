@@ -457,7 +457,6 @@ fn copies(at: &[u64]) -> Collections {
 
 struct Ending {
     sets: bool,
-    only: bool,
     held: bool,
     futile: Futile,
     scene: Scene,
@@ -468,7 +467,6 @@ struct Ending {
 fn ending() -> Ending {
     Ending {
         sets: true,
-        only: false,
         held: false,
         futile: Futile::Alone,
         scene: Scene::member(),
@@ -477,11 +475,19 @@ fn ending() -> Ending {
     }
 }
 
+/// A cluster of one whose Qdrant is not running.
+fn crashed_alone(ending: &mut Ending) {
+    let seen = &mut ending.scene.seen;
+    ending.futile = Futile::NoPeer;
+    seen.child = Child::Stopped;
+    seen.disk.collections = true;
+    seen.disk.voters = BTreeSet::from([PeerId(1)]);
+}
+
 impl Ending {
     fn wanted(&self) -> Result<(), NoSet> {
         wanted(Look {
             sets: self.sets,
-            only: self.only,
             held: self.held,
             futile: &self.futile,
             seen: &self.scene.seen,
@@ -507,7 +513,7 @@ fn a_final_set_is_made_where_every_copy_is_and_nothing_else_speaks_against_it() 
     let mut unread = ending();
     unread.collections = unknown();
     assert_eq!(unread.wanted(), Ok(()));
-    let cases: [(fn(&mut Ending), fn(&NoSet) -> bool); 16] = [
+    let cases: [(fn(&mut Ending), fn(&NoSet) -> bool); 19] = [
         (|e| e.futile = Futile::NoPeer, |w| *w == NoSet::NotTheEnd),
         (|e| e.futile = Futile::Held, |w| *w == NoSet::NotTheEnd),
         (
@@ -523,29 +529,40 @@ fn a_final_set_is_made_where_every_copy_is_and_nothing_else_speaks_against_it() 
             |w| *w == NoSet::NotTheEnd,
         ),
         // Nobody else has what a Qdrant holds that does not run now.
+        (crashed_alone, |w| *w == NoSet::NotRunning && w.is_a_loss()),
         (
             |e| {
-                e.futile = Futile::NoPeer;
-                e.only = true;
-                e.scene.seen.child = Child::Stopped;
+                crashed_alone(e);
+                e.scene.seen.disk.voters.insert(PeerId(2));
             },
-            |w| *w == NoSet::NotRunning && w.is_a_loss(),
+            |w| *w == NoSet::NotTheEnd,
+        ),
+        (
+            |e| {
+                crashed_alone(e);
+                e.scene.seen.disk.collections = false;
+            },
+            |w| *w == NoSet::NotTheEnd,
+        ),
+        (
+            |e| {
+                crashed_alone(e);
+                e.scene.seen.disk.stamp.as_mut().unwrap().restore = true;
+            },
+            |w| *w == NoSet::NotTheEnd,
         ),
         // What has ended in order is in its final set.
         (
             |e| {
-                e.futile = Futile::NoPeer;
-                e.only = true;
-                e.scene.seen.child = Child::Stopped;
+                crashed_alone(e);
                 e.scene.seen.disk.stamp.as_mut().unwrap().ended = Some(set());
             },
             |w| *w == NoSet::NotTheEnd,
         ),
         (
             |e| {
-                e.only = true;
+                crashed_alone(e);
                 e.sets = false;
-                e.scene.seen.child = Child::Stopped;
             },
             |w| *w == NoSet::NotTheEnd,
         ),

@@ -31,7 +31,7 @@ use crate::store::{BlobStore, Key, Op, StoreError, Stored};
 /// Largest piece that is handed over at once, and how many may wait for the thread: together what a
 /// file holds in memory at most, besides what the store itself does.
 const PIECE: usize = 1024 * 1024;
-const PIECES: usize = 8;
+const PIECES: usize = 4;
 
 /// A file that is being written. Dropped before [`FileWriter::finish`] it is abandoned, and nothing
 /// of it is visible.

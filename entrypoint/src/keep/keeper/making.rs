@@ -82,7 +82,7 @@ impl Keeper {
             Observed::Unknown(why) => return Err(why.clone()),
         };
         let generation = &place.generation;
-        let accepted = restore_request::accepted(&self.client, there.seen(), generation).await;
+        let accepted = restore_request::accepted(&self.client, generation).await;
         let order = Order {
             set,
             origin: request.as_ref().map_or(Origin::Clock, |_| Origin::Hand),

@@ -446,7 +446,7 @@ fn unaccounted(sets: &[Seen]) -> Option<String> {
     (!names.is_empty()).then(|| {
         format!(
             "earlier sets have {}, the newest does not, and nobody saw it end: no newer set is restored by itself until \
-             `entrypoint restore --collection NAME` brings it back, or `entrypoint restore --accept-loss` gives it up",
+             `entrypoint restore --collection NAME --as NAME` brings it back, or `entrypoint restore --accept-loss` gives it up",
             names.join(", ")
         )
     })

@@ -30,10 +30,11 @@ use crate::store::{
 };
 
 /// One part is held in memory, and there may be 10,000 of them (S3 User Guide, "Amazon S3 multipart
-/// upload limits"; all but the last of 5 MiB at least). So the second half is of larger ones: 117
-/// GiB in all, with 16 MiB of memory only above 39 GiB.
+/// upload limits"; all but the last of 5 MiB at least). So they begin with the smallest, and each
+/// quarter is of parts twice as large: 183 GiB in all, with more than 5 MiB of memory only above 12 GiB.
 const PARTS: usize = 10_000;
-const PART: usize = 8 * 1024 * 1024;
+const PART: usize = 5 * 1024 * 1024;
+const QUARTER: usize = PARTS / 4;
 
 /// The metadata that names the writer.
 const WRITER: &str = "entrypoint-writer";
@@ -164,11 +165,7 @@ impl Upload {
 
     /// Size of the next part.
     fn part(&self) -> usize {
-        if self.parts.len() < PARTS / 2 {
-            PART
-        } else {
-            2 * PART
-        }
+        PART << (self.parts.len() / QUARTER).min(3)
     }
 
     /// Uploads the buffer as the next part.
@@ -176,7 +173,7 @@ impl Upload {
         if self.parts.len() >= PARTS {
             return Err(StoreError::BlobTooLarge {
                 path: self.place.clone(),
-                limit: (PARTS / 2 * 3 * PART) as u64,
+                limit: (QUARTER * (1 + 2 + 4 + 8) * PART) as u64,
             });
         }
         let payload = PutPayload::from(std::mem::take(&mut self.buffer));
