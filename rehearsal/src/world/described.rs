@@ -36,12 +36,15 @@ impl World {
     pub async fn described(&self) -> Result<Value> {
         let all = self.leader_says(Method::GET, "/collections", None).await?;
         let mut collections = BTreeMap::new();
-        for named in list(&all["collections"]) {
-            let name = named["name"].as_str().context("a collection has a name")?;
+        for named in list(&all, "collections") {
+            let name = named
+                .get("name")
+                .and_then(Value::as_str)
+                .context("a collection has a name")?;
             collections.insert(name.to_owned(), self.described_one(name).await?);
         }
         let aliases = self.leader_says(Method::GET, "/aliases", None).await?;
-        let aliases: BTreeSet<String> = list(&aliases["aliases"])
+        let aliases: BTreeSet<String> = list(&aliases, "aliases")
             .iter()
             .map(Value::to_string)
             .collect();
@@ -52,8 +55,9 @@ impl World {
         let there = self
             .leader_says(Method::GET, &format!("/collections/{name}"), None)
             .await?;
-        let indexes = there["payload_schema"]
-            .as_object()
+        let indexes = there
+            .get("payload_schema")
+            .and_then(Value::as_object)
             .cloned()
             .unwrap_or_default();
         // How many points it has is what is in it.
@@ -66,17 +70,24 @@ impl World {
         let placed = self
             .leader_says(Method::GET, &format!("/collections/{name}/cluster"), None)
             .await?;
-        let local = list(&placed["local_shards"]);
-        let shards = local.iter().chain(list(&placed["remote_shards"]));
+        let local = list(&placed, "local_shards");
+        let shards = local.iter().chain(list(&placed, "remote_shards"));
         let mut keys: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
         for shard in shards {
-            let id = shard["shard_id"].as_u64().context("a shard has a number")?;
-            keys.entry(shard["shard_key"].to_string())
-                .or_default()
-                .insert(id);
+            let id = shard
+                .get("shard_id")
+                .and_then(Value::as_u64)
+                .context("a shard has a number")?;
+            keys.entry(
+                shard
+                    .get("shard_key")
+                    .map_or_else(|| "null".to_owned(), Value::to_string),
+            )
+            .or_default()
+            .insert(id);
         }
         Ok(json!({
-            "config": there["config"],
+            "config": there.get("config"),
             "indexes": indexes.collect::<serde_json::Map<_, _>>(),
             "shards": keys,
         }))
@@ -109,10 +120,12 @@ impl World {
             .json()
             .await
             .with_context(|| format!("read {path}"))?;
-        Ok(said["result"].take())
+        let result = said.get_mut("result").map(Value::take);
+        Ok(result.unwrap_or_default())
     }
 }
 
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
+fn list<'a>(of: &'a Value, name: &str) -> &'a [Value] {
+    let list = of.get(name).and_then(Value::as_array);
+    list.map_or(&[], Vec::as_slice)
 }
