@@ -32,12 +32,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::choice::{There, counts, newest, pieces};
-use super::shelves::{Known, look};
+use super::shelves::{Known, Shelves, look};
 use super::{Shelf, now};
 use crate::config::{Config, Heal};
 use crate::log::chain;
 use crate::qdrant::{probe_commit, read_proof, read_restore};
 use crate::steward::{COMMIT_TIMEOUT, pause};
+
+/// Whose sets are ours is not known yet.
+const UNNAMED: &str = "the store has not said yet which cluster this is";
 
 /// What is longer is no name.
 const LONGEST_NAME: usize = 200;
@@ -192,9 +195,7 @@ impl Restoring {
             return self.decide(&ask, record, ours.as_ref(), by, at).await;
         }
         let Some(ours) = ours else {
-            return Err(NotTaken::Unread(
-                "the store has not said yet which cluster this is".to_owned(),
-            ));
+            return Err(NotTaken::Unread(UNNAMED.to_owned()));
         };
         if ask.accept_loss {
             return self.give_up_earlier(&ask, &ours, by, at).await;
@@ -280,20 +281,25 @@ impl Restoring {
             let whole = manifest.collections.iter().filter(|there| there.whole);
             kept = whole.map(|there| there.name.clone()).collect();
         }
-        let running = self.qdrant.version().await?;
         let there = match ours {
-            Some(ours) => look(&self.shelf, ours, &running, &mut Known::new()).await,
-            None => Err("the store has not said yet which cluster this is".to_owned()),
+            Some(ours) => self.sets(ours).await,
+            None => Err(NotTaken::Unread(UNNAMED.to_owned())),
         };
         wish.lost = match there {
             Ok(there) => ends::lost(there.seen(), &kept),
             // A cluster whose store is gone must not wait for it: then it costs what is known to be missing.
-            Err(why) => {
+            Err(NotTaken::Unread(why)) => {
                 tracing::warn!("what a decision costs is told by the restore alone: {why}");
                 let wanted = record.collections.into_keys();
                 wanted.filter(|name| !kept.contains(name)).collect()
             }
+            Err(why) => return Err(why),
         };
+        self.decided(ask, wish).await
+    }
+
+    /// Puts the decision on record, unless it was only asked what it would be.
+    async fn decided(&self, ask: &Ask, wish: Wish) -> Result<Taken, NotTaken> {
         if !ask.dry_run {
             self.put(WISH_KEY, &wish).await?;
         }
@@ -312,9 +318,7 @@ impl Restoring {
         self.applied().await?;
         let formed = read_proof(&self.qdrant).await.map_err(NotTaken::Unread)?;
         let formed = formed.ok_or_else(|| NotTaken::Unread("it is not formed yet".to_owned()))?;
-        let running = self.qdrant.version().await?;
-        let there = look(&self.shelf, ours, &running, &mut Known::new()).await;
-        let lost = unexplained(there.map_err(NotTaken::Unread)?.seen());
+        let lost = unexplained(self.sets(ours).await?.seen());
         if lost.is_empty() {
             return in_the_way(
                 "nothing is lost that could be accepted: no restore of everything waits, and the newest set lacks nothing",
@@ -328,10 +332,7 @@ impl Restoring {
             what: What::AcceptLoss,
             lost,
         };
-        if !ask.dry_run {
-            self.put(WISH_KEY, &wish).await?;
-        }
-        Ok(Taken::Wish(wish))
+        self.decided(ask, wish).await
     }
 
     /// Calls the job off that is not over.
@@ -383,14 +384,19 @@ impl Restoring {
 
     /// The manifest of the set that is asked for, or of the newest that has what is wanted.
     async fn manifest(&self, ask: &Ask, ours: &StoreId) -> Result<Manifest, NotTaken> {
-        let running = self.qdrant.version().await?;
-        let there = look(&self.shelf, ours, &running, &mut Known::new()).await;
-        let there = there.map_err(NotTaken::Unread)?;
+        let there = self.sets(ours).await?;
         let set = match ask.set {
             Some(set) => counts(there.seen(), set)?,
             None => newest(there.seen(), ask)?,
         };
         self.read(set).await
+    }
+
+    /// All sets, as the store has them now.
+    async fn sets(&self, ours: &StoreId) -> Result<Shelves, NotTaken> {
+        let running = self.qdrant.version().await?;
+        let there = look(&self.shelf, ours, &running, &mut Known::new()).await;
+        there.map_err(NotTaken::Unread)
     }
 
     async fn read(&self, set: SetId) -> Result<Manifest, NotTaken> {

@@ -143,8 +143,13 @@ async fn described(world: &World) -> Result<(), Failure> {
     world.create_key(&through, &key, 2, None).await?;
     let (what, tasks) = ("a key was created", world.size());
     world.healed(what, since, tasks).await?;
-    world.adorn(TENANTS, "city", "people").await?;
-    world.adorn(COLLECTION, "colour", "things").await?;
+    for (collection, field, alias) in [
+        (TENANTS, "city", "people"),
+        (COLLECTION, "colour", "things"),
+    ] {
+        world.index(collection, field).await?;
+        world.alias(collection, alias).await?;
+    }
     let before = world.described().await?;
     // The set that is under way may have been planned before.
     let (points, _) = one_more(world, points).await?;

@@ -201,7 +201,7 @@ async fn beside(world: &World) -> Result<(), Failure> {
 
 async fn switch(world: &World) -> Result<(), Failure> {
     let Begun { points, then, set } = with_a_set(world).await?;
-    alias(world, COLLECTION).await?;
+    world.alias(COLLECTION, ALIAS).await?;
     let more = Ask {
         switch: true,
         ..under(BESIDE)
@@ -220,7 +220,7 @@ async fn replace(world: &World, dies: bool) -> Result<(), Failure> {
         then,
         set,
     } = with_a_set(world).await?;
-    alias(world, COLLECTION).await?;
+    world.alias(COLLECTION, ALIAS).await?;
     let more = Ask {
         replace: true,
         ..Ask::default()
@@ -391,32 +391,6 @@ async fn get(world: &World, path: &str) -> Result<serde_json::Value, Failure> {
     let host = leader.address.to_string();
     let there = ask::qdrant(&client, &host, path, &leader.api_key).await;
     there.ok_or_else(|| Failure::new("Qdrant answers", format!("not {path}")))
-}
-
-/// Gives the collection another name.
-async fn alias(world: &World, collection: &str) -> Result<(), Failure> {
-    let leader = world.leader()?;
-    let client = reqwest::Client::builder()
-        .timeout(timing::REST)
-        .no_proxy()
-        .build()
-        .context("build a client")?;
-    let create = json!({"create_alias": {"alias_name": ALIAS, "collection_name": collection}});
-    let url = format!("http://{}:6333/collections/aliases", leader.address);
-    let answer = client
-        .post(url)
-        .header("api-key", &leader.api_key)
-        .json(&json!({"actions": [create]}))
-        .send()
-        .await
-        .context("give an alias")?;
-    match answer.status().is_success() {
-        true => Ok(()),
-        false => Err(Failure::new(
-            "an alias is given",
-            answer.status().to_string(),
-        )),
-    }
 }
 
 async fn leads_to(world: &World, alias: &str, collection: &str) -> Result<(), Failure> {

@@ -11,21 +11,28 @@ use super::World;
 use crate::timing;
 
 impl World {
-    /// Gives a collection an alias, and a payload index of this field.
+    /// Gives a collection a payload index of this field.
     ///
     /// # Errors
     /// When Qdrant refuses it.
-    pub async fn adorn(&self, collection: &str, field: &str, alias: &str) -> Result<()> {
+    pub async fn index(&self, collection: &str, field: &str) -> Result<()> {
         let index = json!({"field_name": field, "field_schema": "keyword"});
         let path = format!("/collections/{collection}/index?wait=true");
         self.leader_says(Method::PUT, &path, Some(index)).await?;
+        self.step(format!("{collection} has an index of {field}"));
+        Ok(())
+    }
+
+    /// Gives a collection another name.
+    ///
+    /// # Errors
+    /// When Qdrant refuses it.
+    pub async fn alias(&self, collection: &str, alias: &str) -> Result<()> {
         let create = json!({"create_alias": {"alias_name": alias, "collection_name": collection}});
         let actions = json!({"actions": [create]});
         self.leader_says(Method::POST, "/collections/aliases", Some(actions))
             .await?;
-        self.step(format!(
-            "{collection} has an index of {field} and the alias {alias}"
-        ));
+        self.step(format!("{collection} has the alias {alias}"));
         Ok(())
     }
 
