@@ -4,6 +4,7 @@ mod last;
 mod numbers;
 mod publish;
 mod stop;
+mod together;
 
 pub use numbers::long_sleep;
 use numbers::{heal_settings, settings};
@@ -104,6 +105,8 @@ pub struct Task {
     state: State,
     /// A signal has asked us to stop: rounds go on, and nothing is done any more.
     ending: bool,
+    /// No client reaches our Qdrant any more: what it acknowledged becomes the final set.
+    shut: bool,
     generation: Option<GenerationId>,
     lease: u64,
     probe_commit: bool,
@@ -292,6 +295,7 @@ impl Task {
             board,
             state,
             ending: false,
+            shut: false,
             generation: None,
             lease: 0,
             probe_commit: false,
@@ -535,15 +539,18 @@ impl Task {
                 .and_then(|leader| leader.said.proof.order.clone()),
         };
         let ordered = ordered.filter(|order| order.peer == PeerId(listed.peer_id));
-        match decision.state == State::Member && self.memory.verified && !self.ending {
-            true => {
-                self.calls.hear(call);
-                self.orders.hear(ordered);
-            }
-            false => {
-                self.calls.end();
-                self.orders.end();
-            }
+        let known = decision.state == State::Member && self.memory.verified;
+        match known && (!self.ending || self.shut) {
+            true => self.calls.hear(call),
+            false => self.calls.end(),
+        }
+        match known && !self.ending {
+            true => self.orders.hear(ordered),
+            false => self.orders.end(),
+        }
+        if self.shut {
+            // Nobody who goes by this has anything to do any more.
+            return;
         }
         let began = seen.disk.stamp.as_ref().is_some_and(|stamp| stamp.restore);
         let restoring = began && qdrant.restored != Observed::Known(true);

@@ -1,14 +1,18 @@
 //! The end of a task with which everything ends: whether a final set is made of what is here.
 //!
-//! Writes are shut out first, so that nothing that was ever acknowledged is missing from it. That can be
-//! said of the only holder alone: where another peer has a copy, it may have taken writes that are not
-//! here. Whether the end is put on record then is [`crate::destruction::may_end`]'s.
+//! Writes are shut out first, so that nothing that was ever acknowledged is missing from it. The only holder
+//! can do that alone; where another peer has a copy, it may have taken writes that are not here, and all
+//! that end shut them out before one of them makes the set ([`together`]). Whether the end is put on
+//! record then is [`crate::destruction::may_end`]'s.
+
+pub mod together;
 
 use core::fmt;
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use crate::handover::{Collections, Futile};
-use crate::heal::names::ShardRef;
+use crate::heal::names::{CollectionName, ShardRef};
 use crate::heal::view::Collection;
 use crate::ids::PeerId;
 use crate::observed::Observed;
@@ -30,6 +34,15 @@ pub struct Look<'a> {
     pub collections: &'a Collections,
     /// What is left of the time to SIGKILL, without what Qdrant needs to end.
     pub left: Duration,
+}
+
+/// How a final set is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By this task alone, of a Qdrant that nobody reaches: nobody else has anything.
+    Alone,
+    /// With the others that end: the copies are theirs as well.
+    Together,
 }
 
 /// Why no final set is made.
@@ -83,11 +96,11 @@ impl fmt::Display for NoSet {
     }
 }
 
-/// Is a final set made of what is here?
+/// Is a final set made of what is here, and how?
 ///
 /// # Errors
 /// Why not.
-pub fn wanted(look: Look<'_>) -> Result<(), NoSet> {
+pub fn wanted(look: Look<'_>) -> Result<Way, NoSet> {
     let seen = look.seen;
     let ends = match look.futile {
         Futile::NoPeer => false,
@@ -122,22 +135,45 @@ pub fn wanted(look: Look<'_>) -> Result<(), NoSet> {
         return Err(NoSet::Restoring);
     }
     let us = us.ok_or_else(|| NoSet::Unread("it does not say who it is".to_owned()))?;
-    match all_here(look.collections, us) {
+    let way = match all_here(look.collections, us) {
+        Ok(()) => Way::Alone,
         // It is asked again when nobody reaches it, and a Qdrant that knows nobody else disturbs nobody.
-        Err(NoSet::Unread(_)) if *look.futile == Futile::Alone => {}
-        known => known?,
-    }
+        Err(NoSet::Unread(_)) if *look.futile == Futile::Alone => Way::Alone,
+        // Who has everything makes it alone, and nobody is waited for who is not told.
+        Err(NoSet::Elsewhere(..) | NoSet::Unread(_))
+            if *look.futile == Futile::AllEnd && !another_has_all(look.collections, us) =>
+        {
+            Way::Together
+        }
+        Err(why) => return Err(why),
+    };
     match look.left.is_zero() {
         true => Err(NoSet::NoTime),
-        false => Ok(()),
+        false => Ok(way),
     }
 }
 
-/// Every copy that there is, in whatever state, is ours.
+/// Every copy that there is belongs to one peer, and that is not us. What is not known may be anybody's.
+fn another_has_all(collections: &Collections, us: PeerId) -> bool {
+    let Ok(all) = all_known(collections) else {
+        return false;
+    };
+    let holders: BTreeSet<PeerId> = all
+        .iter()
+        .flat_map(|(_, there)| {
+            let copies = there.shards.values().flat_map(|shard| shard.copies.keys());
+            copies.chain(there.transfers.iter().map(|transfer| &transfer.to))
+        })
+        .copied()
+        .collect();
+    holders.len() == 1 && !holders.contains(&us)
+}
+
+/// Every collection, of which there is at least one.
 ///
 /// # Errors
-/// One that is not, or what is not known.
-pub fn all_here(collections: &Collections, us: PeerId) -> Result<(), NoSet> {
+/// What is not known, or that there is none.
+pub fn all_known(collections: &Collections) -> Result<Vec<(&CollectionName, &Collection)>, NoSet> {
     let all = match collections {
         Observed::Known(all) => all,
         Observed::Unknown(why) => return Err(NoSet::Unread(why.clone())),
@@ -145,11 +181,19 @@ pub fn all_here(collections: &Collections, us: PeerId) -> Result<(), NoSet> {
     if all.is_empty() {
         return Err(NoSet::Empty);
     }
-    for (name, there) in all {
-        let there = match there {
-            Observed::Known(there) => there,
-            Observed::Unknown(why) => return Err(NoSet::Unread(format!("{name}: {why}"))),
-        };
+    let known = all.iter().map(|(name, there)| match there {
+        Observed::Known(there) => Ok((name, there)),
+        Observed::Unknown(why) => Err(NoSet::Unread(format!("{name}: {why}"))),
+    });
+    known.collect()
+}
+
+/// Every copy that there is, in whatever state, is ours.
+///
+/// # Errors
+/// One that is not, or what is not known.
+pub fn all_here(collections: &Collections, us: PeerId) -> Result<(), NoSet> {
+    for (name, there) in all_known(collections)? {
         if let Some((shard, peer)) = other(there, us) {
             let collection = name.clone();
             return Err(NoSet::Elsewhere(ShardRef { collection, shard }, peer));

@@ -200,7 +200,10 @@ fn out(settings: &Settings, seen: &Observation, us: PeerId) -> bool {
 }
 
 /// The other members of our generation that answer.
-fn members<'a>(settings: &'a Settings, seen: &'a Observation) -> impl Iterator<Item = &'a Hello> {
+pub(crate) fn members<'a>(
+    settings: &'a Settings,
+    seen: &'a Observation,
+) -> impl Iterator<Item = &'a Hello> {
     let generation = seen.disk.stamp.as_ref().map(|stamp| &stamp.generation);
     seen.peers.values().filter_map(move |probe| match probe {
         Probe::Task { hello, .. }

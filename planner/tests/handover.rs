@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use planner::farewell::together::{Party, Together, Verdict as Shut, Waits};
 use planner::handover::{Collections, Futile, Handover, Look, Verdict, is_missed, short};
 use planner::heal::names::{CollectionName, ShardId};
 use planner::heal::view::{Collection, Copy, CopyState, Shard};
@@ -344,4 +345,102 @@ fn the_record_of_a_peer_that_the_others_still_list_stays_as_a_witness_of_its_end
     assert!(is_missed(Some(&resting), &scene.seen));
     scene.seen.disk.joined = false;
     assert!(!is_missed(Some(&resting), &scene.seen));
+}
+
+fn is_shut(hello: &mut Hello) {
+    hello.leads = false;
+    hello.said.ending = true;
+    hello.said.shut = true;
+}
+
+/// Everybody ends, no client reaches anybody, and our Qdrant leads.
+fn shut() -> Scene {
+    let mut scene = Scene::new();
+    for n in [2, 3] {
+        scene.hear(n, is_shut);
+    }
+    scene.qdrant(|qdrant| qdrant.leads = true);
+    scene
+}
+
+impl Scene {
+    fn together(&self, together: &mut Together) -> Shut {
+        together.verdict(&settings(), &self.seen, "http://us", STEP)
+    }
+}
+
+#[test]
+fn a_final_set_is_made_by_who_leads_once_no_client_reaches_anybody() {
+    let made = shut().together(&mut Together::default());
+    let Shut::Make(Party { peers, absent }) = made else {
+        panic!("{made:?}")
+    };
+    assert_eq!(
+        peers.keys().copied().collect::<BTreeSet<_>>(),
+        self::peers(1..=3)
+    );
+    assert_eq!(peers[&PeerId(1)], ("us".into(), "http://us".to_owned()));
+    assert!(absent.is_empty());
+    let cases: [(fn(&mut Scene), Waits); 6] = [
+        (
+            |s| s.seen.child = Child::Running(Observed::Unknown("it starts".to_owned())),
+            Waits::Starts,
+        ),
+        (|s| s.seen.child = Child::Stopped, Waits::Starts),
+        (|s| s.qdrant(|q| q.leads = false), Waits::NotOurs),
+        (|s| s.qdrant(|q| q.commits = Some(false)), Waits::NotOurs),
+        // It serves clients, whether it ends or not.
+        (
+            |s| s.hear(3, |h| h.said.ending = true),
+            Waits::Open(PeerId(3)),
+        ),
+        (
+            |s| {
+                s.hear(3, |hello| {
+                    is_shut(hello);
+                    hello.serves = false;
+                });
+            },
+            Waits::Silent(PeerId(3)),
+        ),
+    ];
+    for (change, why) in cases {
+        let mut scene = shut();
+        change(&mut scene);
+        let mut together = Together::default();
+        for _ in 0..100 {
+            assert_eq!(scene.together(&mut together), Shut::Wait(why.clone()));
+        }
+    }
+}
+
+#[test]
+fn somebody_who_serves_clients_is_waited_for_also_when_he_is_not_listed() {
+    let mut scene = shut();
+    scene.qdrant(|qdrant| qdrant.peers = peers([1, 2]));
+    scene.hear(3, |hello| hello.said.ending = true);
+    let waits = scene.together(&mut Together::default());
+    assert_eq!(waits, Shut::Wait(Waits::Open(PeerId(3))));
+}
+
+#[test]
+fn who_does_not_answer_is_done_without_after_two_beats_of_silence_in_a_row() {
+    let mut scene = shut();
+    scene.seen.peers.remove(&address(3));
+    let mut together = Together::default();
+    let waits = Shut::Wait(Waits::Silent(PeerId(3)));
+    for _ in 0..4 {
+        assert_eq!(scene.together(&mut together), waits);
+    }
+    // An answer begins the count anew.
+    shut().together(&mut together);
+    for _ in 0..4 {
+        assert_eq!(scene.together(&mut together), waits);
+    }
+    let made = scene.together(&mut together);
+    let Shut::Make(Party { peers, absent }) = made else {
+        panic!("{made:?}")
+    };
+    assert_eq!(peers.len(), 2);
+    assert_eq!(absent, self::peers([3]));
 }

@@ -1,15 +1,17 @@
-//! The final set: every collection of a Qdrant that nobody else reaches, taken by this task alone.
+//! The final set: every collection of a Qdrant that nobody else reaches, or of several that no client
+//! reaches.
 //!
-//! Plan, parts and manifest are those of any other set. There is no steward any more: who asks, takes and
-//! finishes is one.
+//! Plan, parts and manifest are those of any other set. There is no steward any more: who asks and finishes
+//! is one, and takes what is its own; the others take theirs as of any other set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use planner::farewell::{self, NoSet};
+use planner::heal::names::ShardRef;
 use planner::heal::view::{ClusterView, Service};
 use planner::ids::{PeerId, TaskId};
-use planner::keep::assemble::{End, assemble};
+use planner::keep::assemble::{End, assemble, outstanding};
 use planner::keep::by_hand;
 use planner::keep::clock::Interval;
 use planner::keep::ends::deleted;
@@ -21,23 +23,30 @@ use planner::keep::records::{Manifest, Origin, PlanRecord, Scope, Source};
 use planner::observed::Observed;
 use planner::records::{Said, Stamp};
 use qdrant_api::Client;
+use tokio::sync::watch as channel;
 
 use super::describe::describe;
-use super::keeper::tell;
+use super::keeper::{failed, tell};
 use super::shelves::{Known, Shelves, look};
 use super::taker::{Call, Taker};
 use super::{Shelf, now, restore_request};
 use crate::events;
 use crate::log::chain;
+use crate::status::Board;
 use crate::steward::{survey, watch};
 use crate::store::Created;
 
 /// Between two questions that were not answered.
 const AGAIN: Duration = Duration::from_millis(50);
+/// Between two looks at what others have taken.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Those who take what they hold, ourselves among them: each with its task and its URI.
+pub type Party = BTreeMap<PeerId, (TaskId, String)>;
 
 /// What a final set is made of.
 pub struct Last<'a> {
-    /// Asks the Qdrant that nobody else reaches.
+    /// Asks our own Qdrant.
     pub client: &'a Client,
     /// Where the sets are.
     pub shelf: &'a Shelf,
@@ -45,8 +54,10 @@ pub struct Last<'a> {
     pub task: &'a TaskId,
     /// Its peer, by its own word.
     pub peer: PeerId,
-    /// Under which it is a peer.
-    pub uri: &'a str,
+    /// Who takes part. Of ourselves alone every copy has to be ours.
+    pub party: &'a Party,
+    /// Where the others hear which set it is.
+    pub board: &'a channel::Sender<Board>,
     /// What our disk says.
     pub stamp: &'a Stamp,
     /// From one slot to the next.
@@ -56,11 +67,15 @@ pub struct Last<'a> {
 }
 
 impl Last<'_> {
-    /// Makes it. Whoever drops this gives it up: it has no manifest then, and is no set.
+    /// Makes it. Whoever drops this gives it up: it has no manifest then, and is no set. Copies that could
+    /// not be taken are left in `failed`, where another one is taken the next time.
     ///
     /// # Errors
     /// What is in the way, for people.
-    pub async fn make(&self) -> Result<Manifest, String> {
+    pub async fn make(
+        &self,
+        failed: &mut BTreeSet<(ShardRef, PeerId)>,
+    ) -> Result<Manifest, String> {
         let version = self.client.version().await;
         let version = version.map_err(|error| chain(&error))?;
         let source = Source {
@@ -73,13 +88,23 @@ impl Last<'_> {
         let ours = &source.cluster;
         let there = look(self.shelf, ours, &source.qdrant, &mut Known::new()).await?;
         self.tell_tight(&there).await;
-        let plan = self.plan(&source, &there).await?;
+        let plan = self.plan(&source, &there, failed).await?;
         let set = plan.set;
-        let made = self.finish(&plan, &source).await;
+        self.board.send_modify(|board| board.status.set = Some(set));
+        let made = self.finish(&plan, &source, failed).await;
         made.map_err(|why| format!("set {set}: {why}"))
     }
 
-    async fn plan(&self, source: &Source, there: &Shelves) -> Result<PlanRecord, String> {
+    fn is_alone(&self) -> bool {
+        self.party.len() == 1
+    }
+
+    async fn plan(
+        &self,
+        source: &Source,
+        there: &Shelves,
+        failed: &BTreeSet<(ShardRef, PeerId)>,
+    ) -> Result<PlanRecord, String> {
         let now = now().ok_or("the wall clock says no time that a set could be named after")?;
         let latest = there.seen().iter().map(|seen| seen.id).max();
         let set = by_hand::name(now, latest, self.interval);
@@ -100,7 +125,7 @@ impl Last<'_> {
             source: source.clone(),
             now,
             unfinished,
-            failed_before: BTreeSet::new(),
+            failed_before: failed.clone(),
             deleted: deleted(there.seen(), set, generation, &present, &accepted),
         };
         let plan = plan(&order, &view, &described).map_err(|why| format!("set {set}: {why}"))?;
@@ -114,7 +139,12 @@ impl Last<'_> {
         }
     }
 
-    async fn finish(&self, plan: &PlanRecord, source: &Source) -> Result<Manifest, String> {
+    async fn finish(
+        &self,
+        plan: &PlanRecord,
+        source: &Source,
+        failed_now: &mut BTreeSet<(ShardRef, PeerId)>,
+    ) -> Result<Manifest, String> {
         let taker = Taker::new(self.shelf.clone(), self.client.clone(), self.task.clone());
         let call = Call {
             set: plan.set,
@@ -123,10 +153,18 @@ impl Last<'_> {
         };
         taker.take_all(&call).await;
         let mut parts = Vec::new();
-        let unread = self.shelf.parts(plan, &mut parts).await;
-        if let Some(why) = unread.into_iter().next() {
-            return Err(why);
+        loop {
+            let unread = self.shelf.parts(plan, &mut parts).await;
+            if let Some(why) = unread.into_iter().next() {
+                return Err(why);
+            }
+            // Whoever waits for this ends it when the time is over, or when one of them is no more.
+            match outstanding(plan, &parts).is_empty() {
+                true => break,
+                false => tokio::time::sleep(LOOK).await,
+            }
         }
+        failed_now.extend(failed(plan, &parts));
         let view = self.view().await?;
         let described = self.described(&view).await;
         let now = now().ok_or("the wall clock says nothing that can be written down")?;
@@ -137,6 +175,13 @@ impl Last<'_> {
             now,
         };
         let manifest = assemble(plan, &parts, end).map_err(|why| why.to_string())?;
+        // There are other copies, and older sets that have everything.
+        let lacks = manifest.collections.iter().find(|there| !there.whole);
+        if let Some(lacks) = lacks.filter(|_| !self.is_alone()) {
+            let missing = lacks.missing.first();
+            let why = missing.map_or_else(String::new, |missing| format!(": {missing}"));
+            return Err(format!("{} is not whole{why}", lacks.name));
+        }
         let created = self.shelf.create(&manifest).await;
         match created.map_err(|error| chain(&error))? {
             Created::Ours => {}
@@ -146,11 +191,15 @@ impl Last<'_> {
         Ok(manifest)
     }
 
-    /// What our Qdrant sees: itself, and every copy that there is.
+    /// What our Qdrant sees of those who take part, and every copy that there is.
     async fn view(&self) -> Result<ClusterView, String> {
         let collections = loop {
             let collections = survey::copies(self.client).await;
-            match farewell::all_here(&collections, self.peer) {
+            let all = match self.is_alone() {
+                true => farewell::all_here(&collections, self.peer),
+                false => farewell::all_known(&collections).map(drop),
+            };
+            match all {
                 Ok(()) => break collections,
                 // Whoever waits for this ends it when the time is over.
                 Err(NoSet::Unread(why)) => tracing::debug!("not yet: {why}"),
@@ -159,14 +208,16 @@ impl Last<'_> {
             }
             tokio::time::sleep(AGAIN).await;
         };
-        let said = Said::default();
-        let ourselves = watch::ourselves(self.task, None, self.uri, said);
+        // That they end is why they are asked.
+        let there = |task, uri: &str| watch::ourselves(task, None, uri, Said::default());
+        let peers = self.party.iter();
+        let peers = peers.map(|(peer, (task, uri))| (*peer, there(task, uri)));
         Ok(ClusterView {
             us: self.peer,
             commits: Observed::Unknown("not asked".to_owned()),
             paused: None,
             wanted_tasks: None,
-            peers: BTreeMap::from([(self.peer, ourselves)]),
+            peers: peers.collect(),
             age: Duration::ZERO,
             collections,
             losses: BTreeSet::new(),

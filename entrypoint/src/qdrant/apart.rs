@@ -1,4 +1,4 @@
-//! Where Qdrant runs when nobody may reach it.
+//! Where Qdrant runs when nobody may reach it, or no client.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
@@ -33,6 +33,37 @@ impl Apart {
             ("QDRANT__SERVICE__API_KEY", key.to_owned()),
             ("QDRANT__SERVICE__ALT_API_KEY", key.to_owned()),
             ("QDRANT__SERVICE__ENFORCE_INTERNAL_AUTH", "true".to_owned()),
+        ];
+        let pairs = pairs.into_iter();
+        pairs
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
+    }
+}
+
+/// Two ports for clients, at any address, that nobody else has.
+pub(super) struct Shut {
+    pub(super) http: u16,
+    grpc: u16,
+}
+
+impl Shut {
+    pub(super) fn find() -> std::io::Result<Self> {
+        // Qdrant listens for its peers at the address at which it listens for clients, so it cannot be
+        // loopback.
+        let bind = || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0));
+        let (http, grpc) = (bind()?, bind()?);
+        Ok(Self {
+            http: http.local_addr()?.port(),
+            grpc: grpc.local_addr()?.port(),
+        })
+    }
+
+    /// What is set for it. The keys stay: where a user has peers ask for them they must be the same everywhere.
+    pub(super) fn env(&self) -> Vec<(OsString, OsString)> {
+        let pairs = [
+            ("QDRANT__SERVICE__HTTP_PORT", self.http.to_string()),
+            ("QDRANT__SERVICE__GRPC_PORT", self.grpc.to_string()),
         ];
         let pairs = pairs.into_iter();
         pairs

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::events;
 use crate::standstill::Standstill;
 
-use self::apart::Apart;
+use self::apart::{Apart, Shut};
 use self::watch::{CommitProbe, ReadyWatch};
 
 pub use self::build::Build;
@@ -40,8 +40,8 @@ pub enum QdrantError {
     /// It could not be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
-    /// There is no port for it on loopback.
-    #[error("find a port on loopback")]
+    /// There is no port for it that nobody knows.
+    #[error("find a port that nobody knows")]
     Apart(#[source] std::io::Error),
     /// The REST client could not be built.
     #[error("set up the client for Qdrant at {0}")]
@@ -112,6 +112,8 @@ pub struct Qdrant {
     start: Program,
     /// Which one it is; `Err`: it was not asked, or not understood.
     build: Result<Build, String>,
+    /// Where and with which key it is talked to, but for the port.
+    here: (IpAddr, Option<ApiKey>),
     client: Client,
     child: Option<Child>,
     still: Standstill,
@@ -162,8 +164,9 @@ impl Qdrant {
             .map(|key| ApiKey::new(key.expose()))
             .transpose()
             .map_err(|error| QdrantError::Client(uri.clone(), Box::new(error)))?;
-        let rest = SocketAddr::new(config.qdrant.local_address(), config.qdrant.http_port);
-        let client = client_at(rest, api_key, config.probe_timeout * 3)?;
+        let local = config.qdrant.local_address();
+        let rest = SocketAddr::new(local, config.qdrant.http_port);
+        let client = client_at(rest, api_key.clone(), config.probe_timeout * 3)?;
         Ok(Self {
             start: Program {
                 program: config.qdrant_bin.clone(),
@@ -171,6 +174,7 @@ impl Qdrant {
                 env,
             },
             build: Err("it was not asked".to_owned()),
+            here: (local, api_key),
             client,
             child: None,
             still: Standstill::default(),
@@ -265,12 +269,26 @@ impl Qdrant {
         let secret = ApiKey::new(key.clone())
             .map_err(|error| QdrantError::Client(base.to_string(), Box::new(error)))?;
         let client = client_at(base, Some(secret), patience)?;
+        self.start_with(apart.env(&key)).await?;
+        Ok(client)
+    }
+
+    /// Starts it with what is on its disk where no client reaches it, and its peers do: at ports for clients
+    /// that nobody knows. From then on it is asked there, with this patience.
+    pub async fn start_shut(&mut self, patience: Duration) -> Result<(), QdrantError> {
+        let shut = Shut::find().map_err(QdrantError::Apart)?;
+        let (local, api_key) = self.here.clone();
+        self.client = client_at(SocketAddr::new(local, shut.http), api_key, patience)?;
+        self.start_with(shut.env()).await
+    }
+
+    async fn start_with(&mut self, over: Vec<(OsString, OsString)>) -> Result<(), QdrantError> {
         let env = std::mem::take(&mut self.start.env);
         self.start.env.clone_from(&env);
-        self.start.env.extend(apart.env(&key));
+        self.start.env.extend(over);
         let started = self.start(Start::Own).await;
         self.start.env = env;
-        started.map(|()| client)
+        started
     }
 
     /// It has joined: from now on its ends are ordinary ends.

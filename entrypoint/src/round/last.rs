@@ -1,5 +1,6 @@
 //! The end of a task with which everything ends: writes are shut out, what is here becomes the final set,
-//! and the store is told that nothing is missing from it (decision 0026).
+//! and the store is told that nothing is missing from it (decision 0026). Where several end at once they
+//! make it together (`together.rs`).
 //!
 //! Nothing of this takes the time that Qdrant needs to end: what does not fit is left.
 
@@ -8,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use planner::destruction::{self, Alone};
-use planner::farewell::{self, Look, NoSet};
+use planner::farewell::{self, Look, NoSet, Way};
 use planner::handover::{Collections, Futile};
 use planner::ids::PeerId;
+use planner::keep::clock::Interval;
 use planner::keep::records::Manifest;
 use planner::records::Stamp;
 use planner::view::Observation;
@@ -20,7 +22,7 @@ use tokio::time::timeout;
 use super::Task;
 use crate::child::Stopped;
 use crate::events;
-use crate::keep::last::Last;
+use crate::keep::last::{Last, Party};
 use crate::keep::retention_settings;
 use crate::ledger::Depth;
 use crate::log::chain;
@@ -63,9 +65,9 @@ impl Task {
             collections: &given.collections,
             left: budget.hand_over_left(began.elapsed()),
         });
-        let (kept, stamp) = match (wanted, kept, given.seen.disk.stamp) {
-            (Ok(()), Some(kept), Some(stamp)) => (kept, stamp),
-            (Err(NoSet::NotTheEnd), ..) | (Ok(()), ..) => return None,
+        let (way, kept, stamp) = match (wanted, kept, given.seen.disk.stamp) {
+            (Ok(way), Some(kept), Some(stamp)) => (way, kept, stamp),
+            (Err(NoSet::NotTheEnd), ..) | (Ok(_), ..) => return None,
             (Err(why), ..) if why.is_a_loss() => {
                 tracing::error!(event = events::SET_LAST_FAILED, "{why}");
                 return None;
@@ -75,15 +77,29 @@ impl Task {
                 return None;
             }
         };
-        tracing::info!(event = events::SET_LAST, "writes are shut out now");
+        let interval = kept.interval;
         // Who makes the ordinary sets asks a Qdrant that is no more.
         self.steward.abort();
         self.sets = None;
+        match way {
+            Way::Alone => self.last_alone(began, &stamp, interval).await,
+            Way::Together => self.last_together(began, &stamp, interval).await,
+        }
+    }
+
+    async fn last_alone(
+        &mut self,
+        began: Instant,
+        stamp: &Stamp,
+        interval: Interval,
+    ) -> Option<Farewell> {
+        let budget = self.stop_budget;
+        tracing::info!(event = events::SET_LAST, "writes are shut out now");
         // It drops its clients' connections: what it acknowledged it has, and nothing else counts.
         let grace = budget.grace(began.elapsed());
         let first = self.qdrant.stop(Signal::SIGINT, grace).await?;
         let left = budget.hand_over_left(began.elapsed());
-        let made = match timeout(left, self.apart(&stamp, kept.interval, left)).await {
+        let made = match timeout(left, self.apart(stamp, interval, left)).await {
             Ok(made) => made,
             Err(_) => Err("the time to SIGKILL leaves no more for it".to_owned()),
         };
@@ -109,7 +125,7 @@ impl Task {
     async fn apart(
         &mut self,
         stamp: &Stamp,
-        interval: planner::keep::clock::Interval,
+        interval: Interval,
         left: Duration,
     ) -> Result<(Manifest, Result<Alone, String>), String> {
         // Nobody else asks it, and every answer that is missed costs the set.
@@ -119,17 +135,20 @@ impl Task {
         let child = self.qdrant.running();
         let work = async {
             let info = answers(&client).await?;
+            let peer = PeerId(info.peer_id);
+            let ourselves = (self.settings.task.clone(), self.qdrant.uri().to_owned());
             let last = Last {
                 client: &client,
                 shelf: &self.shelf.at_once(),
                 task: &self.settings.task,
-                peer: PeerId(info.peer_id),
-                uri: self.qdrant.uri(),
+                peer,
+                party: &Party::from([(peer, ourselves)]),
+                board: &self.board,
                 stamp,
                 interval,
                 left,
             };
-            let manifest = last.make().await?;
+            let manifest = last.make(&mut BTreeSet::new()).await?;
             Ok((manifest, alone(&client).await))
         };
         tokio::select! {

@@ -176,7 +176,7 @@ impl Task {
     }
 
     /// A round in which nothing is done. `None` when our own disk cannot be read.
-    async fn look_at_the_end(&mut self) -> Option<(Looked, Collections)> {
+    pub(super) async fn look_at_the_end(&mut self) -> Option<(Looked, Collections)> {
         let disk = self.disk.look().ok()?;
         let looked = self.look(disk).await;
         let record = record::decision(&looked.seen, &looked.decision);

@@ -60,6 +60,9 @@ pub struct Said {
     /// A signal has asked it to stop.
     #[serde(default)]
     pub ending: bool,
+    /// No client has reached its Qdrant since, and none will: what it acknowledged is all that it ever does.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub shut: bool,
     /// The last Raft entry that its Qdrant knows to be committed.
     #[serde(default)]
     pub commit: Option<u64>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use planner::decision::{Action, Aside, Discard, Phase, Reason};
 use planner::destruction::{Alone, may_end};
-use planner::farewell::{Look, NoSet, all_here, is_tight, wanted};
+use planner::farewell::{Look, NoSet, Way, all_here, is_tight, wanted};
 use planner::handover::{Collections, Futile};
 use planner::heal::names::{CollectionName, ShardId};
 use planner::heal::view::{Collection, Copy, CopyState, Shard, Transfer};
@@ -485,7 +485,7 @@ fn crashed_alone(ending: &mut Ending) {
 }
 
 impl Ending {
-    fn wanted(&self) -> Result<(), NoSet> {
+    fn wanted(&self) -> Result<Way, NoSet> {
         wanted(Look {
             sets: self.sets,
             held: self.held,
@@ -499,7 +499,7 @@ impl Ending {
 
 #[test]
 fn a_final_set_is_made_where_every_copy_is_and_nothing_else_speaks_against_it() {
-    assert_eq!(ending().wanted(), Ok(()));
+    assert_eq!(ending().wanted(), Ok(Way::Alone));
     for futile in [
         Futile::NobodyAnswers,
         Futile::AllEnd,
@@ -507,12 +507,12 @@ fn a_final_set_is_made_where_every_copy_is_and_nothing_else_speaks_against_it() 
     ] {
         let mut ending = ending();
         ending.futile = futile;
-        assert_eq!(ending.wanted(), Ok(()));
+        assert_eq!(ending.wanted(), Ok(Way::Alone));
     }
     // It is asked again when nobody reaches it.
     let mut unread = ending();
     unread.collections = unknown();
-    assert_eq!(unread.wanted(), Ok(()));
+    assert_eq!(unread.wanted(), Ok(Way::Alone));
     let cases: [(fn(&mut Ending), fn(&NoSet) -> bool); 19] = [
         (|e| e.futile = Futile::NoPeer, |w| *w == NoSet::NotTheEnd),
         (|e| e.futile = Futile::Held, |w| *w == NoSet::NotTheEnd),
@@ -601,6 +601,47 @@ fn a_final_set_is_made_where_every_copy_is_and_nothing_else_speaks_against_it() 
         change(&mut ending);
         let why = ending.wanted().unwrap_err();
         assert!(is(&why), "case {n}: {why:?}");
+    }
+}
+
+#[test]
+fn several_that_all_end_make_it_together_unless_one_has_everything() {
+    let together = |here: Collections| {
+        let mut ending = ending();
+        ending.futile = Futile::AllEnd;
+        ending.collections = here;
+        ending
+    };
+    for here in [copies(&[1, 2]), copies(&[2, 3]), unknown()] {
+        assert_eq!(together(here).wanted(), Ok(Way::Together));
+    }
+    // That one makes it, and waits for nobody.
+    let elsewhere = together(copies(&[2])).wanted();
+    assert!(matches!(elsewhere, Err(NoSet::Elsewhere(_, PeerId(2)))));
+    // The others go on, or nobody knows whether they do.
+    for futile in [
+        Futile::NobodyAnswers,
+        Futile::OnlyCopies(BTreeSet::new()),
+        Futile::Alone,
+    ] {
+        let mut ending = together(copies(&[1, 2]));
+        ending.futile = futile;
+        let elsewhere = ending.wanted();
+        assert!(matches!(elsewhere, Err(NoSet::Elsewhere(_, PeerId(2)))));
+    }
+    let refusals: [(fn(&mut Ending), NoSet); 4] = [
+        (|e| e.sets = false, NoSet::Off),
+        (|e| e.held = true, NoSet::Held),
+        (
+            |e| e.scene.seen.disk.stamp.as_mut().unwrap().restore = true,
+            NoSet::Restoring,
+        ),
+        (|e| e.left = Duration::ZERO, NoSet::NoTime),
+    ];
+    for (change, why) in refusals {
+        let mut ending = together(copies(&[1, 2]));
+        change(&mut ending);
+        assert_eq!(ending.wanted(), Err(why));
     }
 }
 

@@ -1,27 +1,28 @@
-//! Proves that nothing wedges when no task is wanted any more: every task ends, in bounded time and
-//! cleanly, whether or not it can be protected or ask what is wanted.
+//! Proves that nothing wedges and nothing is lost when no task is wanted any more: under writes, every task
+//! ends, in bounded time and cleanly, whether or not it can be protected or ask what is wanted; and when
+//! tasks are wanted again, all that was ever acknowledged is there.
 
+use planner::keep::records::Origin;
+
+use super::lose_everything::newest;
 use super::prelude::*;
-use super::rolling::{begin, setup};
+use super::rolling::{begin, end, setup};
 use crate::ecs::{agent, api};
 
 /// See the head of this file.
 pub const SCENARIO: Scenario = Scenario {
     name: "scale-to-zero",
-    about: "no task is wanted any more: all end cleanly",
+    about: "no task is wanted any more, and later they are: all end cleanly, nothing is lost",
     cases: &[
         Case {
             name: "",
-            setup: |world| {
-                setup(world, 100, 200);
-                world.allowed.events.push(DATA_ENDS);
-            },
+            setup: setup_back,
             run: |world| Box::pin(run(world)),
         },
         Case {
             name: "without-api",
             setup: |world| {
-                setup(world, 100, 200);
+                setup_back(world);
                 world.policy.api = api::Mode::Denies;
             },
             run: |world| Box::pin(run(world)),
@@ -29,26 +30,45 @@ pub const SCENARIO: Scenario = Scenario {
         Case {
             name: "without-protection",
             setup: |world| {
-                setup(world, 100, 200);
+                setup_back(world);
                 world.policy.agent = agent::Mode::Absent;
-                world.allowed.events.push(DATA_ENDS);
             },
             run: |world| Box::pin(run(world)),
         },
     ],
 };
 
-/// Who is told by ECS that no task is wanted says with an alarm that the data ends with the tasks.
-const DATA_ENDS: &str = "alarm";
-
 /// Protection that is not renewed lasts a minute, and every task may take its whole stop time-out.
 const BOUND: Duration = timing::MINUTE
     .saturating_mul(2)
     .saturating_add(timing::STOP.saturating_mul(3));
+/// Silence is counted first, then a cluster is formed, and only then is anything restored.
+const BACK: Duration = Duration::from_secs(90);
+
+fn setup_back(back: &mut Setup) {
+    setup(back, 100, 200);
+    back.generations = 2;
+    back.env.extend([
+        // No slot begins meanwhile: what is back is of the final set.
+        ("ENTRYPOINT_SETS", "24h".to_owned()),
+        ("ENTRYPOINT_RESTORE", "auto".to_owned()),
+    ]);
+    back.allowed.events.extend([
+        // That no task is wanted, or that all is lost, a person must know.
+        "alarm",
+        "set.missed",
+        // Whole files are synced: a small record that comes just then may wait for its answer.
+        "store.lost",
+        "restore.*",
+    ]);
+}
 
 async fn run(world: &World) -> Result<(), Failure> {
     let points = begin(world).await?;
-    drop(points);
+    world.watcher()?.lost();
+    for task in world.ecs.running() {
+        world.healing.harm(&task);
+    }
     world.ecs.scale(0);
     let took = world.all_end(BOUND).await?;
     for task in world.ecs.tasks() {
@@ -60,5 +80,20 @@ async fn run(world: &World) -> Result<(), Failure> {
         }
     }
     world.step(format!("all ended with 0 within {took:.1} s"));
-    Ok(())
+    let set = newest(world)?;
+    let origin = set.manifest.as_ref().map(|manifest| manifest.origin);
+    if origin != Some(Origin::Stop) {
+        let detail = format!("the newest, {}, is of {origin:?}", set.id);
+        return Err(Failure::new("there is a final set", detail));
+    }
+    let held = set.prove()?;
+    world.step(format!("final set {} of {held} points", set.id));
+    let since = world.timeline.now();
+    world.ecs.scale(world.size());
+    let what = "tasks were wanted again";
+    world.healed_within(what, since, world.size(), BACK).await?;
+    let took = world.timeline.now() - since;
+    world.step(format!("all is back after {took:.1} s"));
+    points.more(world, 30).await?;
+    end(world, points).await
 }

@@ -255,7 +255,10 @@ fn undescribed(plan: &PlanRecord, described: &Described) -> Option<String> {
 }
 
 /// The copies that could not be taken.
-fn failed(plan: &PlanRecord, parts: &[PartRecord]) -> BTreeSet<(ShardRef, PeerId)> {
+pub(in crate::keep) fn failed(
+    plan: &PlanRecord,
+    parts: &[PartRecord],
+) -> BTreeSet<(ShardRef, PeerId)> {
     let failed = parts
         .iter()
         .filter(|part| matches!(part.outcome, Outcome::Failed(_)));

@@ -21,8 +21,8 @@ use planner::observed::Observed;
 use qdrant_api::Client;
 use tokio::sync::watch as channel;
 
-pub(super) use self::making::tell;
 use self::making::{Making, Wanted};
+pub(super) use self::making::{failed, tell};
 use super::asked::{self, OnRecord};
 use super::lookout::Lookout;
 use super::pruner::Pruner;

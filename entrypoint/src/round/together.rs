@@ -1,0 +1,240 @@
+//! The end of several tasks at once: each has its Qdrant started again where no client reaches it, and who
+//! leads then makes the final set of what all of them hold (decision 0030).
+//!
+//! Nothing of this takes the time that Qdrant needs to end: what does not fit is left.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use planner::decision::Action;
+use planner::farewell::together::{Party, Together, Verdict, Waits};
+use planner::heal::names::ShardRef;
+use planner::ids::{PeerId, TaskId};
+use planner::keep::clock::Interval;
+use planner::keep::folder::Found;
+use planner::keep::ids::SetId;
+use planner::keep::layout::Entry;
+use planner::keep::records::{Manifest, Origin};
+use planner::records::Stamp;
+use qdrant_api::Client;
+use tokio::sync::watch as channel;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Task;
+use super::last::Farewell;
+use crate::events;
+use crate::keep::calls::Calls;
+use crate::keep::last::Last;
+use crate::keep::shelf::Shelf;
+use crate::keep::taker::Taker;
+use crate::log::chain;
+use crate::qdrant::probe_commit;
+use crate::status::Board;
+
+/// What the rounds here wait for one another at least.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Copies that could not be taken.
+type Failed = BTreeSet<(ShardRef, PeerId)>;
+
+/// A set that we make with others.
+struct Work {
+    party: Party,
+    made: AbortOnDropHandle<(Result<Manifest, String>, Failed)>,
+}
+
+impl Task {
+    /// Shuts clients out, makes the final set with the others that do, and ends Qdrant again.
+    pub(super) async fn last_together(
+        &mut self,
+        began: Instant,
+        stamp: &Stamp,
+        interval: Interval,
+    ) -> Option<Farewell> {
+        let budget = self.stop_budget;
+        tracing::info!(
+            event = events::SET_LAST,
+            "writes are shut out now, here and by the others that end"
+        );
+        // What it acknowledged it has, or those who miss it are known to be Dead; nothing else counts.
+        let grace = budget.grace(began.elapsed());
+        let first = self.qdrant.stop(Signal::SIGINT, grace).await?;
+        let left = budget.hand_over_left(began.elapsed());
+        let made = match timeout(left, self.shut(began, stamp, interval)).await {
+            Ok(made) => made,
+            Err(_) => Err("the time to SIGKILL leaves no more for it".to_owned()),
+        };
+        match made {
+            Ok(set) => tracing::info!(event = events::SET_LAST_MADE, "the final set is {set}"),
+            Err(why) => tracing::error!(event = events::SET_LAST_FAILED, "{why}"),
+        }
+        let second = self
+            .qdrant
+            .stop(Signal::SIGINT, budget.grace(began.elapsed()))
+            .await;
+        Some(Farewell {
+            stopped: second.unwrap_or(first),
+            // Whether all the others have ended is not known here: silence tells.
+            said: false,
+        })
+    }
+
+    /// From a Qdrant that was ended to a final set, whoever makes it; gives which.
+    async fn shut(
+        &mut self,
+        began: Instant,
+        stamp: &Stamp,
+        interval: Interval,
+    ) -> Result<SetId, String> {
+        let patience = self.config.probe_timeout * 3;
+        let started = self.qdrant.start_shut(patience).await;
+        started.map_err(|error| chain(&error))?;
+        self.shut = true;
+        self.board.send_modify(|board| {
+            board.status.said.shut = true;
+            // A set of before is nobody's any more.
+            board.status.set = None;
+        });
+        // Every answer that is missed costs the set.
+        let client = self.qdrant.client().with_timeout(patience * 3);
+        let (calls, called) = Calls::new();
+        self.calls = calls;
+        let task = self.settings.task.clone();
+        let taker = Taker::new(self.shelf.at_once(), client.clone(), task);
+        let _taker = AbortOnDropHandle::new(tokio::spawn(taker.run(called.clone())));
+        let mut together = Together::default();
+        let mut work: Option<Work> = None;
+        let mut waits = Said::default();
+        let mut failed = Failed::new();
+        loop {
+            let child = self.qdrant.running();
+            if child.is_none() {
+                return Err("Qdrant has ended by itself".to_owned());
+            }
+            let looked = self.look_at_the_end().await;
+            let (looked, _) = looked.ok_or("our own disk cannot be read")?;
+            if looked.decision.action == Action::Kill {
+                return Err(looked.decision.reason.to_string());
+            }
+            let uri = self.qdrant.uri();
+            match together.verdict(&self.settings, &looked.seen, uri, looked.passed) {
+                Verdict::Make(party) if work.as_ref().is_none_or(|work| work.party != party) => {
+                    tell_absent(&party);
+                    let shelf = self.shelf.at_once();
+                    let left = self.stop_budget.hand_over_left(began.elapsed());
+                    let made = make(Making {
+                        client: client.clone(),
+                        shelf,
+                        task: self.settings.task.clone(),
+                        board: self.board.clone(),
+                        party: party.clone(),
+                        stamp: stamp.clone(),
+                        interval,
+                        left,
+                        failed: failed.clone(),
+                    });
+                    let made = AbortOnDropHandle::new(tokio::spawn(made));
+                    work = Some(Work { party, made });
+                }
+                Verdict::Make(_) => {}
+                Verdict::Wait(why) => {
+                    // What is acknowledged from now on would be missing.
+                    if matches!(why, Waits::Open(_)) {
+                        work = None;
+                    }
+                    waits.say(why.to_string());
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+            if let Some(done) = work.take_if(|work| work.made.is_finished()) {
+                let (made, lost) = done.made.await.map_err(|error| error.to_string())?;
+                match made {
+                    Ok(manifest) => return Ok(manifest.set),
+                    Err(why) => waits.say(why),
+                }
+                failed.extend(lost);
+            }
+            let heard = called.borrow().as_ref().map(|call| call.set);
+            if let Some(set) = heard
+                && self.is_final(set, stamp).await
+            {
+                return Ok(set);
+            }
+        }
+    }
+
+    /// Whether this set is finished, and the final one of this generation.
+    async fn is_final(&self, set: SetId, stamp: &Stamp) -> bool {
+        match self.shelf.read::<Manifest>(set, Entry::Manifest).await {
+            Found::Good(manifest) => {
+                let ours = manifest.source.generation == stamp.generation;
+                ours && manifest.origin == Origin::Stop
+            }
+            Found::Absent | Found::Refused(_) | Found::Unread(_) => false,
+        }
+    }
+}
+
+/// What is in the way, said when it is new.
+#[derive(Default)]
+struct Said(String);
+
+impl Said {
+    fn say(&mut self, why: String) {
+        if self.0 != why {
+            tracing::info!(event = events::SET_LAST_WAITS, "{why}");
+            self.0 = why;
+        }
+    }
+}
+
+fn tell_absent(party: &Party) {
+    let absent: Vec<_> = party.absent.iter().map(ToString::to_string).collect();
+    if !absent.is_empty() {
+        tracing::warn!(
+            event = events::SET_LAST_ABSENT,
+            peers = absent.join(", "),
+            "nobody answers for them: what one of them has acknowledged alone is missing"
+        );
+    }
+}
+
+/// What a final set is made of, beside the rounds.
+struct Making {
+    client: Client,
+    shelf: Shelf,
+    task: TaskId,
+    board: channel::Sender<Board>,
+    party: Party,
+    stamp: Stamp,
+    interval: Interval,
+    left: Duration,
+    failed: Failed,
+}
+
+async fn make(making: Making) -> (Result<Manifest, String>, Failed) {
+    let mut failed = making.failed;
+    let mine = |(_, (task, _)): &(&PeerId, &(TaskId, String))| *task == making.task;
+    let Some((peer, _)) = making.party.peers.iter().find(mine) else {
+        return (Err("our own peer is not known".to_owned()), failed);
+    };
+    // What our Qdrant says of the copies is as new as that only once it has committed something.
+    if let Err(error) = probe_commit(&making.client).await {
+        return (Err(format!("nothing commits: {}", chain(&error))), failed);
+    }
+    let last = Last {
+        client: &making.client,
+        shelf: &making.shelf,
+        task: &making.task,
+        peer: *peer,
+        party: &making.party.peers,
+        board: &making.board,
+        stamp: &making.stamp,
+        interval: making.interval,
+        left: making.left,
+    };
+    let made = last.make(&mut failed).await;
+    (made, failed)
+}
