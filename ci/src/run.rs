@@ -1,7 +1,7 @@
 //! Runs other programs and turns what went wrong into one line. Does not know what they are for.
 
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -23,26 +23,42 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
 /// # Errors
 /// As [`output`].
 pub fn bytes(command: &mut Command) -> anyhow::Result<Vec<u8>> {
-    let shown = shown(command);
-    let done = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("start `{shown}`"))?;
+    let done = ended(command)?;
     if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        // One line, whatever the program made of it.
-        let said: Vec<&str> = said
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
-        bail!("`{shown}` ended with {}: {}", done.status, said.join("; "));
+        bail!(
+            "`{}` ended with {}: {}",
+            shown(command),
+            done.status,
+            one_line(&done.stderr)
+        );
     }
     Ok(done.stdout)
 }
 
+/// Runs to the end, however it ends.
+///
+/// # Errors
+/// The program cannot be started.
+pub fn ended(command: &mut Command) -> anyhow::Result<Output> {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("start `{}`", shown(command)))
+}
+
+/// One line, whatever the program made of it.
+pub fn one_line(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let lines: Vec<&str> = said
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join("; ")
+}
+
 /// The command as one would type it, cut to a readable length.
-fn shown(command: &Command) -> String {
+pub fn shown(command: &Command) -> String {
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(OsStr::to_string_lossy)

@@ -62,7 +62,7 @@ pub struct Verify {
     #[arg(long)]
     test: bool,
     /// Arguments for cargo test, for example --release.
-    #[arg(last = true)]
+    #[arg(last = true, requires = "test")]
     cargo: Vec<String>,
 }
 

@@ -46,7 +46,14 @@ impl State {
     /// The file is there and not readable.
     pub fn of(tree: &Tree) -> anyhow::Result<Option<Self>> {
         tree.read(FILE)?
-            .map(|text| serde_json::from_str(&text).with_context(|| format!("parse {FILE}")))
+            .map(|text| {
+                serde_json::from_str(&text).with_context(|| {
+                    format!(
+                        "{FILE} in {} is not as it is written: take a fresh tree",
+                        tree.root().display()
+                    )
+                })
+            })
             .transpose()
     }
 
