@@ -48,6 +48,27 @@ pub struct Test {
     pub filter: String,
 }
 
+impl Test {
+    /// Another target would be taken for the library, and every test matches an empty filter.
+    fn check(&self) -> anyhow::Result<()> {
+        let target = self.target.as_str();
+        ensure!(
+            target == "lib"
+                || target
+                    .strip_prefix("bin:")
+                    .is_some_and(|name| !name.is_empty()),
+            "test of {}: target is {target:?}, wanted lib or bin:NAME",
+            self.package
+        );
+        ensure!(
+            !self.filter.trim().is_empty(),
+            "test of {}: filter says nothing, wanted what the names of the patch's tests begin with",
+            self.package
+        );
+        Ok(())
+    }
+}
+
 /// A file that the patch adds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,6 +247,9 @@ fn check(folder: &str, manifest: &Manifest) -> anyhow::Result<()> {
         inside_the_tree(&hook.file)?;
         ensure!(seen.insert(&hook.id), "two hooks are called {}", hook.id);
     }
+    for test in &manifest.test {
+        test.check()?;
+    }
     for file in &manifest.file {
         inside_the_tree(&file.to)?;
         ensure!(
@@ -266,6 +290,28 @@ mod tests {
         assert!(hook("find = \"a()\"\nbefore = \"b\"\nafter = \"c\"").is_err());
         assert!(hook("find = \"a()\"\nappend = \"mod b;\"").is_err());
         assert!(hook("find = \"a()\"\nbefore = \"b\"\nplaces = 0").is_err());
+    }
+
+    #[test]
+    fn tests_that_would_be_sought_in_another_place_or_be_any_are_refused() {
+        let test = |target: &str, filter: &str| {
+            let text = format!(
+                "name = \"a\"\nsummary = \"s\"\nwhy = \"w\"\nwithout = \"o\"\nupstream = \"u\"\n\
+                 drop_when = \"d\"\ncovers = []\n\
+                 [[test]]\npackage = \"storage\"\ntarget = {target:?}\nfilter = {filter:?}\n"
+            );
+            check("0001-a", &toml::from_str(&text).unwrap())
+        };
+        test("lib", "ours::").unwrap();
+        test("bin:qdrant", "ours::").unwrap();
+        for target in ["", "bin", "bin:", "test:all", "libs"] {
+            let error = test(target, "ours::").unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("{target:?}, wanted lib or bin:NAME")),
+                "{error}"
+            );
+        }
+        assert!(test("lib", " ").is_err());
     }
 
     #[test]
