@@ -429,8 +429,11 @@ fn begins_as_gzip(path: &Path) -> anyhow::Result<bool> {
     Ok(magic == [0x1f, 0x8b])
 }
 
-/// A path that an archive names, which must not lead out of it.
-fn inside(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+/// A path that an archive names, which must not lead out of `folder`.
+///
+/// # Errors
+/// It would.
+pub fn inside(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let plain = Path::new(name)
         .components()
         .all(|part| matches!(part, std::path::Component::Normal(_)));
@@ -530,6 +533,37 @@ pub mod fixture {
             }
             fs::write(path, tar_of(blobs.into_iter())).unwrap();
             digest
+        }
+
+        /// Writes the first platform as an engine saves it, and gives its configuration's digest.
+        pub fn save(&self, path: &Path) -> String {
+            let mut files = Vec::new();
+            let mut names = Vec::new();
+            let mut diff_ids = Vec::new();
+            for (number, layer) in self.layers.iter().enumerate() {
+                let layer = layer
+                    .iter()
+                    .map(|(name, bytes)| ((*name).to_owned(), bytes.clone()));
+                let layer = tar_of(layer);
+                diff_ids.push(sum(layer.as_slice()).unwrap());
+                names.push(format!("{number}/layer.tar"));
+                files.push((format!("{number}/layer.tar"), layer));
+            }
+            let config = serde_json::to_vec(&serde_json::json!({
+                "os": "linux", "architecture": self.platforms[0], "config": self.config,
+                "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            }))
+            .unwrap();
+            let digest = hex(&Sha256::digest(&config));
+            let name = format!("{digest}.json");
+            let manifest = serde_json::json!([{"Config": name, "Layers": names}]);
+            files.push((
+                "manifest.json".to_owned(),
+                serde_json::to_vec(&manifest).unwrap(),
+            ));
+            files.push((name, config));
+            fs::write(path, tar_of(files.into_iter())).unwrap();
+            format!("sha256:{digest}")
         }
     }
 
