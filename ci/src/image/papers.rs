@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use cargo_metadata::{
     CargoOpt, DependencyKind, Metadata, MetadataCommand, Package, PackageId, Resolve,
 };
@@ -45,7 +45,7 @@ pub struct Part<'a> {
     pub package: &'a Package,
     /// A name that says no path of this machine.
     pub reference: String,
-    /// Linked into the program, or only run while it was built.
+    /// Linked into the program, or only run while it was built. Macros count as linked: what they write is.
     pub linked: bool,
     /// The registry's sha256 of the archive it came in, where it came in one.
     pub sha256: Option<String>,
@@ -64,9 +64,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Some(target) => target.clone(),
         None => this_platform()?,
     };
+    ensure!(
+        options.workspace.join("Cargo.toml").is_file(),
+        "{} holds no Cargo.toml: give the workspace that the program was built in",
+        options.workspace.display()
+    );
     let mut command = MetadataCommand::new();
+    // From inside, so that the workspace's own configuration of cargo holds.
     command
-        .manifest_path(options.workspace.join("Cargo.toml"))
+        .current_dir(&options.workspace)
+        .manifest_path("Cargo.toml")
         .other_options([
             "--locked".to_owned(),
             "--filter-platform".to_owned(),
@@ -83,7 +90,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         });
         command.features(CargoOpt::SomeFeatures(qualified.collect()));
     }
-    let metadata = command.exec().with_context(|| {
+    let metadata = read(&mut command.cargo_command()).with_context(|| {
         format!(
             "read the workspace in {} as its lock says",
             options.workspace.display()
@@ -111,6 +118,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Not by the library's own means: what cargo says when it fails is to be one line.
+fn read(command: &mut Command) -> anyhow::Result<Metadata> {
+    MetadataCommand::parse(run::output(command)?).context("parse what cargo metadata says")
+}
+
 /// The program's package first, then everything it needs, by name and version.
 fn parts<'a>(
     metadata: &'a Metadata,
@@ -121,7 +133,12 @@ fn parts<'a>(
         .workspace_packages()
         .into_iter()
         .find(|member| member.name.as_str() == package)
-        .with_context(|| format!("{} has no member {package}", workspace.display()))?;
+        .with_context(|| {
+            format!(
+                "{} has no member {package}: give the program's package",
+                workspace.display()
+            )
+        })?;
     let resolve = metadata
         .resolve
         .as_ref()
@@ -160,9 +177,14 @@ fn parts<'a>(
             package,
             reference: reference(package),
             linked: linked.contains_key(id),
-            sha256: sums
-                .get(&(package.name.to_string(), package.version.to_string()))
-                .cloned(),
+            sha256: package.source.as_ref().and_then(|source| {
+                sums.get(&(
+                    package.name.to_string(),
+                    package.version.to_string(),
+                    source.repr.clone(),
+                ))
+                .cloned()
+            }),
             needs,
             licence: match (own, &package.source) {
                 (Some(own), _) => Some(own),
@@ -226,16 +248,18 @@ struct Lock {
 struct Locked {
     name: String,
     version: String,
+    source: Option<String>,
     checksum: Option<String>,
 }
 
-fn checksums(path: &Path) -> anyhow::Result<BTreeMap<(String, String), String>> {
+/// By name, version and source: a fork may be called like what it was forked from, and no registry vouches for it.
+fn checksums(path: &Path) -> anyhow::Result<BTreeMap<(String, String, String), String>> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let lock: Lock = toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
     Ok(lock
         .package
         .into_iter()
-        .filter_map(|one| Some(((one.name, one.version), one.checksum?)))
+        .filter_map(|one| Some(((one.name, one.version, one.source?), one.checksum?)))
         .collect())
 }
 
@@ -252,4 +276,297 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     }
     fs::write(path, text).with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    //! On a workspace whose registry and repository are folders of its own.
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const LINUX: &str = "x86_64-unknown-linux-gnu";
+    const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
+    const REPOSITORY: &str = "https://localhost/forked";
+    const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
+    const SUM: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+    fn package(name: &str, rest: &str) -> String {
+        format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nedition = \"2021\"\n{rest}")
+    }
+
+    /// A program that needs a crate in every way there is: a member, one of a registry and a fork of that by a commit;
+    /// for its build, for its tests, on Windows, and with a feature.
+    fn workspace() -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let git =
+            format!("{{ package = \"registered\", git = \"{REPOSITORY}\", rev = \"{REVISION}\" }}");
+        let source = format!("git+{REPOSITORY}?rev={REVISION}#{REVISION}");
+        let members = [
+            "builder", "extra", "library", "program", "tester", "windows",
+        ];
+        let mut files = vec![
+            (
+                "Cargo.toml".to_owned(),
+                format!("[workspace]\nmembers = {members:?}\nresolver = \"2\"\n"),
+            ),
+            (
+                "program/Cargo.toml".to_owned(),
+                package(
+                    "program",
+                    "license = \"MIT\"\n\
+                     [features]\nmore = [\"dep:extra\"]\n\
+                     [dependencies]\nlibrary = { path = \"../library\" }\n\
+                     extra = { path = \"../extra\", optional = true }\n\
+                     [target.'cfg(windows)'.dependencies]\nwindows = { path = \"../windows\" }\n\
+                     [build-dependencies]\nbuilder = { path = \"../builder\" }\n\
+                     [dev-dependencies]\ntester = { path = \"../tester\" }\n",
+                ),
+            ),
+            (
+                "library/Cargo.toml".to_owned(),
+                package(
+                    "library",
+                    &format!("[dependencies]\nregistered = \"1.0.0\"\nforked = {git}\n"),
+                ),
+            ),
+            (
+                "program/LICENSE".to_owned(),
+                "text of the program".to_owned(),
+            ),
+            (
+                "builder/LICENSE".to_owned(),
+                "text of the builder".to_owned(),
+            ),
+            (
+                ".cargo/config.toml".to_owned(),
+                format!(
+                    "[source.crates-io]\nreplace-with = \"registry\"\n\
+                     [source.registry]\ndirectory = \"registry\"\n\
+                     [source.\"{REPOSITORY}\"]\ngit = \"{REPOSITORY}\"\nrev = \"{REVISION}\"\nreplace-with = \"repository\"\n\
+                     [source.repository]\ndirectory = \"repository\"\n"
+                ),
+            ),
+        ];
+        for member in ["builder", "extra", "tester", "windows"] {
+            files.push((format!("{member}/Cargo.toml"), package(member, "")));
+        }
+        for (kind, sum) in [
+            ("registry", format!("{SUM:?}")),
+            ("repository", "null".to_owned()),
+        ] {
+            let crate_folder = format!("{kind}/registered");
+            files.push((
+                format!("{crate_folder}/Cargo.toml"),
+                package("registered", ""),
+            ));
+            files.push((format!("{crate_folder}/src/lib.rs"), String::new()));
+            files.push((
+                format!("{crate_folder}/.cargo-checksum.json"),
+                format!("{{\"files\": {{}}, \"package\": {sum}}}"),
+            ));
+        }
+        let mut lock = "version = 4\n".to_owned();
+        for (name, rest) in [
+            ("builder", String::new()),
+            ("extra", String::new()),
+            (
+                "library",
+                format!(
+                    "dependencies = [\"registered 1.0.0 ({source})\", \"registered 1.0.0 ({REGISTRY})\"]\n"
+                ),
+            ),
+            (
+                "program",
+                "dependencies = [\"builder\", \"extra\", \"library\", \"tester\", \"windows\"]\n"
+                    .to_owned(),
+            ),
+            ("registered", format!("source = \"{source}\"\n")),
+            (
+                "registered",
+                format!("source = \"{REGISTRY}\"\nchecksum = \"{SUM}\"\n"),
+            ),
+            ("tester", String::new()),
+            ("windows", String::new()),
+        ] {
+            lock.push_str(&format!(
+                "\n[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\n{rest}"
+            ));
+        }
+        files.push(("Cargo.lock".to_owned(), lock));
+        for member in members {
+            files.push((format!("{member}/src/lib.rs"), String::new()));
+        }
+        for (path, text) in files {
+            write(&folder.path().join(path), &text).unwrap();
+        }
+        folder
+    }
+
+    fn options(workspace: &Path, target: &str, features: &[&str]) -> Options {
+        Options {
+            workspace: workspace.to_path_buf(),
+            package: "program".to_owned(),
+            features: features.iter().map(ToString::to_string).collect(),
+            target: Some(target.to_owned()),
+            out: workspace.join("out"),
+        }
+    }
+
+    /// What was written: the SBOM and the notices.
+    fn papers(options: &Options) -> (String, String) {
+        run(options).unwrap();
+        let text = |path| fs::read_to_string(options.out.join(path)).unwrap();
+        (
+            text("sbom/program.cdx.json"),
+            text("licenses/program/NOTICES.txt"),
+        )
+    }
+
+    /// The crates of an SBOM, each with one of its values as text.
+    fn crates(sbom: &str, value: &str) -> Vec<(String, String)> {
+        let sbom: serde_json::Value = serde_json::from_str(sbom).unwrap();
+        sbom["components"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| {
+                let text = one.pointer(value).and_then(|text| text.as_str());
+                (
+                    one["bom-ref"].as_str().unwrap().to_owned(),
+                    text.unwrap_or_default().to_owned(),
+                )
+            })
+            .collect()
+    }
+
+    fn fork() -> String {
+        format!("registered@1.0.0?git+{REPOSITORY}?rev={REVISION}#{REVISION}")
+    }
+
+    fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
+        pairs
+            .map(|(one, other)| (one.to_owned(), other.to_owned()))
+            .to_vec()
+    }
+
+    #[test]
+    fn what_only_builds_is_named_as_that_and_what_only_tests_is_not_named() {
+        let workspace = workspace();
+        let (sbom, notices) = papers(&options(workspace.path(), LINUX, &[]));
+        assert_eq!(
+            crates(&sbom, "/scope"),
+            pairs([
+                ("builder@1.0.0", "excluded"),
+                ("library@1.0.0", "required"),
+                (&fork(), "required"),
+                ("registered@1.0.0", "required"),
+            ])
+        );
+        assert!(notices.contains("text of the program"), "{notices}");
+        assert!(!notices.contains("builder"), "{notices}");
+    }
+
+    #[test]
+    fn a_feature_and_a_platform_bring_their_own_crates() {
+        let workspace = workspace();
+        let names = |target, features: &[&str]| {
+            let (sbom, _) = papers(&options(workspace.path(), target, features));
+            let mut names: Vec<_> = crates(&sbom, "/name")
+                .into_iter()
+                .map(|(_, name)| name)
+                .collect();
+            names.retain(|name| ["extra", "windows"].contains(&name.as_str()));
+            names
+        };
+        assert_eq!(names(LINUX, &["more"]), ["extra"]);
+        assert_eq!(names(LINUX, &["program/more"]), ["extra"]);
+        assert_eq!(names("x86_64-pc-windows-gnu", &[]), ["windows"]);
+    }
+
+    #[test]
+    fn a_registrys_hash_is_not_given_to_a_fork_of_the_same_name() {
+        let workspace = workspace();
+        let (sbom, _) = papers(&options(workspace.path(), LINUX, &[]));
+        assert_eq!(
+            crates(&sbom, "/hashes/0/content"),
+            pairs([
+                ("builder@1.0.0", ""),
+                ("library@1.0.0", ""),
+                (&fork(), ""),
+                ("registered@1.0.0", SUM),
+            ])
+        );
+    }
+
+    #[test]
+    fn a_member_has_the_programs_licence_and_a_foreign_crate_has_only_its_own() {
+        let workspace = workspace();
+        let (sbom, notices) = papers(&options(workspace.path(), LINUX, &[]));
+        assert_eq!(
+            crates(&sbom, "/licenses/0/expression"),
+            pairs([
+                ("builder@1.0.0", "MIT"),
+                ("library@1.0.0", "MIT"),
+                (&fork(), ""),
+                ("registered@1.0.0", ""),
+            ])
+        );
+        assert!(
+            notices.contains("\nregistered 1.0.0: names no licence"),
+            "{notices}"
+        );
+    }
+
+    #[test]
+    fn the_same_workspace_in_another_folder_has_the_same_papers() {
+        let (one, other) = (workspace(), workspace());
+        let (sbom, notices) = papers(&options(one.path(), LINUX, &[]));
+        assert!(!format!("{sbom}{notices}").contains(&*one.path().to_string_lossy()));
+        assert_eq!((sbom, notices), papers(&options(other.path(), LINUX, &[])));
+    }
+
+    #[test]
+    fn the_sbom_can_be_read_back_and_is_about_the_program() {
+        let workspace = workspace();
+        let (sbom, notices) = papers(&options(workspace.path(), LINUX, &[]));
+        let contents = bom::read(sbom.as_bytes()).unwrap();
+        assert_eq!(
+            (contents.name, contents.version),
+            ("program".to_owned(), "1.0.0".to_owned())
+        );
+        for linked in contents.linked {
+            let line = format!("\n{} {}: ", linked.name, linked.version);
+            assert!(notices.contains(&line), "{line:?} in {notices}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_one_line_and_nothing_is_written() {
+        let workspace = workspace();
+        let of = |change: &dyn Fn(&mut Options)| {
+            let mut options = options(workspace.path(), LINUX, &[]);
+            change(&mut options);
+            let line = format!("{:#}", run(&options).unwrap_err());
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(
+                line.contains(&*options.workspace.to_string_lossy()),
+                "{line}"
+            );
+            assert!(!options.out.exists());
+            line
+        };
+        assert!(
+            of(&|options| options.package = "absent".to_owned()).contains("has no member absent")
+        );
+        assert!(of(&|options| options.target = Some("no-such".to_owned())).contains("no-such"));
+        assert!(of(&|options| options.features = vec!["absent".to_owned()]).contains("absent"));
+        let inner = workspace.path().join("nowhere");
+        assert!(
+            of(&|options| options.workspace.clone_from(&inner)).contains("holds no Cargo.toml")
+        );
+        fs::remove_file(workspace.path().join("Cargo.lock")).unwrap();
+        assert!(of(&|_| ()).contains("--locked"));
+    }
 }
