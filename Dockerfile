@@ -182,7 +182,7 @@ RUN --mount=type=bind,from=tools,source=/tools,target=/tools \
 FROM compiler AS web-ui-fetch
 COPY qdrant-src/pin.toml /pin/
 COPY image/web-ui.sh /image/
-RUN sh /image/web-ui.sh /pin/pin.toml /static
+RUN sh /image/web-ui.sh fetch /pin/pin.toml /static
 
 # Stands apart, so that --build-context web-ui=DIR can stand in for it.
 FROM scratch AS web-ui
@@ -190,12 +190,12 @@ COPY --from=web-ui-fetch /static /
 
 FROM qdrant-papers AS qdrant-from-source
 COPY --from=web-ui / /web-ui/
+COPY image/web-ui.sh /image/
 ARG RELEASE=
+# Of a dashboard that was given a release takes only a copy of the pinned one.
+RUN [ "$RELEASE" != 1 ] || sh /image/web-ui.sh verify /pin/pin.toml /web-ui
 # With what upstream's own script puts beside the dashboard.
-RUN if [ "$RELEASE" = 1 ] && [ ! -f /web-ui/.pinned ]; then \
-        echo 'release refused: nothing pins a dashboard that was given' >&2; exit 1; \
-    fi; \
-    if [ -f /web-ui/index.html ]; then \
+RUN if [ -f /web-ui/index.html ]; then \
         cp -r /web-ui /out/static && rm -f /out/static/.pinned && cp docs/redoc/master/openapi.json /out/static/openapi.json; \
     else \
         echo 'This image goes without the dashboard: pin.toml has no [webui] version and sha256.' | tee /out/build/no-dashboard.txt >&2; \

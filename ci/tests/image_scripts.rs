@@ -236,7 +236,12 @@ fn without_a_pinned_dashboard_the_image_goes_without_and_says_so() {
     )
     .unwrap();
     let to = folder.path().join("static");
-    let done = script("web-ui.sh").arg(&pin).arg(&to).output().unwrap();
+    let done = script("web-ui.sh")
+        .arg("fetch")
+        .arg(&pin)
+        .arg(&to)
+        .output()
+        .unwrap();
     assert!(done.status.success(), "{}", text(&done));
     assert!(text(&done).contains("no dashboard"), "{}", text(&done));
     assert!(!to.join("index.html").exists());
@@ -269,6 +274,7 @@ fn a_pinned_dashboard_says_so_and_one_of_another_hash_is_refused() {
         fs::write(&pin, text).unwrap();
         let to = folder.path().join(sha256);
         let done = script("web-ui.sh")
+            .arg("fetch")
             .args([&pin, &to])
             .env("PATH", &path)
             .output()
@@ -288,6 +294,133 @@ fn a_pinned_dashboard_says_so_and_one_of_another_hash_is_refused() {
     assert!(!done.status.success());
     assert!(text(&done).contains("pinned is 000"), "{}", text(&done));
     assert!(!to.join(".pinned").exists());
+}
+
+/// What a release says to a dashboard that was given, by the mark that it carries.
+fn verified(sha256: &str, files: &[(&str, &str)]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let pin = folder.path().join("pin.toml");
+    // The hash of another section is none of the dashboard's.
+    fs::write(
+        &pin,
+        format!(
+            "[upstream]\nsha256 = \"{}\"\n[webui]\nsha256 = \"{sha256}\"\n",
+            "b".repeat(64)
+        ),
+    )
+    .unwrap();
+    let given = folder.path().join("given");
+    fs::create_dir(&given).unwrap();
+    for (name, text) in files {
+        fs::write(given.join(name), text).unwrap();
+    }
+    script("web-ui.sh")
+        .arg("verify")
+        .args([&pin, &given])
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_copied_dashboard_passes_only_with_the_hash_of_this_pin() {
+    let pinned = "a".repeat(64);
+    let page = ("index.html", "page");
+    let done = verified(&pinned, &[page, (".pinned", &format!("{pinned}\n"))]);
+    assert!(done.status.success(), "{}", text(&done));
+    for (mark, refusal) in [
+        // Out of a build of an older pin.
+        (
+            "b".repeat(64),
+            format!("sha256 {}, pinned is {pinned}", "b".repeat(64)),
+        ),
+        // Two at once, a part, nothing.
+        (
+            format!("{pinned}\nmore"),
+            format!("sha256 {pinned} more, pinned"),
+        ),
+        (pinned[1..].to_owned(), format!("pinned is {pinned}")),
+        (String::new(), format!("pinned is {pinned}")),
+    ] {
+        let done = verified(&pinned, &[page, (".pinned", &mark)]);
+        assert!(!done.status.success(), "passed with {mark:?}");
+        assert_eq!(text(&done).lines().count(), 1, "{}", text(&done));
+        assert!(text(&done).contains(&refusal), "{}", text(&done));
+    }
+}
+
+#[test]
+fn a_dashboard_without_a_mark_a_mark_without_a_dashboard_and_a_pin_without_a_hash_are_refused() {
+    let pinned = "a".repeat(64);
+    let page = ("index.html", "page");
+    for (sha256, files, refusal) in [
+        (pinned.as_str(), vec![page], "that nothing pins"),
+        (&pinned, vec![(".pinned", pinned.as_str())], "no dashboard"),
+        ("", vec![page, (".pinned", "")], "has no sha256"),
+    ] {
+        let done = verified(sha256, &files);
+        assert!(!done.status.success(), "passed although {refusal}");
+        assert_eq!(text(&done).lines().count(), 1, "{}", text(&done));
+        assert!(text(&done).contains(refusal), "{}", text(&done));
+    }
+}
+
+/// The commands of the Dockerfile's stage that puts the dashboard into the image, with all that is absolute below `root`.
+fn commands_of_the_dashboards_stage(root: &Path) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Dockerfile");
+    let dockerfile = fs::read_to_string(path).unwrap();
+    let (_, stage) = dockerfile.split_once(" AS qdrant-from-source\n").unwrap();
+    let (stage, _) = stage.split_once("\nFROM ").unwrap();
+    let stage = stage.replace("\\\n", " ");
+    let commands: Vec<_> = stage
+        .lines()
+        .filter_map(|line| line.strip_prefix("RUN "))
+        .collect();
+    commands
+        .join("\n")
+        .replace(" /", &format!(" {}/", root.display()))
+}
+
+#[test]
+fn the_dockerfile_holds_the_dashboard_of_a_release_to_the_pin_and_leaves_the_mark_behind() {
+    let pinned = "a".repeat(64);
+    for (release, mark, taken) in [
+        ("1", pinned.clone(), true),
+        ("1", "b".repeat(64), false),
+        ("", "b".repeat(64), true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for (path, text) in [
+            ("pin/pin.toml", format!("[webui]\nsha256 = \"{pinned}\"\n")),
+            ("web-ui/index.html", "page".to_owned()),
+            ("web-ui/.pinned", mark.clone()),
+            ("source/docs/redoc/master/openapi.json", "{}".to_owned()),
+        ] {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../image");
+        fs::create_dir(root.join("image")).unwrap();
+        fs::copy(image.join("web-ui.sh"), root.join("image/web-ui.sh")).unwrap();
+        fs::create_dir(root.join("out")).unwrap();
+        let done = Command::new("sh")
+            .args(["-ec", &commands_of_the_dashboards_stage(root)])
+            .env("RELEASE", release)
+            .current_dir(root.join("source"))
+            .output()
+            .unwrap();
+        let case = format!("RELEASE={release:?}, {mark}: {}", text(&done));
+        assert_eq!(done.status.success(), taken, "{case}");
+        for (name, there) in [
+            ("index.html", taken),
+            ("openapi.json", taken),
+            (".pinned", false),
+        ] {
+            let path = root.join("out/static").join(name);
+            assert_eq!(path.exists(), there, "{name}, {case}");
+        }
+    }
 }
 
 #[test]
