@@ -188,7 +188,7 @@ pub fn is_missed(verdict: Option<&Verdict>, seen: &Observation) -> bool {
 
 /// Whether our peer is out: our own Qdrant has read it, or the one that leads lists us no more. A
 /// removed peer does not always learn of it (facts: section 3).
-fn out(settings: &Settings, seen: &Observation, us: PeerId) -> bool {
+pub(crate) fn out(settings: &Settings, seen: &Observation, us: PeerId) -> bool {
     let unlisted = |hello: &Hello| !hello.peers.is_empty() && !hello.peers.contains(&us);
     let others = || members(settings, seen);
     // One that reads its own removal forgets all others.

@@ -415,6 +415,21 @@ fn a_final_set_is_made_by_who_leads_once_no_client_reaches_anybody() {
 }
 
 #[test]
+fn who_was_taken_out_meanwhile_has_no_part_in_it() {
+    let mut scene = shut();
+    scene.qdrant(|qdrant| qdrant.leads = false);
+    scene.hear(2, |hello| {
+        is_shut(hello);
+        hello.leads = true;
+        hello.peers = peers([2, 3]);
+    });
+    assert_eq!(scene.together(&mut Together::default()), Shut::Out);
+    let mut knows = shut();
+    knows.qdrant(|qdrant| qdrant.peers = peers([1]));
+    assert_eq!(knows.together(&mut Together::default()), Shut::Out);
+}
+
+#[test]
 fn somebody_who_serves_clients_is_waited_for_also_when_he_is_not_listed() {
     let mut scene = shut();
     scene.qdrant(|qdrant| qdrant.peers = peers([1, 2]));

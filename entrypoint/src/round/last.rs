@@ -49,6 +49,8 @@ pub(super) struct Farewell {
     pub(super) stopped: Stopped,
     /// The store says that the generation has ended.
     pub(super) said: bool,
+    /// The others had taken over after all.
+    pub(super) over: bool,
 }
 
 impl Task {
@@ -118,6 +120,7 @@ impl Task {
         Some(Farewell {
             stopped: second.unwrap_or(first),
             said,
+            over: false,
         })
     }
 

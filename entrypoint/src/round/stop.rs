@@ -59,7 +59,8 @@ impl Task {
             Some(given) => self.last_set(began, given).await,
             None => None,
         };
-        let missed = ended.missed && !last.as_ref().is_some_and(|last| last.said);
+        let over = over || last.as_ref().is_some_and(|last| last.over);
+        let missed = ended.missed && !over && !last.as_ref().is_some_and(|last| last.said);
         let child = self.qdrant.running();
         if child.is_some() && !loud {
             let linger = budget.linger_left(began.elapsed());

@@ -39,6 +39,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Copies that could not be taken.
 type Failed = BTreeSet<(ShardRef, PeerId)>;
 
+/// How a task has ended with the others.
+enum End {
+    /// All that they held is in this set.
+    Made(SetId),
+    /// They had taken over what was here before they ended.
+    Out,
+}
+
 /// A set that we make with others.
 struct Work {
     party: Party,
@@ -66,8 +74,15 @@ impl Task {
             Ok(made) => made,
             Err(_) => Err("the time to SIGKILL leaves no more for it".to_owned()),
         };
+        let mut over = false;
         match made {
-            Ok(set) => tracing::info!(event = events::SET_LAST_MADE, "the final set is {set}"),
+            Ok(End::Made(set)) => {
+                tracing::info!(event = events::SET_LAST_MADE, "the final set is {set}");
+            }
+            Ok(End::Out) => {
+                over = true;
+                tracing::info!(event = events::HANDED_OVER, "out of Raft");
+            }
             Err(why) => tracing::error!(event = events::SET_LAST_FAILED, "{why}"),
         }
         let second = self
@@ -78,16 +93,17 @@ impl Task {
             stopped: second.unwrap_or(first),
             // Whether all the others have ended is not known here: silence tells.
             said: false,
+            over,
         })
     }
 
-    /// From a Qdrant that was ended to a final set, whoever makes it; gives which.
+    /// From a Qdrant that was ended to a final set, whoever makes it.
     async fn shut(
         &mut self,
         began: Instant,
         stamp: &Stamp,
         interval: Interval,
-    ) -> Result<SetId, String> {
+    ) -> Result<End, String> {
         let patience = self.config.probe_timeout * 3;
         let started = self.qdrant.start_shut(patience).await;
         started.map_err(|error| chain(&error))?;
@@ -115,11 +131,12 @@ impl Task {
             }
             let looked = self.look_at_the_end().await;
             let (looked, _) = looked.ok_or("our own disk cannot be read")?;
-            if looked.decision.action == Action::Kill {
+            let uri = self.qdrant.uri();
+            let verdict = together.verdict(&self.settings, &looked.seen, uri, looked.passed);
+            if verdict != Verdict::Out && looked.decision.action == Action::Kill {
                 return Err(looked.decision.reason.to_string());
             }
-            let uri = self.qdrant.uri();
-            match together.verdict(&self.settings, &looked.seen, uri, looked.passed) {
+            match verdict {
                 Verdict::Make(party) if work.as_ref().is_none_or(|work| work.party != party) => {
                     tell_absent(&party);
                     let shelf = self.shelf.at_once();
@@ -139,6 +156,7 @@ impl Task {
                     work = Some(Work { party, made });
                 }
                 Verdict::Make(_) => {}
+                Verdict::Out => return Ok(End::Out),
                 Verdict::Wait(why) => {
                     // What is acknowledged from now on would be missing.
                     if matches!(why, Waits::Open(_)) {
@@ -151,7 +169,7 @@ impl Task {
             if let Some(done) = work.take_if(|work| work.made.is_finished()) {
                 let (made, lost) = done.made.await.map_err(|error| error.to_string())?;
                 match made {
-                    Ok(manifest) => return Ok(manifest.set),
+                    Ok(manifest) => return Ok(End::Made(manifest.set)),
                     Err(why) => waits.say(why),
                 }
                 failed.extend(lost);
@@ -160,7 +178,7 @@ impl Task {
             if let Some(set) = heard
                 && self.is_final(set, stamp).await
             {
-                return Ok(set);
+                return Ok(End::Made(set));
             }
         }
     }

@@ -9,7 +9,7 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::handover::members;
+use crate::handover::{members, out};
 use crate::ids::{PeerId, TaskId};
 use crate::observed::Observed;
 use crate::records::Hello;
@@ -42,6 +42,8 @@ pub enum Verdict {
     Make(Party),
     /// Something is missing yet.
     Wait(Waits),
+    /// Our peer is out of the cluster: its hand-over was under way, and nothing here is needed any more.
+    Out,
 }
 
 /// What is missing.
@@ -77,6 +79,13 @@ impl Together {
         uri: &str,
         passed: Duration,
     ) -> Verdict {
+        let us = match &seen.child {
+            Child::Running(Observed::Known(qdrant)) => Some(qdrant.peer_id),
+            _ => seen.disk.peer_id,
+        };
+        if us.is_some_and(|us| out(settings, seen, us)) {
+            return Verdict::Out;
+        }
         let Child::Running(Observed::Known(qdrant)) = &seen.child else {
             return Verdict::Wait(Waits::Starts);
         };

@@ -2,7 +2,6 @@
 //! once, before anybody is served, and with all that was acknowledged before it was planned.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use anyhow::Context;
 use entrypoint::keep::restore_request::Ask;
@@ -11,7 +10,6 @@ use planner::records::RESTORE_KEY;
 
 use super::healing::{COLLECTION, begin, setup_of_several};
 use super::prelude::*;
-use super::restore_beside;
 use crate::observe::ask;
 use crate::world::points::Points;
 use crate::world::points::rest::Target;
@@ -38,47 +36,12 @@ pub const SCENARIO: Scenario = Scenario {
             run: |world| Box::pin(described(world)),
         },
         Case {
-            name: "founder-dies",
-            setup: |alone| {
-                setup(alone);
-                // Nobody had joined it: the generation that it formed is lost as well, and whoever was
-                // on the way begins anew.
-                alone.generations = 3;
-                alone.allowed.events.push("qdrant.killed");
-            },
-            run: |world| Box::pin(founder_dies(world)),
-        },
-        Case {
-            name: "steward-dies",
-            setup,
-            run: |world| Box::pin(steward_dies(world)),
-        },
-        Case {
-            name: "interrupted",
-            setup,
-            run: |world| Box::pin(interrupted(world)),
-        },
-        Case {
             name: "newest-is-bad",
             setup: |bad| {
                 setup(bad);
                 bad.allowed.events.push("restore.*");
             },
             run: |world| Box::pin(newest_is_bad(world)),
-        },
-        Case {
-            name: "into-fewer",
-            setup: |fewer| {
-                setup(fewer);
-                // Some are one too many when everything is lost, and ECS says so to whoever works just then.
-                fewer.allowed.events.push("protection.refused");
-            },
-            run: |world| Box::pin(resized(world, world.size() / 2)),
-        },
-        Case {
-            name: "into-more",
-            setup,
-            run: |world| Box::pin(resized(world, world.size() * 3 / 2)),
         },
         Case {
             name: "a-person-chooses",
@@ -98,9 +61,9 @@ const EVERY: Duration = Duration::from_secs(6);
 /// A set comes within so many slots: one may be missed when its steward has just changed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Silence is counted first, then a cluster is formed, and only then is anything restored.
-const RESTORED: Duration = Duration::from_secs(90);
+pub(super) const RESTORED: Duration = Duration::from_secs(90);
 
-fn setup(setup: &mut Setup) {
+pub(super) fn setup(setup: &mut Setup) {
     setup_of_several(setup);
     setup.generations = 2;
     setup.env = vec![
@@ -167,71 +130,6 @@ async fn described(world: &World) -> Result<(), Failure> {
     }
 }
 
-async fn founder_dies(world: &World) -> Result<(), Failure> {
-    let (mut points, then) = one_more(world, begin(world).await?).await?;
-    let since = lose(world, &mut points, then).await?;
-    let formed = || world.efs.formed(2).then(|| world.claimant(2)).flatten();
-    let founder = world
-        .aim("the generation that is restored into", RESTORED, formed)
-        .await?;
-    world.kill(&founder, "it has just formed").await?;
-    let from = newest(world)?.id;
-    restored(world, points, since, from).await
-}
-
-async fn steward_dies(world: &World) -> Result<(), Failure> {
-    let (mut points, then) = one_more(world, begin(world).await?).await?;
-    let since = lose(world, &mut points, then).await?;
-    let steward = at_work(world).await?;
-    world.kill(&steward, "its steward restores").await?;
-    let from = newest(world)?.id;
-    restored(world, points, since, from).await
-}
-
-/// One after the other, each while a restore is under way: a member, the steward, a member.
-async fn interrupted(world: &World) -> Result<(), Failure> {
-    let (mut points, then) = one_more(world, begin(world).await?).await?;
-    let since = lose(world, &mut points, then).await?;
-    let from = newest(world)?.id;
-    for whom in [Whom::Member, Whom::Steward, Whom::Member] {
-        let steward = at_work(world).await?;
-        let victim = match whom {
-            Whom::Steward => steward,
-            Whom::Member => {
-                let mut others = world.ecs.running().into_iter();
-                let other = others.find(|task| task.id != steward.id);
-                other.ok_or_else(|| Failure::new("the steward is not alone", "it is"))?
-            }
-        };
-        world.kill(&victim, "a restore is under way").await?;
-        // What is seen next is the restore after that.
-        let gone = || {
-            (!world
-                .observer
-                .latest()
-                .running()
-                .any(|view| view.id == victim.id))
-            .then_some(())
-        };
-        world
-            .aim("the killed one is seen no more", RESTORED, gone)
-            .await?;
-    }
-    restored(world, points, since, from).await
-}
-
-/// Who dies.
-enum Whom {
-    Steward,
-    Member,
-}
-
-/// The steward that restores, as soon as half of it is there, whichever half: what is filled is so in no time
-/// here.
-async fn at_work(world: &World) -> Result<Arc<Task>, Failure> {
-    restore_beside::at_work(world, &["are placed", "is filled", "are compared"]).await
-}
-
 async fn newest_is_bad(world: &World) -> Result<(), Failure> {
     let (points, then) = one_more(world, begin(world).await?).await?;
     // Of what the newest holds more than the one before it nothing is promised.
@@ -245,16 +143,6 @@ async fn newest_is_bad(world: &World) -> Result<(), Failure> {
     let from = older.pop().map(|set| set.id);
     let from = from.ok_or_else(|| Failure::new("there is an older set", "there is none"))?;
     restored(world, points, since, from).await
-}
-
-/// While everything is gone, another number of tasks is wanted.
-async fn resized(world: &World, tasks: usize) -> Result<(), Failure> {
-    let (mut points, then) = one_more(world, begin(world).await?).await?;
-    world.ecs.scale(tasks);
-    world.step(format!("{tasks} tasks are wanted from now on"));
-    let since = lose(world, &mut points, then).await?;
-    let from = newest(world)?.id;
-    restored_into(world, points, since, from, tasks).await
 }
 
 /// Nobody takes it by itself that the newest set lacks what an earlier one has; a person does.
@@ -347,23 +235,24 @@ pub(super) async fn restored(
     since: f64,
     from: SetId,
 ) -> Result<(), Failure> {
-    restored_into(world, points, since, from, world.size()).await
+    restored_within(world, points, since, from, world.size(), RESTORED).await
 }
 
-/// The same with so many tasks.
-async fn restored_into(
+/// The same with so many tasks, and so much time.
+pub(super) async fn restored_within(
     world: &World,
     mut points: Points,
     since: f64,
     from: SetId,
     tasks: usize,
+    bound: Duration,
 ) -> Result<(), Failure> {
     let from = from.to_string();
     let what = "the generation that is restored into";
     let formed = || world.efs.formed(2).then_some(());
     world.aim(what, RESTORED, formed).await?;
     world
-        .healed_within("everything was lost", since, tasks, RESTORED)
+        .healed_within("everything was lost", since, tasks, bound)
         .await?;
     let took = world.timeline.now() - since;
     world.step(format!("restored {took:.1} s after everything was lost"));

@@ -38,6 +38,9 @@ mod records_swept;
 mod regrouping;
 mod replace_two;
 mod restore_beside;
+mod restore_interrupted;
+mod restore_resize;
+mod restore_under_writers;
 mod rollback;
 mod rolling;
 mod rollout;
@@ -151,7 +154,10 @@ pub const ALL: &[&Scenario] = &[
     &snapshots::SCENARIO,
     &snapshots_store::SCENARIO,
     &lose_everything::SCENARIO,
+    &restore_interrupted::SCENARIO,
+    &restore_resize::SCENARIO,
     &restore_beside::SCENARIO,
+    &restore_under_writers::SCENARIO,
     &insert_during_snapshot::SCENARIO,
     &shared_snapshots::SCENARIO,
     &s3::SCENARIO,

@@ -1,13 +1,11 @@
-//! Proves that a collection comes back out of a set beside what is served, while writers go on: under
-//! another name, in the place of its aliases, in its own place; that the steward or a holder may die
-//! meanwhile; and that what is called off leaves nothing behind.
+//! Proves that a collection comes back out of a set beside what is served, under another name, while writers
+//! go on; that the steward or a holder may die meanwhile; and that what is called off leaves nothing behind.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context;
 use entrypoint::keep::restore_request::Ask;
 use planner::records::{Job, JobState, MARK};
-use serde_json::json;
 
 use super::healing::{COLLECTION, Points, begin, followers, setup_of_several};
 use super::prelude::*;
@@ -24,21 +22,6 @@ pub const SCENARIO: Scenario = Scenario {
             name: "",
             setup,
             run: |world| Box::pin(beside(world)),
-        },
-        Case {
-            name: "switch",
-            setup,
-            run: |world| Box::pin(switch(world)),
-        },
-        Case {
-            name: "replace",
-            setup,
-            run: |world| Box::pin(replace(world, false)),
-        },
-        Case {
-            name: "replace-steward-dies",
-            setup,
-            run: |world| Box::pin(replace(world, true)),
         },
         Case {
             name: "steward-dies",
@@ -58,9 +41,8 @@ pub const SCENARIO: Scenario = Scenario {
     ],
 };
 
-/// Another name for what is restored, and one that leads to the collection.
-const BESIDE: &str = "points-again";
-const ALIAS: &str = "live";
+/// Another name for what is restored.
+pub(super) const BESIDE: &str = "points-again";
 /// From one set to the next.
 const EVERY: Duration = Duration::from_secs(6);
 /// A set comes within so many slots: one may be missed when its steward has just changed.
@@ -68,7 +50,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Copies are placed first, which the steward does one after the other.
 const RESTORED: Duration = Duration::from_secs(90);
 
-fn setup(setup: &mut Setup) {
+pub(super) fn setup(setup: &mut Setup) {
     setup_of_several(setup);
     setup.env = vec![
         ("ENTRYPOINT_SETS", format!("{}s", EVERY.as_secs())),
@@ -90,13 +72,13 @@ fn setup(setup: &mut Setup) {
 }
 
 /// A cluster under writes, with a set that holds what was acknowledged before it.
-struct Begun {
-    points: Points,
-    then: BTreeMap<u64, u64>,
-    set: Set,
+pub(super) struct Begun {
+    pub(super) points: Points,
+    pub(super) then: BTreeMap<u64, u64>,
+    pub(super) set: Set,
 }
 
-async fn with_a_set(world: &World) -> Result<Begun, Failure> {
+pub(super) async fn with_a_set(world: &World) -> Result<Begun, Failure> {
     let points = begin(world).await?;
     let then = points.acknowledged();
     let begun = sets::all(world)?.last().map(|set| set.id);
@@ -112,7 +94,7 @@ async fn with_a_set(world: &World) -> Result<Begun, Failure> {
 }
 
 /// Asks for the collection out of this set, through a task that does not lead.
-async fn asked(world: &World, set: &Set, more: Ask) -> Result<Job, Failure> {
+pub(super) async fn asked(world: &World, set: &Set, more: Ask) -> Result<Job, Failure> {
     let through = follower(world)?;
     let name = more.new_name.clone().map(|name| name.0);
     let name = name.unwrap_or_else(|| format!("{COLLECTION}-{}", set.id));
@@ -131,7 +113,7 @@ fn of(set: &Set, more: Ask) -> Ask {
     }
 }
 
-fn under(name: &str) -> Ask {
+pub(super) fn under(name: &str) -> Ask {
     Ask {
         new_name: Some(name.into()),
         ..Ask::default()
@@ -166,7 +148,7 @@ async fn ended(world: &World, job: &Job) -> Result<Job, Failure> {
     }
 }
 
-async fn finished(world: &World, job: &Job) -> Result<(), Failure> {
+pub(super) async fn finished(world: &World, job: &Job) -> Result<(), Failure> {
     let since = world.timeline.now();
     let over = ended(world, job).await?;
     match over.state {
@@ -197,53 +179,6 @@ async fn beside(world: &World) -> Result<(), Failure> {
         return Err(Failure::new("a later set holds both", format!("{names:?}")));
     }
     untouched(world, points).await
-}
-
-async fn switch(world: &World) -> Result<(), Failure> {
-    let Begun { points, then, set } = with_a_set(world).await?;
-    world.alias(COLLECTION, ALIAS).await?;
-    let more = Ask {
-        switch: true,
-        ..under(BESIDE)
-    };
-    let job = asked(world, &set, more).await?;
-    finished(world, &job).await?;
-    leads_to(world, ALIAS, BESIDE).await?;
-    restored(world, &points, BESIDE, then).await?;
-    untouched(world, points).await
-}
-
-/// With `dies` its steward does, just before readers are led to what was made.
-async fn replace(world: &World, dies: bool) -> Result<(), Failure> {
-    let Begun {
-        mut points,
-        then,
-        set,
-    } = with_a_set(world).await?;
-    world.alias(COLLECTION, ALIAS).await?;
-    let more = Ask {
-        replace: true,
-        ..Ask::default()
-    };
-    // The writers go on; from the swap on they write to the restored one, under the old name.
-    let job = asked(world, &set, more).await?;
-    if dies {
-        let steward = at_work(world, &["is filled", "are compared"]).await?;
-        world.kill(&steward, "its steward replaces").await?;
-    }
-    finished(world, &job).await?;
-    let name = format!("{COLLECTION}-{}", set.id);
-    for old in [COLLECTION, ALIAS] {
-        leads_to(world, old, &name).await?;
-    }
-    points.halt().await?;
-    points.fall_back(then);
-    points.resume();
-    points.more(world, 30).await?;
-    points.halt().await?;
-    let now = points.acknowledged();
-    let copied = points.copied(world, name.as_str(), now)?;
-    copied.audit(world).await.map(drop)
 }
 
 async fn steward_dies(world: &World) -> Result<(), Failure> {
@@ -352,7 +287,7 @@ pub(super) async fn at_work(world: &World, steps: &[&str]) -> Result<Arc<Task>, 
 
 /// The restored collection has what was acknowledged before its set was planned, the same on every copy,
 /// and is a collection like any other.
-async fn restored(
+pub(super) async fn restored(
     world: &World,
     points: &Points,
     name: &str,
@@ -368,7 +303,7 @@ async fn restored(
 }
 
 /// The collection beside it has lost nothing, and nobody was refused.
-async fn untouched(world: &World, points: Points) -> Result<(), Failure> {
+pub(super) async fn untouched(world: &World, points: Points) -> Result<(), Failure> {
     super::healing::end_unnoticed(world, points).await
 }
 
@@ -386,22 +321,9 @@ async fn newer(world: &World, set: &Set) -> Result<Set, Failure> {
     Ok(later)
 }
 
-async fn get(world: &World, path: &str) -> Result<serde_json::Value, Failure> {
+pub(super) async fn get(world: &World, path: &str) -> Result<serde_json::Value, Failure> {
     let (client, leader) = (ask::client().context("build a client")?, world.leader()?);
     let host = leader.address.to_string();
     let there = ask::qdrant(&client, &host, path, &leader.api_key).await;
     there.ok_or_else(|| Failure::new("Qdrant answers", format!("not {path}")))
-}
-
-async fn leads_to(world: &World, alias: &str, collection: &str) -> Result<(), Failure> {
-    let there = get(world, "/aliases").await?;
-    let wanted = json!({"alias_name": alias, "collection_name": collection});
-    let all = there.get("aliases").and_then(|all| all.as_array());
-    match all.is_some_and(|all| all.contains(&wanted)) {
-        true => Ok(()),
-        false => Err(Failure::new(
-            "aliases lead to the restored collection",
-            format!("{alias} to {collection}: {there}"),
-        )),
-    }
 }
