@@ -68,6 +68,8 @@ fn setup(setup: &mut Setup) {
     setup.longest = LONGEST * 2;
     // With fewer, three that die are half of the voters.
     setup.at_least = 6;
+    // Sets are made all the time, also while collections come and copies move to their zones.
+    setup.allowed.events.push("set.incomplete");
 }
 
 async fn formed(world: &World) -> Result<(), Failure> {
@@ -86,10 +88,13 @@ async fn formed(world: &World) -> Result<(), Failure> {
 /// At this step of whichever collection. The next one dies when the task of the one before is replaced.
 async fn interrupted(world: &World, step: &str) -> Result<(), Failure> {
     let points = begin(world).await?;
+    let since = world.timeline.now();
     for number in 1..=MORE {
         let name = format!("more-{number}");
         world.create(&world.leader()?, &name, USUAL).await?;
     }
+    let what = "more collections were created";
+    world.healed(what, since, world.size()).await?;
     let (mut points, then) = one_more(world, points).await?;
     let since = lose(world, &mut points, then).await?;
     let from = newest(world)?.id;
