@@ -342,6 +342,7 @@ pub(crate) mod tests {
             filling: None,
             whole: false,
             child: serde_json::Value::Null,
+            shut: None,
             decision: serde_json::Value::Null,
         };
         Board {

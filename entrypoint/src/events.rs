@@ -86,7 +86,7 @@ events! {
     SET_MISSED = "set.missed": "Slots have passed without a set. None is made up for.";
     SET_LAST = "set.last": "Everything ends with this task, or with all that end now: Qdrant is started once more where no client reaches it, and the final set is made.";
     SET_LAST_WAITS = "set.last_waits": "Several tasks end at once, no client reaches this one any more, and the final set waits for something: for what.";
-    SET_LAST_ABSENT = "set.last_absent": "The final set is made without these peers, which are listed and do not answer: what one of them has acknowledged alone is missing from it.";
+    SET_LAST_ABSENT = "set.last_absent": "The final set is made without these peers, which do not answer or have just come: what they acknowledge, or have acknowledged alone, is missing from it.";
     SET_LAST_MADE = "set.last_made": "Several tasks end at once and the final set of what all of them hold is there.";
     SET_LAST_SKIPPED = "set.last_skipped": "Everything ends with this task and no final set is made, and why.";
     SET_LAST_TIGHT = "set.last_tight": "The final set will probably not be made in the time that a stop has: raise the task's stopTimeout and ENTRYPOINT_STOP_TIMEOUT, or make sets more often.";

@@ -209,6 +209,7 @@ impl Task {
             restore_wrong: None,
             filling: None,
             whole: false,
+            shut: None,
             child: qdrant.describe(),
             decision: serde_json::Value::Null,
         };

@@ -121,6 +121,9 @@ pub struct Status {
     /// The peers that answered this task in its last look.
     #[serde(default)]
     pub hears: BTreeSet<PeerId>,
+    /// Since when no client reaches our Qdrant any more, when everything ends.
+    #[serde(skip)]
+    pub shut: Option<Instant>,
     /// The last decision record.
     pub decision: serde_json::Value,
 }
@@ -186,6 +189,10 @@ impl Board {
             set: status.set,
             said: Said {
                 ready: status.ready,
+                shut: status.shut.map(|at| {
+                    let since = at.elapsed().as_millis();
+                    u64::try_from(since).unwrap_or(u64::MAX)
+                }),
                 ..status.said.clone()
             },
         }

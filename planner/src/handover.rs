@@ -102,6 +102,10 @@ impl Handover {
         let patience = match why {
             Futile::NoConsensus => ELECTION,
             Futile::NobodyAnswers => settings.beat,
+            // Somebody who is not heard for a moment may go on.
+            Futile::AllEnd if !all_listed_end(settings, look.seen) => settings.beat,
+            // The others may be asked to stop a moment later, and then all make a final set.
+            Futile::OnlyCopies(_) => settings.beat,
             _ => Duration::ZERO,
         };
         let lasted = match &self.hindered {
@@ -162,6 +166,19 @@ fn judge(settings: &Settings, look: Look<'_>) -> Verdict {
         return Verdict::GiveUp(Futile::OnlyCopies(shards));
     }
     Verdict::Wait
+}
+
+/// Every other peer that our Qdrant lists says that it is being stopped.
+fn all_listed_end(settings: &Settings, seen: &Observation) -> bool {
+    let ending = members(settings, seen).filter(|hello| hello.said.ending);
+    let ending: BTreeSet<_> = ending.filter_map(|hello| hello.peer_id).collect();
+    match &seen.child {
+        Child::Running(Observed::Known(qdrant)) => {
+            let mut others = qdrant.peers.iter().filter(|peer| **peer != qdrant.peer_id);
+            others.all(|peer| ending.contains(peer))
+        }
+        _ => false,
+    }
 }
 
 impl Futile {

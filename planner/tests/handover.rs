@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use planner::farewell::together::{Party, Together, Verdict as Shut, Waits};
+use planner::farewell::together::{Party, Shut, Together, Verdict as Last, Waits};
 use planner::handover::{Collections, Futile, Handover, Look, Verdict, is_missed, short};
 use planner::heal::names::{CollectionName, ShardId};
 use planner::heal::view::{Collection, Copy, CopyState, Shard};
@@ -298,12 +298,33 @@ fn a_steward_that_may_do_nothing_is_not_waited_for() {
 }
 
 #[test]
+fn that_all_end_is_believed_at_once_only_when_everybody_who_is_listed_says_so() {
+    let ends = |hello: &mut Hello| hello.said.ending = true;
+    let mut scene = Scene::new();
+    scene.hear(2, ends);
+    scene.hear(3, ends);
+    assert_eq!(scene.look(), Verdict::GiveUp(Futile::AllEnd));
+    // The third may serve, and only its answer was lost.
+    let mut scene = Scene::new();
+    scene.hear(2, ends);
+    scene.seen.peers.remove(&address(3));
+    for _ in 0..2 {
+        assert_eq!(scene.look(), Verdict::Wait);
+    }
+    assert_eq!(scene.look(), Verdict::GiveUp(Futile::AllEnd));
+}
+
+#[test]
 fn an_only_copy_is_waited_for_when_it_should_have_others() {
     let mut scene = Scene::new();
     scene.copies(3, &[(1, true), (2, false)]);
     assert_eq!(scene.look(), Verdict::Wait, "the steward makes one at once");
     assert_eq!(scene.short(), ["c/0 has 0 of 3 copies elsewhere"]);
     scene.copies(1, &[(1, true)]);
+    // The others may be asked to stop a moment later, and then they make the final set with us.
+    for _ in 0..2 {
+        assert_eq!(scene.look(), Verdict::Wait);
+    }
     let Verdict::GiveUp(Futile::OnlyCopies(shards)) = scene.look() else {
         panic!("{:?}", scene.look());
     };
@@ -350,7 +371,7 @@ fn the_record_of_a_peer_that_the_others_still_list_stays_as_a_witness_of_its_end
 fn is_shut(hello: &mut Hello) {
     hello.leads = false;
     hello.said.ending = true;
-    hello.said.shut = true;
+    hello.said.shut = Some(700);
 }
 
 /// Everybody ends, no client reaches anybody, and our Qdrant leads.
@@ -363,23 +384,32 @@ fn shut() -> Scene {
     scene
 }
 
+fn us() -> Shut {
+    Shut {
+        task: "us".into(),
+        uri: "http://us".to_owned(),
+        since: Duration::from_millis(650),
+    }
+}
+
 impl Scene {
-    fn together(&self, together: &mut Together) -> Shut {
-        together.verdict(&settings(), &self.seen, "http://us", STEP)
+    fn together(&self, together: &mut Together) -> Last {
+        together.verdict(&settings(), &self.seen, us(), STEP)
     }
 }
 
 #[test]
 fn a_final_set_is_made_by_who_leads_once_no_client_reaches_anybody() {
     let made = shut().together(&mut Together::default());
-    let Shut::Make(Party { peers, absent }) = made else {
+    let Last::Make(Party { peers, absent }) = made else {
         panic!("{made:?}")
     };
     assert_eq!(
         peers.keys().copied().collect::<BTreeSet<_>>(),
         self::peers(1..=3)
     );
-    assert_eq!(peers[&PeerId(1)], ("us".into(), "http://us".to_owned()));
+    assert_eq!(peers[&PeerId(1)], us());
+    assert_eq!(peers[&PeerId(3)].since, Duration::from_millis(700));
     assert!(absent.is_empty());
     let cases: [(fn(&mut Scene), Waits); 6] = [
         (
@@ -409,7 +439,7 @@ fn a_final_set_is_made_by_who_leads_once_no_client_reaches_anybody() {
         change(&mut scene);
         let mut together = Together::default();
         for _ in 0..100 {
-            assert_eq!(scene.together(&mut together), Shut::Wait(why.clone()));
+            assert_eq!(scene.together(&mut together), Last::Wait(why.clone()));
         }
     }
 }
@@ -423,10 +453,10 @@ fn who_was_taken_out_meanwhile_has_no_part_in_it() {
         hello.leads = true;
         hello.peers = peers([2, 3]);
     });
-    assert_eq!(scene.together(&mut Together::default()), Shut::Out);
+    assert_eq!(scene.together(&mut Together::default()), Last::Out);
     let mut knows = shut();
     knows.qdrant(|qdrant| qdrant.peers = peers([1]));
-    assert_eq!(knows.together(&mut Together::default()), Shut::Out);
+    assert_eq!(knows.together(&mut Together::default()), Last::Out);
 }
 
 #[test]
@@ -435,7 +465,59 @@ fn somebody_who_serves_clients_is_waited_for_also_when_he_is_not_listed() {
     scene.qdrant(|qdrant| qdrant.peers = peers([1, 2]));
     scene.hear(3, |hello| hello.said.ending = true);
     let waits = scene.together(&mut Together::default());
-    assert_eq!(waits, Shut::Wait(Waits::Open(PeerId(3))));
+    assert_eq!(waits, Last::Wait(Waits::Open(PeerId(3))));
+}
+
+#[test]
+fn who_has_just_come_and_serves_nobody_is_not_waited_for() {
+    let mut scene = shut();
+    scene.hear(4, |hello| hello.said.ready = false);
+    let made = scene.together(&mut Together::default());
+    let Last::Make(Party { peers, absent }) = made else {
+        panic!("{made:?}")
+    };
+    assert_eq!(peers.len(), 3);
+    assert_eq!(absent, self::peers([4]));
+}
+
+#[test]
+fn nothing_ends_when_a_member_goes_on_that_clients_are_sent_to() {
+    let mut scene = shut();
+    scene.qdrant(|qdrant| qdrant.leads = false);
+    scene.hear(3, |hello| hello.said.ready = true);
+    let mut together = Together::default();
+    for _ in 0..4 {
+        assert_eq!(scene.together(&mut together), Last::Wait(Waits::NotOurs));
+    }
+    assert_eq!(scene.together(&mut together), Last::GoesOn(PeerId(3)));
+    scene.qdrant(|qdrant| qdrant.leads = true);
+    // It was only told later.
+    let mut together = Together::default();
+    for _ in 0..4 {
+        assert_eq!(
+            scene.together(&mut together),
+            Last::Wait(Waits::Open(PeerId(3)))
+        );
+    }
+    scene.hear(3, is_shut);
+    assert!(matches!(scene.together(&mut together), Last::Make(_)));
+}
+
+#[test]
+fn who_may_be_alive_and_cannot_be_read_is_waited_for_longer() {
+    for probe in [
+        Probe::Opaque("an open port".to_owned()),
+        Probe::Unasked("no socket".to_owned()),
+    ] {
+        let mut scene = shut();
+        scene.seen.peers.insert(address(3), probe);
+        let mut together = Together::default();
+        let waits = Last::Wait(Waits::Silent(PeerId(3)));
+        for _ in 0..8 {
+            assert_eq!(scene.together(&mut together), waits);
+        }
+        assert!(matches!(scene.together(&mut together), Last::Make(_)));
+    }
 }
 
 #[test]
@@ -443,7 +525,7 @@ fn who_does_not_answer_is_done_without_after_two_beats_of_silence_in_a_row() {
     let mut scene = shut();
     scene.seen.peers.remove(&address(3));
     let mut together = Together::default();
-    let waits = Shut::Wait(Waits::Silent(PeerId(3)));
+    let waits = Last::Wait(Waits::Silent(PeerId(3)));
     for _ in 0..4 {
         assert_eq!(scene.together(&mut together), waits);
     }
@@ -453,7 +535,7 @@ fn who_does_not_answer_is_done_without_after_two_beats_of_silence_in_a_row() {
         assert_eq!(scene.together(&mut together), waits);
     }
     let made = scene.together(&mut together);
-    let Shut::Make(Party { peers, absent }) = made else {
+    let Last::Make(Party { peers, absent }) = made else {
         panic!("{made:?}")
     };
     assert_eq!(peers.len(), 2);

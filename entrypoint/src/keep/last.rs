@@ -2,11 +2,12 @@
 //! reaches.
 //!
 //! Plan, parts and manifest are those of any other set. There is no steward any more: who asks and finishes
-//! is one, and takes what is its own; the others take theirs as of any other set.
+//! is one; whom the plan names takes what is its own, as of any other set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use planner::farewell::together::Shut;
 use planner::farewell::{self, NoSet};
 use planner::heal::names::ShardRef;
 use planner::heal::view::{ClusterView, Service};
@@ -41,8 +42,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// Between two looks at what others have taken.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Those who take what they hold, ourselves among them: each with its task and its URI.
-pub type Party = BTreeMap<PeerId, (TaskId, String)>;
+/// Those who take what they hold, ourselves among them.
+pub type Party = BTreeMap<PeerId, Shut>;
 
 /// What a final set is made of.
 pub struct Last<'a> {
@@ -58,6 +59,8 @@ pub struct Last<'a> {
     pub party: &'a Party,
     /// Where the others hear which set it is.
     pub board: &'a channel::Sender<Board>,
+    /// We take what is ours here and now, because nobody else in this task does.
+    pub takes: bool,
     /// What our disk says.
     pub stamp: &'a Stamp,
     /// From one slot to the next.
@@ -126,9 +129,22 @@ impl Last<'_> {
             now,
             unfinished,
             failed_before: failed.clone(),
+            shut: self
+                .party
+                .iter()
+                .map(|(peer, shut)| (*peer, shut.since))
+                .collect(),
             deleted: deleted(there.seen(), set, generation, &present, &accepted),
         };
         let plan = plan(&order, &view, &described).map_err(|why| format!("set {set}: {why}"))?;
+        // Of several it is whole or not at all: nothing is copied in vain.
+        let lacks = plan.collections.iter().find_map(|there| {
+            let missing = there.missing.first()?;
+            Some(format!("{} cannot be whole: {missing}", there.name))
+        });
+        if let Some(lacks) = lacks.filter(|_| !self.is_alone()) {
+            return Err(lacks);
+        }
         match self.shelf.create(&plan).await {
             Ok(Created::Ours) => {
                 tracing::info!(event = events::SET_BEGUN, "set {set}");
@@ -151,7 +167,9 @@ impl Last<'_> {
             generation: source.generation.clone(),
             peer: self.peer,
         };
-        taker.take_all(&call).await;
+        if self.takes {
+            taker.take_all(&call).await;
+        }
         let mut parts = Vec::new();
         loop {
             let unread = self.shelf.parts(plan, &mut parts).await;
@@ -209,9 +227,9 @@ impl Last<'_> {
             tokio::time::sleep(AGAIN).await;
         };
         // That they end is why they are asked.
-        let there = |task, uri: &str| watch::ourselves(task, None, uri, Said::default());
+        let there = |shut: &Shut| watch::ourselves(&shut.task, None, &shut.uri, Said::default());
         let peers = self.party.iter();
-        let peers = peers.map(|(peer, (task, uri))| (*peer, there(task, uri)));
+        let peers = peers.map(|(peer, shut)| (*peer, there(shut)));
         Ok(ClusterView {
             us: self.peer,
             commits: Observed::Unknown("not asked".to_owned()),

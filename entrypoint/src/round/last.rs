@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use planner::destruction::{self, Alone};
+use planner::farewell::together::Shut;
 use planner::farewell::{self, Look, NoSet, Way};
 use planner::handover::{Collections, Futile};
 use planner::ids::PeerId;
@@ -118,7 +119,7 @@ impl Task {
             }
         };
         Some(Farewell {
-            stopped: second.unwrap_or(first),
+            stopped: better(first, second),
             said,
             over: false,
         })
@@ -139,7 +140,11 @@ impl Task {
         let work = async {
             let info = answers(&client).await?;
             let peer = PeerId(info.peer_id);
-            let ourselves = (self.settings.task.clone(), self.qdrant.uri().to_owned());
+            let ourselves = Shut {
+                task: self.settings.task.clone(),
+                uri: self.qdrant.uri().to_owned(),
+                since: Duration::ZERO,
+            };
             let last = Last {
                 client: &client,
                 shelf: &self.shelf.at_once(),
@@ -147,6 +152,7 @@ impl Task {
                 peer,
                 party: &Party::from([(peer, ourselves)]),
                 board: &self.board,
+                takes: true,
                 stamp,
                 interval,
                 left,
@@ -202,6 +208,16 @@ impl Task {
             None => Ok(()),
             Some(other) => Err(format!("task {} has ended it before", other.task)),
         }
+    }
+}
+
+/// How Qdrant has ended that was ended twice. What is on the disk since the first end is there; that the second
+/// one was cut short, perhaps before it had begun to serve, says nothing of that.
+pub(super) fn better(first: Stopped, second: Option<Stopped>) -> Stopped {
+    let clean = |stopped: &Stopped| !stopped.forced && stopped.exit.exit_code() == 0;
+    match second {
+        Some(second) if clean(&second) || !clean(&first) => second,
+        _ => first,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use planner::decision::Action;
-use planner::farewell::together::{Party, Together, Verdict, Waits};
+use planner::farewell::together::{Party, Shut, Together, Verdict, Waits};
 use planner::heal::names::ShardRef;
 use planner::ids::{PeerId, TaskId};
 use planner::keep::clock::Interval;
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Task;
-use super::last::Farewell;
+use super::last::{Farewell, better};
 use crate::events;
 use crate::keep::calls::Calls;
 use crate::keep::last::Last;
@@ -45,12 +45,20 @@ enum End {
     Made(SetId),
     /// They had taken over what was here before they ended.
     Out,
+    /// This one does not end.
+    GoesOn(PeerId),
 }
 
 /// A set that we make with others.
 struct Work {
-    party: Party,
+    peers: BTreeSet<PeerId>,
     made: AbortOnDropHandle<(Result<Manifest, String>, Failed)>,
+}
+
+impl Work {
+    fn is_of_others(&self, party: &Party) -> bool {
+        !party.peers.keys().eq(&self.peers)
+    }
 }
 
 impl Task {
@@ -66,31 +74,31 @@ impl Task {
             event = events::SET_LAST,
             "writes are shut out now, here and by the others that end"
         );
-        // What it acknowledged it has, or those who miss it are known to be Dead; nothing else counts.
         let grace = budget.grace(began.elapsed());
         let first = self.qdrant.stop(Signal::SIGINT, grace).await?;
+        self.board
+            .send_modify(|board| board.status.shut = Some(Instant::now()));
         let left = budget.hand_over_left(began.elapsed());
         let made = match timeout(left, self.shut(began, stamp, interval)).await {
             Ok(made) => made,
             Err(_) => Err("the time to SIGKILL leaves no more for it".to_owned()),
         };
-        let mut over = false;
+        let over = matches!(made, Ok(End::Out));
         match made {
             Ok(End::Made(set)) => {
                 tracing::info!(event = events::SET_LAST_MADE, "the final set is {set}");
             }
-            Ok(End::Out) => {
-                over = true;
-                tracing::info!(event = events::HANDED_OVER, "out of Raft");
-            }
+            Ok(End::Out) => tracing::info!(event = events::HANDED_OVER, "out of Raft"),
+            Ok(End::GoesOn(peer)) => tracing::info!(
+                event = events::SET_LAST_SKIPPED,
+                "peer {peer} goes on and serves clients"
+            ),
             Err(why) => tracing::error!(event = events::SET_LAST_FAILED, "{why}"),
         }
-        let second = self
-            .qdrant
-            .stop(Signal::SIGINT, budget.grace(began.elapsed()))
-            .await;
+        let grace = budget.grace(began.elapsed());
+        let second = self.qdrant.stop(Signal::SIGINT, grace).await;
         Some(Farewell {
-            stopped: second.unwrap_or(first),
+            stopped: better(first, second),
             // Whether all the others have ended is not known here: silence tells.
             said: false,
             over,
@@ -108,11 +116,8 @@ impl Task {
         let started = self.qdrant.start_shut(patience).await;
         started.map_err(|error| chain(&error))?;
         self.shut = true;
-        self.board.send_modify(|board| {
-            board.status.said.shut = true;
-            // A set of before is nobody's any more.
-            board.status.set = None;
-        });
+        // A set of before is nobody's any more.
+        self.board.send_modify(|board| board.status.set = None);
         // Every answer that is missed costs the set.
         let client = self.qdrant.client().with_timeout(patience * 3);
         let (calls, called) = Calls::new();
@@ -129,41 +134,42 @@ impl Task {
             if child.is_none() {
                 return Err("Qdrant has ended by itself".to_owned());
             }
+            let own = self.ourselves();
             let looked = self.look_at_the_end().await;
             let (looked, _) = looked.ok_or("our own disk cannot be read")?;
-            let uri = self.qdrant.uri();
-            let verdict = together.verdict(&self.settings, &looked.seen, uri, looked.passed);
+            let verdict = together.verdict(&self.settings, &looked.seen, own, looked.passed);
             if verdict != Verdict::Out && looked.decision.action == Action::Kill {
                 return Err(looked.decision.reason.to_string());
             }
+            // What is acknowledged from now on would be missing.
+            let open = matches!(verdict, Verdict::Wait(Waits::Open(_)));
+            if open {
+                work = None;
+            }
             match verdict {
-                Verdict::Make(party) if work.as_ref().is_none_or(|work| work.party != party) => {
+                Verdict::Make(party)
+                    if work.as_ref().is_none_or(|work| work.is_of_others(&party)) =>
+                {
                     tell_absent(&party);
-                    let shelf = self.shelf.at_once();
-                    let left = self.stop_budget.hand_over_left(began.elapsed());
+                    let peers = party.peers.keys().copied().collect();
                     let made = make(Making {
                         client: client.clone(),
-                        shelf,
+                        shelf: self.shelf.at_once(),
                         task: self.settings.task.clone(),
                         board: self.board.clone(),
-                        party: party.clone(),
+                        party,
                         stamp: stamp.clone(),
                         interval,
-                        left,
+                        left: self.stop_budget.hand_over_left(began.elapsed()),
                         failed: failed.clone(),
                     });
                     let made = AbortOnDropHandle::new(tokio::spawn(made));
-                    work = Some(Work { party, made });
+                    work = Some(Work { peers, made });
                 }
                 Verdict::Make(_) => {}
                 Verdict::Out => return Ok(End::Out),
-                Verdict::Wait(why) => {
-                    // What is acknowledged from now on would be missing.
-                    if matches!(why, Waits::Open(_)) {
-                        work = None;
-                    }
-                    waits.say(why.to_string());
-                }
+                Verdict::GoesOn(peer) => return Ok(End::GoesOn(peer)),
+                Verdict::Wait(why) => waits.say(why.to_string()),
             }
             tokio::time::sleep(PAUSE).await;
             if let Some(done) = work.take_if(|work| work.made.is_finished()) {
@@ -176,10 +182,20 @@ impl Task {
             }
             let heard = called.borrow().as_ref().map(|call| call.set);
             if let Some(set) = heard
+                && !open
                 && self.is_final(set, stamp).await
             {
                 return Ok(End::Made(set));
             }
+        }
+    }
+
+    fn ourselves(&self) -> Shut {
+        let shut = self.board.borrow().status.shut;
+        Shut {
+            task: self.settings.task.clone(),
+            uri: self.qdrant.uri().to_owned(),
+            since: shut.map_or(Duration::ZERO, |at| at.elapsed()),
         }
     }
 
@@ -214,7 +230,7 @@ fn tell_absent(party: &Party) {
         tracing::warn!(
             event = events::SET_LAST_ABSENT,
             peers = absent.join(", "),
-            "nobody answers for them: what one of them has acknowledged alone is missing"
+            "the final set is made without them: what they acknowledge now, or acknowledged alone, is missing"
         );
     }
 }
@@ -234,8 +250,8 @@ struct Making {
 
 async fn make(making: Making) -> (Result<Manifest, String>, Failed) {
     let mut failed = making.failed;
-    let mine = |(_, (task, _)): &(&PeerId, &(TaskId, String))| *task == making.task;
-    let Some((peer, _)) = making.party.peers.iter().find(mine) else {
+    let mut peers = making.party.peers.iter();
+    let Some((peer, _)) = peers.find(|(_, shut)| shut.task == making.task) else {
         return (Err("our own peer is not known".to_owned()), failed);
     };
     // What our Qdrant says of the copies is as new as that only once it has committed something.
@@ -249,6 +265,7 @@ async fn make(making: Making) -> (Result<Manifest, String>, Failed) {
         peer: *peer,
         party: &making.party.peers,
         board: &making.board,
+        takes: false,
         stamp: &making.stamp,
         interval: making.interval,
         left: making.left,

@@ -1,9 +1,8 @@
-//! The end of several tasks at once: when the final set can be made of what they hold, and of whom.
+//! The end of several tasks at once: when the final set can be made of what they hold, and of whose.
 //!
 //! Each has had its Qdrant started again where no client reaches it, while its peers still do. Once that is
-//! so of all of them, nothing is acknowledged any more, and an Active copy holds all that ever was: Qdrant
-//! acknowledges a write only when every copy that missed it is known to be Dead. Who leads then makes a set
-//! like any other.
+//! so of all of them, nothing is acknowledged any more. Who leads then makes a set like any other, but that of
+//! the copies that are Active it takes those on the task that was shut last (decision 0030 says why).
 
 use core::fmt;
 use core::time::Duration;
@@ -14,24 +13,38 @@ use crate::ids::{PeerId, TaskId};
 use crate::observed::Observed;
 use crate::records::Hello;
 use crate::settings::Settings;
-use crate::view::{Child, Observation};
+use crate::view::{Child, Observation, Probe};
 
 /// A peer that nobody answers for is done without after so many beats: one that ends with the others and
-/// has had less time than they.
+/// has had less time than they. So is a member that goes on.
 const BEATS: u32 = 2;
+/// The same while somebody is alive who cannot be read: it may be that peer.
+const BEATS_IN_DOUBT: u32 = 4;
 
-/// What is remembered between two looks: for how long peers have not been answered for.
+/// What is remembered between two looks: for how long peers have not been answered for, or went on.
 #[derive(Clone, Debug, Default)]
 pub struct Together {
     silent: BTreeMap<PeerId, Duration>,
+    serving: BTreeMap<PeerId, Duration>,
+}
+
+/// One whom no client reaches any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shut {
+    /// The task.
+    pub task: TaskId,
+    /// Where its peers reach it.
+    pub uri: String,
+    /// For how long no client has, by its own clock.
+    pub since: Duration,
 }
 
 /// Who takes part in the final set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Party {
-    /// Each peer that no client reaches, with its task and its URI; ourselves among them.
-    pub peers: BTreeMap<PeerId, (TaskId, String)>,
-    /// Peers that are done without. What one of these has acknowledged alone may be missing.
+    /// Those whom no client reaches; ourselves among them.
+    pub peers: BTreeMap<PeerId, Shut>,
+    /// Peers that are done without: what one of these acknowledges, or has acknowledged alone, may be missing.
     pub absent: BTreeSet<PeerId>,
 }
 
@@ -44,6 +57,8 @@ pub enum Verdict {
     Wait(Waits),
     /// Our peer is out of the cluster: its hand-over was under way, and nothing here is needed any more.
     Out,
+    /// This member goes on and serves clients: nothing ends, and nothing is to be made.
+    GoesOn(PeerId),
 }
 
 /// What is missing.
@@ -71,12 +86,12 @@ impl fmt::Display for Waits {
 }
 
 impl Together {
-    /// Takes in one look, `passed` after the one before. Our own Qdrant is one that no client reaches.
+    /// Takes in one look, `passed` after the one before. `own`: we ourselves, when that look began.
     pub fn verdict(
         &mut self,
         settings: &Settings,
         seen: &Observation,
-        uri: &str,
+        own: Shut,
         passed: Duration,
     ) -> Verdict {
         let us = match &seen.child {
@@ -86,42 +101,71 @@ impl Together {
         if us.is_some_and(|us| out(settings, seen, us)) {
             return Verdict::Out;
         }
+        let others: BTreeMap<PeerId, &Hello> = members(settings, seen)
+            .filter_map(|hello| Some((hello.peer_id?, hello)))
+            .collect();
+        // Also one that our Qdrant does not list: it may be about to be listed.
+        let serves = |hello: &&Hello| hello.said.ready && !hello.said.ending;
+        let serving = others.iter().filter(|(_, hello)| serves(hello));
+        self.serving = count(&self.serving, serving.map(|(peer, _)| *peer), passed);
+        let patience = settings.beat * BEATS;
+        if let Some((peer, _)) = self.serving.iter().find(|(_, so_far)| **so_far >= patience) {
+            return Verdict::GoesOn(*peer);
+        }
         let Child::Running(Observed::Known(qdrant)) = &seen.child else {
             return Verdict::Wait(Waits::Starts);
         };
         let us = qdrant.peer_id;
-        let others: BTreeMap<PeerId, &Hello> = members(settings, seen)
-            .filter_map(|hello| Some((hello.peer_id?, hello)))
-            .collect();
-        let answers = |peer: &PeerId| *peer == us || others.contains_key(peer);
-        self.silent = qdrant
-            .peers
-            .iter()
-            .filter(|peer| !answers(peer))
-            .map(|peer| {
-                let lasted = self.silent.get(peer).map(|so_far| *so_far + passed);
-                (*peer, lasted.unwrap_or_default())
-            })
-            .collect();
+        let silent = qdrant.peers.iter().copied();
+        let silent = silent.filter(|peer| *peer != us && !others.contains_key(peer));
+        self.silent = count(&self.silent, silent, passed);
         if !qdrant.leads || qdrant.commits == Some(false) {
             return Verdict::Wait(Waits::NotOurs);
         }
-        let mut peers = BTreeMap::from([(us, (settings.task.clone(), uri.to_owned()))]);
-        // Also one that our Qdrant does not list: it may be about to be listed.
+        let mut peers = BTreeMap::from([(us, own)]);
+        let mut absent = BTreeSet::new();
         for (peer, hello) in others {
-            if !hello.said.shut {
-                return Verdict::Wait(Waits::Open(peer));
+            match hello.said.shut {
+                // It has just come, and the load balancer does not know it.
+                None if !hello.said.ready && !hello.said.ending => {
+                    absent.insert(peer);
+                }
+                None => return Verdict::Wait(Waits::Open(peer)),
+                Some(_) if !hello.serves => return Verdict::Wait(Waits::Silent(peer)),
+                Some(since) => {
+                    let shut = Shut {
+                        task: hello.task.clone(),
+                        uri: hello.uri.clone(),
+                        since: Duration::from_millis(since),
+                    };
+                    peers.insert(peer, shut);
+                }
             }
-            if !hello.serves {
-                return Verdict::Wait(Waits::Silent(peer));
-            }
-            peers.insert(peer, (hello.task.clone(), hello.uri.clone()));
         }
-        let patience = settings.beat * BEATS;
-        if let Some((peer, _)) = self.silent.iter().find(|(_, lasted)| **lasted < patience) {
+        let doubt = |probe: &Probe| matches!(probe, Probe::Opaque(_) | Probe::Unasked(_));
+        let patience = match seen.peers.values().any(doubt) {
+            true => settings.beat * BEATS_IN_DOUBT,
+            false => patience,
+        };
+        if let Some((peer, _)) = self.silent.iter().find(|(_, so_far)| **so_far < patience) {
             return Verdict::Wait(Waits::Silent(*peer));
         }
-        let absent = self.silent.keys().copied().collect();
+        absent.extend(self.silent.keys());
         Verdict::Make(Party { peers, absent })
     }
+}
+
+/// For how long each of these has been so, without a look in between in which it was not.
+fn count(
+    before: &BTreeMap<PeerId, Duration>,
+    now: impl Iterator<Item = PeerId>,
+    passed: Duration,
+) -> BTreeMap<PeerId, Duration> {
+    let so_far = |peer| {
+        before
+            .get(&peer)
+            .map(|lasted| lasted.saturating_add(passed))
+    };
+    now.map(|peer| (peer, so_far(peer).unwrap_or_default()))
+        .collect()
 }

@@ -11,6 +11,7 @@
 
 use core::cmp::Reverse;
 use core::fmt;
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::heal::life::Life;
@@ -48,6 +49,9 @@ pub struct Order {
     pub unfinished: BTreeSet<CollectionName>,
     /// Copies that could not be taken for the last set.
     pub failed_before: BTreeSet<(ShardRef, PeerId)>,
+    /// For how long no client has reached a peer; empty while clients reach all. Of copies that are Active
+    /// the one that clients could write to last is taken: see [`crate::farewell::together`].
+    pub shut: BTreeMap<PeerId, Duration>,
     /// Collections that ended, see [`crate::keep::ends::deleted`].
     pub deleted: BTreeMap<CollectionName, SetId>,
 }
@@ -204,6 +208,7 @@ fn share_out(
         let best = sources(view, shard).min_by_key(|(peer, there, task)| {
             (
                 order.failed_before.contains(&(of.clone(), *peer)),
+                order.shut.get(peer).copied().unwrap_or_default(),
                 is_leaving(view, *peer, there),
                 gives_away(view, &of, *peer),
                 load.get(*task).copied().unwrap_or_default(),

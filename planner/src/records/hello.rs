@@ -60,9 +60,10 @@ pub struct Said {
     /// A signal has asked it to stop.
     #[serde(default)]
     pub ending: bool,
-    /// No client has reached its Qdrant since, and none will: what it acknowledged is all that it ever does.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub shut: bool,
+    /// For so many milliseconds no client has reached its Qdrant, and none will: what it acknowledged is all
+    /// that it ever does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shut: Option<u64>,
     /// The last Raft entry that its Qdrant knows to be committed.
     #[serde(default)]
     pub commit: Option<u64>,

@@ -105,6 +105,16 @@ fn who_failed_leaves_or_gives_away_is_passed_over_while_another_can() {
     let plan_ = plan(&failed, &cluster(), &described()).unwrap();
     assert_eq!(sources(&plan_)["articles/0"], 3);
 
+    // Whom clients reached last has what they were told is written.
+    let mut shut = order();
+    let since = |peer, ms| (PeerId(peer), Duration::from_millis(ms));
+    shut.shut = BTreeMap::from([since(1, 950), since(2, 900), since(3, 899), since(4, 950)]);
+    let plan_ = plan(&shut, &cluster(), &described()).unwrap();
+    assert_eq!(sources(&plan_)["articles/0"], 3);
+    shut.failed_before = BTreeSet::from([(of.clone(), PeerId(3))]);
+    let plan_ = plan(&shut, &cluster(), &described()).unwrap();
+    assert_eq!(sources(&plan_)["articles/0"], 2);
+
     let mut view = cluster();
     view.peers.get_mut(&PeerId(2)).unwrap().leaving = true;
     let plan_ = plan(&order(), &view, &described()).unwrap();

@@ -149,6 +149,7 @@ pub fn order() -> Order {
         now: at("2026-02-28T09:15:02Z"),
         unfinished: BTreeSet::new(),
         failed_before: BTreeSet::new(),
+        shut: BTreeMap::new(),
         deleted: BTreeMap::new(),
     }
 }

@@ -17,7 +17,7 @@ pub const SCENARIO: Scenario = Scenario {
         Case {
             name: "",
             setup: setup_back,
-            run: |world| Box::pin(run(world)),
+            run: |world| Box::pin(run(world, AT_ONCE)),
         },
         Case {
             name: "without-api",
@@ -25,7 +25,7 @@ pub const SCENARIO: Scenario = Scenario {
                 setup_back(world);
                 world.policy.api = api::Mode::Denies;
             },
-            run: |world| Box::pin(run(world)),
+            run: |world| Box::pin(run(world, AT_ONCE)),
         },
         Case {
             name: "without-protection",
@@ -33,10 +33,23 @@ pub const SCENARIO: Scenario = Scenario {
                 setup_back(world);
                 world.policy.agent = agent::Mode::Absent;
             },
-            run: |world| Box::pin(run(world)),
+            run: |world| Box::pin(run(world, AT_ONCE)),
+        },
+        Case {
+            name: "staggered",
+            setup: |world| {
+                setup_back(world);
+                world.policy.agent = agent::Mode::Absent;
+            },
+            run: |world| Box::pin(run(world, STAGGER)),
         },
     ],
 };
+
+/// From one task's SIGTERM to the next one's.
+const AT_ONCE: Duration = Duration::ZERO;
+/// Some hand over, and while one does the next is told.
+const STAGGER: Duration = Duration::from_millis(700);
 
 /// Protection that is not renewed lasts a minute, and every task may take its whole stop time-out.
 const BOUND: Duration = timing::MINUTE
@@ -63,11 +76,17 @@ fn setup_back(back: &mut Setup) {
     ]);
 }
 
-async fn run(world: &World) -> Result<(), Failure> {
+async fn run(world: &World, apart: Duration) -> Result<(), Failure> {
     let points = begin(world).await?;
     world.watcher()?.lost();
     for task in world.ecs.running() {
         world.healing.harm(&task);
+    }
+    if !apart.is_zero() {
+        for left in (1..world.size()).rev() {
+            world.ecs.scale(left);
+            tokio::time::sleep(apart).await;
+        }
     }
     world.ecs.scale(0);
     let took = world.all_end(BOUND).await?;

@@ -1,7 +1,7 @@
 //! The set that is being made: its plan, the wait for its parts, and its end, which is a manifest or a
 //! tombstone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use planner::farewell;
@@ -94,6 +94,7 @@ impl Keeper {
             now,
             unfinished,
             failed_before: self.failed.clone(),
+            shut: BTreeMap::new(),
             deleted: deleted(there.seen(), set, generation, &present, &accepted),
         };
         let record = match (plan(&order, &view, &described), &request) {
