@@ -80,6 +80,7 @@ const POLICY: Policy = Policy {
     },
     rebalancing: false,
     grace: timing::GRACE,
+    stop: timing::STOP,
     agent: agent::Mode::Ecs,
     api: api::Mode::Answers,
 };

@@ -60,6 +60,8 @@ pub struct Policy {
     pub rebalancing: bool,
     /// `healthCheckGracePeriodSeconds`.
     pub grace: Duration,
+    /// `stopTimeout` of the container.
+    pub stop: Duration,
     /// How the agent endpoint behaves at first.
     pub agent: agent::Mode,
     /// How the ECS API behaves at first.

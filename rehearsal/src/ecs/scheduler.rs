@@ -194,6 +194,7 @@ impl Shared {
         let text = format!("is stopped: {why}");
         self.timeline.push(Kind::Ecs, &[task.number], text);
         let (task, timeline) = (task.clone(), self.timeline.clone());
+        let limit = self.definition.policy.stop;
         tokio::spawn(async move {
             tokio::time::sleep(timing::DRAIN).await;
             while task.process().is_none() && task.ended().is_none() {
@@ -205,10 +206,7 @@ impl Shared {
             let Some(process) = task.process() else {
                 return;
             };
-            if tokio::time::timeout(timing::STOP, process.wait())
-                .await
-                .is_err()
-            {
+            if tokio::time::timeout(limit, process.wait()).await.is_err() {
                 let text = "stop time-out is over: SIGKILL";
                 timeline.push(Kind::Ecs, &[task.number], text);
                 task.destroy();
