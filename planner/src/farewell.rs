@@ -1,15 +1,14 @@
 //! The end of a task with which everything ends: whether a final set is made of what is here.
 //!
 //! Writes are shut out first, so that nothing that was ever acknowledged is missing from it. The only holder
-//! can do that alone; where another peer has a copy, it may have taken writes that are not here, and all
-//! that end shut them out before one of them makes the set ([`together`]). Whether the end is put on
+//! can do that alone when nobody else is there; of several that end all shut them out before one of them makes
+//! the set ([`together`]). Whether the end is put on
 //! record then is [`crate::destruction::may_end`]'s.
 
 pub mod together;
 
 use core::fmt;
 use core::time::Duration;
-use std::collections::BTreeSet;
 
 use crate::handover::{Collections, Futile};
 use crate::heal::names::{CollectionName, ShardRef};
@@ -41,7 +40,7 @@ pub struct Look<'a> {
 pub enum Way {
     /// By this task alone, of a Qdrant that nobody reaches: nobody else has anything.
     Alone,
-    /// With the others that end: the copies are theirs as well.
+    /// With the others that end.
     Together,
 }
 
@@ -135,38 +134,18 @@ pub fn wanted(look: Look<'_>) -> Result<Way, NoSet> {
         return Err(NoSet::Restoring);
     }
     let us = us.ok_or_else(|| NoSet::Unread("it does not say who it is".to_owned()))?;
-    let way = match all_here(look.collections, us) {
-        Ok(()) => Way::Alone,
+    let way = match (all_here(look.collections, us), look.futile) {
+        (Err(NoSet::Empty), _) => return Err(NoSet::Empty),
+        // Also who has no copy has a vote, and who has all of them may be seen so by itself alone.
+        (_, Futile::AllEnd) => Way::Together,
         // It is asked again when nobody reaches it, and a Qdrant that knows nobody else disturbs nobody.
-        Err(NoSet::Unread(_)) if *look.futile == Futile::Alone => Way::Alone,
-        // Who has everything makes it alone, and nobody is waited for who is not told.
-        Err(NoSet::Elsewhere(..) | NoSet::Unread(_))
-            if *look.futile == Futile::AllEnd && !another_has_all(look.collections, us) =>
-        {
-            Way::Together
-        }
-        Err(why) => return Err(why),
+        (Ok(()), _) | (Err(NoSet::Unread(_)), Futile::Alone) => Way::Alone,
+        (Err(why), _) => return Err(why),
     };
     match look.left.is_zero() {
         true => Err(NoSet::NoTime),
         false => Ok(way),
     }
-}
-
-/// Every copy that there is belongs to one peer, and that is not us. What is not known may be anybody's.
-fn another_has_all(collections: &Collections, us: PeerId) -> bool {
-    let Ok(all) = all_known(collections) else {
-        return false;
-    };
-    let holders: BTreeSet<PeerId> = all
-        .iter()
-        .flat_map(|(_, there)| {
-            let copies = there.shards.values().flat_map(|shard| shard.copies.keys());
-            copies.chain(there.transfers.iter().map(|transfer| &transfer.to))
-        })
-        .copied()
-        .collect();
-    holders.len() == 1 && !holders.contains(&us)
 }
 
 /// Every collection, of which there is at least one.
