@@ -208,9 +208,13 @@ pub fn is_missed(verdict: Option<&Verdict>, seen: &Observation) -> bool {
 pub(crate) fn out(settings: &Settings, seen: &Observation, us: PeerId) -> bool {
     let unlisted = |hello: &Hello| !hello.peers.is_empty() && !hello.peers.contains(&us);
     let others = || members(settings, seen);
-    // One that reads its own removal forgets all others.
+    // One that reads its own removal forgets all others. One that knows no others and leads on has outlasted
+    // them, and has what they had.
     let forgot = match &seen.child {
-        Child::Running(Observed::Known(qdrant)) => qdrant.peers.iter().all(|peer| *peer == us),
+        Child::Running(Observed::Known(qdrant)) => {
+            let goes_on = qdrant.leads && !qdrant.consensus_stopped;
+            !goes_on && qdrant.peers.iter().all(|peer| *peer == us)
+        }
         _ => false,
     };
     (forgot && others().next().is_some()) || others().any(|hello| hello.leads && unlisted(hello))

@@ -298,6 +298,22 @@ fn a_steward_that_may_do_nothing_is_not_waited_for() {
 }
 
 #[test]
+fn who_has_taken_all_others_out_is_not_out_itself() {
+    let mut scene = Scene::new();
+    scene.hear(2, |hello| hello.said.ending = true);
+    scene.seen.peers.remove(&address(3));
+    // The others are out, and one of them still answers.
+    scene.qdrant(|qdrant| {
+        qdrant.peers = peers([1]);
+        qdrant.leads = true;
+    });
+    assert_eq!(scene.look(), Verdict::GiveUp(Futile::AllEnd));
+    // It has taken itself out last.
+    scene.qdrant(|qdrant| qdrant.consensus_stopped = true);
+    assert_eq!(scene.look(), Verdict::Done { quiet: true });
+}
+
+#[test]
 fn that_all_end_is_believed_at_once_only_when_everybody_who_is_listed_says_so() {
     let ends = |hello: &mut Hello| hello.said.ending = true;
     let mut scene = Scene::new();
@@ -455,7 +471,10 @@ fn who_was_taken_out_meanwhile_has_no_part_in_it() {
     });
     assert_eq!(scene.together(&mut Together::default()), Last::Out);
     let mut knows = shut();
-    knows.qdrant(|qdrant| qdrant.peers = peers([1]));
+    knows.qdrant(|qdrant| {
+        qdrant.peers = peers([1]);
+        qdrant.consensus_stopped = true;
+    });
     assert_eq!(knows.together(&mut Together::default()), Last::Out);
 }
 

@@ -131,6 +131,24 @@ async fn now(world: &World, job: &Job) -> Option<Job> {
     (there.token == job.token).then_some(there)
 }
 
+/// Waits until this task's own Qdrant says that the job has ended.
+async fn read_by(world: &World, task: &Arc<Task>, job: &Job) -> Result<(), Failure> {
+    let limit = std::time::Instant::now() + RESTORED;
+    loop {
+        let there = restores::job(task).await;
+        let over = |there: Job| there.token == job.token && there.is_over();
+        if matches!(&there, Ok(Some(there)) if over(there.clone())) {
+            return Ok(());
+        }
+        if std::time::Instant::now() > limit {
+            let detail = format!("{}: {there:?}", task.name());
+            return Err(Failure::new("everybody reads the end of a job", detail));
+        }
+        world.check()?;
+        tokio::time::sleep(timing::LOOK).await;
+    }
+}
+
 /// Waits until the job has ended.
 async fn ended(world: &World, job: &Job) -> Result<Job, Failure> {
     let limit = std::time::Instant::now() + RESTORED;
@@ -222,18 +240,18 @@ async fn called_off(world: &World) -> Result<(), Failure> {
     .await?;
     let through = follower(world)?;
     restores::call_off(&through, "rehearsal").await?;
-    let over = ended(world, &job).await?;
-    // It may have been whole before anybody could call it off.
-    let gone = match over.state {
-        JobState::Failed(why) if why.contains("called off by rehearsal") => true,
+    match ended(world, &job).await?.state {
+        JobState::Failed(why) if why.contains("called off by rehearsal") => {}
         other => return Err(Failure::new("it is called off", format!("{other:?}"))),
-    };
-    let there = get(world, "/collections").await?;
-    let there = there.to_string().contains(BESIDE);
-    if gone == there {
-        return Err(Failure::new("nothing is left of it", format!("{there}")));
     }
-    // The next one is taken.
+    let there = get(world, "/collections").await?.to_string();
+    if there.contains(BESIDE) {
+        return Err(Failure::new("nothing is left of it", there));
+    }
+    // The next one is taken, by whomever, once everybody has read that this one is over.
+    for task in world.ecs.running() {
+        read_by(world, &task, &job).await?;
+    }
     let job = asked(world, &set, under(BESIDE)).await?;
     finished(world, &job).await?;
     untouched(world, points).await
