@@ -192,10 +192,7 @@ mod tests {
         write(
             ours.path(),
             &[
-                (
-                    "qdrant-src/pin.toml",
-                    include_str!("../../../qdrant-src/pin.toml"),
-                ),
+                ("qdrant-src/pin.toml", include_str!("../pin/fixture.toml")),
                 (
                     "patches/0001-one/patch.toml",
                     "name = \"one\"\nsummary = \"s\"\nwhy = \"w\"\nwithout = \"o\"\nupstream = \"u\"\n\
