@@ -8,7 +8,7 @@
 #   docker build --build-context qdrant-src=DIR .           Qdrant's source from DIR instead of the network
 #   docker build --build-context web-ui=DIR .               the dashboard's files from DIR
 #   docker build --target papers --output DIR .             SBOMs, licences and build notes beside the image
-#   docker build --build-arg RELEASE=1 …                    refuses whatever is not pinned by digest or hash
+#   docker build --build-arg RELEASE=1 …                    refuses whatever is not pinned by digest or hash, and an unpatched Qdrant
 #
 # Needs BuildKit, which builds only the stages that are asked for. Where named contexts are not known (engines
 # before 23), QDRANT_BINARY_IMAGE and ENTRYPOINT_BINARY_IMAGE name images whose root holds the binary.
@@ -164,13 +164,11 @@ RUN if [ "$TARGETARCH" = arm64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi; 
     && find . -name target -prune -o -type f -exec touch {} + \
     && cargo build --release --locked --features stacktrace --bin qdrant
 COPY image/finish.sh /image/
-# Names of the patches only: their files have no place here.
-COPY patches /patches/
-ARG QDRANT_PATCHED
+# Which patches are in it is what the tree itself says.
 RUN sh /image/finish.sh target/release/qdrant /out qdrant \
         "tag=$(sh /pin/pinned.sh get "$QDRANT_PIN" tag)" \
         "commit=$(sh /pin/pinned.sh get "$QDRANT_PIN" commit)" \
-        "patches=$(cd /patches && [ "$QDRANT_PATCHED" = 0 ] || for one in */patch.toml; do [ ! -f "$one" ] || printf '%s ' "${one%/*}"; done)" \
+        "patches=$([ ! -f .qdrant-patches.json ] || sed -n '/"patches"/,/]/s/^ *"\([0-9][^"]*\)",\{0,1\}$/\1/p' .qdrant-patches.json | tr '\n' ' ')" \
     && cp -r config /out/config
 
 FROM qdrant-built AS qdrant-papers
@@ -251,8 +249,8 @@ FROM ${RUNTIME_BASE} AS release-gate
 ARG RELEASE=
 ARG RUST_IMAGE
 ARG RUNTIME_BASE
-ARG QDRANT_IMAGE
 ARG QDRANT_FROM
+ARG QDRANT_PATCHED
 ARG QDRANT_PIN=upstream
 ARG ENTRYPOINT_FROM
 ARG VERSION=
@@ -261,8 +259,9 @@ ARG CREATED=
 ARG APT_SNAPSHOT
 COPY qdrant-src/pin.toml image/release-gate.sh /gate/
 RUN sh /gate/release-gate.sh /gate/pin.toml "RELEASE=$RELEASE" "QDRANT_FROM=$QDRANT_FROM" \
-        "QDRANT_PIN=$QDRANT_PIN" "ENTRYPOINT_FROM=$ENTRYPOINT_FROM" "VERSION=$VERSION" "REVISION=$REVISION" "CREATED=$CREATED" \
-        "APT_SNAPSHOT=$APT_SNAPSHOT" "RUST_IMAGE=$RUST_IMAGE" "RUNTIME_BASE=$RUNTIME_BASE" "QDRANT_IMAGE=$QDRANT_IMAGE" \
+        "QDRANT_PATCHED=$QDRANT_PATCHED" "QDRANT_PIN=$QDRANT_PIN" "ENTRYPOINT_FROM=$ENTRYPOINT_FROM" "VERSION=$VERSION" \
+        "REVISION=$REVISION" "CREATED=$CREATED" "APT_SNAPSHOT=$APT_SNAPSHOT" "RUST_IMAGE=$RUST_IMAGE" \
+        "RUNTIME_BASE=$RUNTIME_BASE" \
     && mkdir /passed && echo "release = \"$RELEASE\"" >/passed/image.toml
 
 

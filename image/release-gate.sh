@@ -1,24 +1,25 @@
 #!/bin/sh
-# Refuses a release that is not pinned to the last byte. A build that is no release passes, and is told what a
+# Refuses a release that is not pinned to the last byte, or whose Qdrant is not the patched one. A build that is no release passes, and is told what a
 # release would lack.
 #
 #   release-gate.sh PIN_TOML [KEY=VALUE…]
 #
-# The keys are the build's arguments: RELEASE (1 or empty), QDRANT_FROM, QDRANT_PIN, ENTRYPOINT_FROM, VERSION, REVISION,
-# CREATED, APT_SNAPSHOT, and the base images that are used: RUST_IMAGE, RUNTIME_BASE, QDRANT_IMAGE. Exit 1 after one line for
-# each thing that a release lacks.
+# The keys are the build's arguments: RELEASE (1; 0 or empty for none), QDRANT_FROM, QDRANT_PATCHED, QDRANT_PIN,
+# ENTRYPOINT_FROM, VERSION, REVISION, CREATED, APT_SNAPSHOT, and the base images of a build from source: RUST_IMAGE,
+# RUNTIME_BASE. Exit 1 after one line for each thing that a release lacks.
 set -eu
 
 [ "$#" -ge 1 ] && [ -f "$1" ] || { echo "release-gate: usage: release-gate.sh PIN_TOML [KEY=VALUE…]" >&2; exit 1; }
 pin="$1"
 shift
-RELEASE='' QDRANT_FROM='' QDRANT_PIN='' ENTRYPOINT_FROM='' VERSION='' REVISION='' CREATED='' APT_SNAPSHOT=''
-RUST_IMAGE='' RUNTIME_BASE='' QDRANT_IMAGE=''
+RELEASE='' QDRANT_FROM='' QDRANT_PATCHED='' QDRANT_PIN='' ENTRYPOINT_FROM='' VERSION='' REVISION='' CREATED='' APT_SNAPSHOT=''
+RUST_IMAGE='' RUNTIME_BASE=''
 for argument in "$@"; do
     value="${argument#*=}"
     case "${argument%%=*}" in
     RELEASE) RELEASE="$value" ;;
     QDRANT_FROM) QDRANT_FROM="$value" ;;
+    QDRANT_PATCHED) QDRANT_PATCHED="$value" ;;
     QDRANT_PIN) QDRANT_PIN="$value" ;;
     ENTRYPOINT_FROM) ENTRYPOINT_FROM="$value" ;;
     VERSION) VERSION="$value" ;;
@@ -27,10 +28,14 @@ for argument in "$@"; do
     APT_SNAPSHOT) APT_SNAPSHOT="$value" ;;
     RUST_IMAGE) RUST_IMAGE="$value" ;;
     RUNTIME_BASE) RUNTIME_BASE="$value" ;;
-    QDRANT_IMAGE) QDRANT_IMAGE="$value" ;;
     *) echo "release-gate: unknown argument ${argument%%=*}" >&2; exit 1 ;;
     esac
 done
+# Whoever says true means a release, and would get an image that was not held to anything.
+case "$RELEASE" in
+'' | 0 | 1) ;;
+*) echo "release-gate: RELEASE=$RELEASE: give 1 for a release, 0 or nothing for a build that is none" >&2; exit 1 ;;
+esac
 
 lacking="$(
     # Every value of the pin that was never learnt, by section and key.
@@ -43,19 +48,19 @@ lacking="$(
         }' "$pin"
     # A value that is not even there is not pinned either.
     grep -q '^\[webui\]' "$pin" || echo "pin.toml: no [webui]: the dashboard is not pinned"
-    for pair in "RUST_IMAGE=$RUST_IMAGE" "RUNTIME_BASE=$RUNTIME_BASE" "QDRANT_IMAGE=$QDRANT_IMAGE"; do
+    for pair in "RUST_IMAGE=$RUST_IMAGE" "RUNTIME_BASE=$RUNTIME_BASE"; do
         image="${pair#*=}"
-        # The official image counts only where Qdrant comes from it.
-        [ "${pair%%=*}" != QDRANT_IMAGE ] || [ "$QDRANT_FROM" = official ] || continue
         case "$image" in
         *@sha256:????????????????????????????????????????????????????????????????) ;;
         *) echo "${pair%%=*}=$image is named by tag, not by digest" ;;
         esac
     done
     case "$QDRANT_FROM" in
-    source | official) ;;
+    source) ;;
+    official) echo "QDRANT_FROM=official: it has none of our patches, a release is made with QDRANT_FROM=source" ;;
     *) echo "QDRANT_FROM=$QDRANT_FROM: nothing pins a binary that was given" ;;
     esac
+    [ "$QDRANT_PATCHED" = 1 ] || echo "QDRANT_PATCHED=$QDRANT_PATCHED: a release has our patches, leave it at 1"
     # The labels and the compiler are those of [upstream].
     [ "$QDRANT_PIN" = upstream ] || echo "QDRANT_PIN=$QDRANT_PIN: a release is made of [upstream]"
     [ "$ENTRYPOINT_FROM" = source ] || echo "ENTRYPOINT_FROM=$ENTRYPOINT_FROM: nothing pins a binary that was given"

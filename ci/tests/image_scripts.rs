@@ -38,13 +38,13 @@ fn whole() -> Vec<String> {
     [
         "RELEASE=1",
         "QDRANT_FROM=source",
+        "QDRANT_PATCHED=1",
         "QDRANT_PIN=upstream",
         "ENTRYPOINT_FROM=source",
         "VERSION=1.19.0-0.1.0",
         "REVISION=0123",
         "CREATED=2026-01-31T12:00:00Z",
         "APT_SNAPSHOT=20260131T120000Z",
-        "QDRANT_IMAGE=qdrant/qdrant:v1.19.0",
     ]
     .map(str::to_owned)
     .into_iter()
@@ -78,6 +78,10 @@ fn each_thing_that_a_release_lacks_is_one_line() {
         (2, "VERSION is empty"),
         (3, "RUNTIME_BASE=some:tag is named by tag"),
         (4, "QDRANT_PIN=fallback"),
+        (5, "QDRANT_PATCHED=0: a release has our patches"),
+        (6, "QDRANT_PATCHED=: a release has our patches"),
+        (7, "QDRANT_FROM=official: it has none of our patches"),
+        (8, "QDRANT_FROM=binary: nothing pins"),
     ] {
         let arguments: Vec<_> = whole()
             .into_iter()
@@ -85,6 +89,10 @@ fn each_thing_that_a_release_lacks_is_one_line() {
                 1 => one.replace("ENTRYPOINT_FROM=source", "ENTRYPOINT_FROM=binary"),
                 2 => one.replace("VERSION=1.19.0-0.1.0", "VERSION="),
                 4 => one.replace("QDRANT_PIN=upstream", "QDRANT_PIN=fallback"),
+                5 => one.replace("QDRANT_PATCHED=1", "QDRANT_PATCHED=0"),
+                6 => one.replace("QDRANT_PATCHED=1", "QDRANT_PATCHED="),
+                7 => one.replace("QDRANT_FROM=source", "QDRANT_FROM=official"),
+                8 => one.replace("QDRANT_FROM=source", "QDRANT_FROM=binary"),
                 _ if one.starts_with("RUNTIME_BASE") => one.replace(&digest, ""),
                 _ => one,
             })
@@ -125,13 +133,87 @@ fn an_empty_value_of_the_pin_is_named_by_its_section_and_stops_only_a_release() 
 }
 
 #[test]
-fn the_official_image_needs_a_digest_only_where_it_is_used() {
-    let official: Vec<_> = whole()
-        .into_iter()
-        .map(|one| one.replace("QDRANT_FROM=source", "QDRANT_FROM=official"))
-        .collect();
-    let done = gate(PINNED, &official);
-    assert!(text(&done).contains("QDRANT_IMAGE="), "{}", text(&done));
+fn what_is_neither_a_release_nor_none_is_refused_and_0_is_none() {
+    for (release, taken) in [
+        ("", true),
+        ("0", true),
+        ("1", false),
+        ("true", false),
+        ("yes", false),
+    ] {
+        let arguments = [format!("RELEASE={release}"), "QDRANT_PATCHED=0".to_owned()];
+        let done = gate(PINNED, &arguments);
+        assert_eq!(done.status.success(), taken, "{release:?}: {}", text(&done));
+        if !["", "0", "1"].contains(&release) {
+            assert_eq!(text(&done).lines().count(), 1, "{}", text(&done));
+            let said = format!("RELEASE={release}: give 1");
+            assert!(text(&done).contains(&said), "{}", text(&done));
+        }
+    }
+}
+
+/// A file of this repository.
+fn ours(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    fs::read_to_string(root.join(path)).unwrap()
+}
+
+#[test]
+fn dockerfile_and_workflow_give_the_gate_all_that_it_asks_for() {
+    let gate = ours("image/release-gate.sh");
+    for (path, from, to) in [
+        ("Dockerfile", "RUN sh /gate/release-gate.sh", "&& mkdir"),
+        (
+            ".github/workflows/release.yml",
+            "sh image/release-gate.sh",
+            "for image in",
+        ),
+    ] {
+        let text = ours(path);
+        let (_, call) = text.split_once(from).unwrap();
+        let (call, _) = call.split_once(to).unwrap();
+        let mut keys = 0;
+        for line in gate.lines() {
+            let Some((key, _)) = line.trim().split_once(") ") else {
+                continue;
+            };
+            if line.contains("=\"$value\" ;;") {
+                assert!(call.contains(&format!("{key}=")), "{path} gives no {key}");
+                keys += 1;
+            }
+        }
+        assert!(keys > 5, "{keys}");
+    }
+}
+
+/// As `cargo ci patch apply` writes it.
+const STATE: &str = "{\n  \"patches\": [\n    \"0001-one\",\n    \"0002-two\"\n  ],\n  \"fingerprint\": \"0123\",\n  \
+                     \"files\": {\n    \"src/main.rs\": \"4567\"\n  }\n}\n";
+
+#[test]
+fn the_build_note_names_the_patches_that_the_tree_says_are_in_it() {
+    let dockerfile = ours("Dockerfile");
+    let (_, command) = dockerfile.split_once("\"patches=$(").unwrap();
+    let (command, _) = command.split_once(")\" \\\n").unwrap();
+    for (state, said) in [
+        (None, ""),
+        (Some(STATE.to_owned()), "0001-one 0002-two "),
+        (
+            Some(STATE.replace("[\n    \"0001-one\",\n    \"0002-two\"\n  ]", "[]")),
+            "",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(state) = &state {
+            fs::write(folder.path().join(".qdrant-patches.json"), state).unwrap();
+        }
+        let done = Command::new("sh")
+            .args(["-c", command])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        assert_eq!(text(&done), said, "{state:?}");
+    }
 }
 
 /// A workspace of one member with a program, a library, a bench and a build script.
