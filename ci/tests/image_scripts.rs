@@ -30,11 +30,19 @@ fn text(output: &Output) -> String {
     )
 }
 
-const PINNED: &str = "[upstream]\ntag = \"v1.19.0\"\n[images.rust]\ndigest = \"sha256:00\"\n[webui]\nversion = \"1\"\n";
+const RUST_DIGEST: &str = "sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
+const RUNTIME_DIGEST: &str =
+    "sha256:0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b";
+
+fn pinned() -> String {
+    format!(
+        "[upstream]\ntag = \"v1.19.0\"\n[images.rust]\nname = \"rust:1\"\ndigest = \"{RUST_DIGEST}\"\n\
+         [images.runtime]\nname = \"some:tag\"\ndigest = \"{RUNTIME_DIGEST}\"\n[webui]\nversion = \"1\"\n"
+    )
+}
 
 /// Arguments of a release that lacks nothing.
 fn whole() -> Vec<String> {
-    let digest = "0a".repeat(32);
     [
         "RELEASE=1",
         "QDRANT_FROM=source",
@@ -48,7 +56,10 @@ fn whole() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into_iter()
-    .chain(["RUST_IMAGE", "RUNTIME_BASE"].map(|name| format!("{name}=some:tag@sha256:{digest}")))
+    .chain([
+        format!("RUST_IMAGE=rust:1@{RUST_DIGEST}"),
+        format!("RUNTIME_BASE=some:tag@{RUNTIME_DIGEST}"),
+    ])
     .collect()
 }
 
@@ -65,14 +76,13 @@ fn gate(pin: &str, arguments: &[String]) -> Output {
 
 #[test]
 fn a_release_that_is_pinned_to_the_last_byte_passes() {
-    let done = gate(PINNED, &whole());
+    let done = gate(&pinned(), &whole());
     assert!(done.status.success(), "{}", text(&done));
     assert_eq!(text(&done), "");
 }
 
 #[test]
 fn each_thing_that_a_release_lacks_is_one_line() {
-    let digest = format!("@sha256:{}", "0a".repeat(32));
     for (number, line) in [
         (1, "ENTRYPOINT_FROM=binary"),
         (2, "VERSION is empty"),
@@ -82,6 +92,9 @@ fn each_thing_that_a_release_lacks_is_one_line() {
         (6, "QDRANT_PATCHED=: a release has our patches"),
         (7, "QDRANT_FROM=official: it has none of our patches"),
         (8, "QDRANT_FROM=binary: nothing pins"),
+        (9, "is not what pin.toml names: rust:1@sha256:0a"),
+        (10, "is not what pin.toml names: some:tag@sha256:0b"),
+        (11, "is not what pin.toml names: some:tag@sha256:0b"),
     ] {
         let arguments: Vec<_> = whole()
             .into_iter()
@@ -93,11 +106,17 @@ fn each_thing_that_a_release_lacks_is_one_line() {
                 6 => one.replace("QDRANT_PATCHED=1", "QDRANT_PATCHED="),
                 7 => one.replace("QDRANT_FROM=source", "QDRANT_FROM=official"),
                 8 => one.replace("QDRANT_FROM=source", "QDRANT_FROM=binary"),
-                _ if one.starts_with("RUNTIME_BASE") => one.replace(&digest, ""),
+                // Of another image, of another day, and of another name.
+                9 if one.starts_with("RUST_IMAGE") => one.replace(RUST_DIGEST, RUNTIME_DIGEST),
+                10 if one.starts_with("RUNTIME_BASE") => one.replace(RUNTIME_DIGEST, RUST_DIGEST),
+                11 => one.replace("some:tag", "other:tag"),
+                3 if one.starts_with("RUNTIME_BASE") => {
+                    one.replace(&format!("@{RUNTIME_DIGEST}"), "")
+                }
                 _ => one,
             })
             .collect();
-        let done = gate(PINNED, &arguments);
+        let done = gate(&pinned(), &arguments);
         assert!(!done.status.success(), "passed although {line}");
         assert_eq!(text(&done).lines().count(), 1, "{}", text(&done));
         assert!(
@@ -110,7 +129,7 @@ fn each_thing_that_a_release_lacks_is_one_line() {
 
 #[test]
 fn an_empty_value_of_the_pin_is_named_by_its_section_and_stops_only_a_release() {
-    let pin = PINNED.replace("digest = \"sha256:00\"", "digest = \"\"");
+    let pin = pinned().replace(RUST_DIGEST, "");
     let done = gate(&pin, &whole());
     assert!(!done.status.success());
     assert!(
@@ -142,7 +161,7 @@ fn what_is_neither_a_release_nor_none_is_refused_and_0_is_none() {
         ("yes", false),
     ] {
         let arguments = [format!("RELEASE={release}"), "QDRANT_PATCHED=0".to_owned()];
-        let done = gate(PINNED, &arguments);
+        let done = gate(&pinned(), &arguments);
         assert_eq!(done.status.success(), taken, "{release:?}: {}", text(&done));
         if !["", "0", "1"].contains(&release) {
             assert_eq!(text(&done).lines().count(), 1, "{}", text(&done));
