@@ -114,6 +114,11 @@ pub fn fetch(release: &Release, from: &str, to: &Path) -> anyhow::Result<()> {
     );
     let beside = to
         .parent()
+        // A bare name's parent is empty: it is made where we are.
+        .map(|folder| match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        })
         .filter(|folder| folder.is_dir())
         .with_context(|| {
             format!(
@@ -513,6 +518,27 @@ mod tests {
         let error = fetch(&world.release, &world.release.repository, &to).unwrap_err();
         assert!(error.to_string().contains("remove it first"), "{error:#}");
         assert_eq!(world.left(), ["other"]);
+    }
+
+    /// As a process of its own: the folder one is in belongs to all threads.
+    #[test]
+    fn a_bare_name_is_made_where_one_is() {
+        const INSIDE: &str = "CI_TEST_BARE_NAME";
+        if let Some(folder) = std::env::var_os(INSIDE) {
+            let world = World::new();
+            std::env::set_current_dir(folder).unwrap();
+            fetch(&world.release, &world.release.repository, Path::new("bare")).unwrap();
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let name = "source::tests::a_bare_name_is_made_where_one_is";
+        run::output(
+            Process::new(std::env::current_exe().unwrap())
+                .args(["--exact", name])
+                .env(INSIDE, folder.path()),
+        )
+        .unwrap();
+        assert!(folder.path().join("bare/src/main.rs").is_file());
     }
 
     #[test]
