@@ -11,6 +11,7 @@ mod purity;
 mod rebase;
 mod run;
 mod source;
+mod toml_line;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -7,6 +7,8 @@ use std::path::{Component, Path};
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 
+use crate::toml_line;
+
 /// The whole of `patch.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -208,8 +210,7 @@ pub fn read_all(folder: &Path) -> anyhow::Result<Vec<Patch>> {
 fn read(patches: &Path, folder: &str) -> anyhow::Result<Patch> {
     let path = patches.join(folder).join("patch.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let manifest: Manifest =
-        toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
+    let manifest: Manifest = toml_line::read(&path.display().to_string(), &text)?;
     check(folder, &manifest).with_context(|| format!("{}", path.display()))?;
     let texts = manifest
         .file

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use tempfile::NamedTempFile;
-use toml_edit::DocumentMut;
+use toml_edit::{DocumentMut, TomlError};
+
+use crate::toml_line;
 
 /// `(section, key, value)`; the section may be dotted.
 pub type Change<'a> = (&'a str, &'a str, String);
@@ -16,7 +18,9 @@ pub type Change<'a> = (&'a str, &'a str, String);
 /// # Errors
 /// It is no TOML, or a key is not there: nothing is ever added.
 pub fn changed(text: &str, changes: &[Change<'_>]) -> anyhow::Result<String> {
-    let mut document: DocumentMut = text.parse().context("parse pin.toml")?;
+    let mut document: DocumentMut = text.parse().map_err(|error: TomlError| {
+        toml_line::said("pin.toml", text, error.span(), error.message())
+    })?;
     for (section, key, value) in changes {
         let mut table = document.as_table_mut();
         for part in section.split('.') {
@@ -76,6 +80,14 @@ mod tests {
             new,
             TEXT.replace("\"one\"", "\"two\"").replace("\"\"", "\"x\"")
         );
+    }
+
+    #[test]
+    fn what_is_no_toml_is_one_line() {
+        let error = changed("# head\n[a\n", &[]).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.starts_with("pin.toml, line 2: "), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
     }
 
     #[test]

@@ -14,6 +14,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
+use crate::toml_line;
+
 /// What to do with the pin.
 #[derive(Subcommand)]
 pub enum Command {
@@ -218,7 +220,7 @@ pub fn run(root: &Path, command: &Command) -> anyhow::Result<()> {
 pub fn read(root: &Path) -> anyhow::Result<Pin> {
     let path = path(root);
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("parse {}", path.display()))
+    toml_line::read(&path.display().to_string(), &text)
 }
 
 fn path(root: &Path) -> PathBuf {

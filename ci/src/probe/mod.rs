@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::patch::rule::{self, Found, Rule};
 use crate::patch::tree::Tree;
+use crate::toml_line;
 
 /// Which tree.
 #[derive(Args)]
@@ -113,8 +114,7 @@ pub fn read_all(folder: &Path) -> anyhow::Result<Vec<Probe>> {
     let mut seen = BTreeSet::new();
     for path in paths {
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let file: File =
-            toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
+        let file: File = toml_line::read(&path.display().to_string(), &text)?;
         for probe in file.probe {
             ensure!(
                 !probe.text.is_empty() || probe.find.is_some(),

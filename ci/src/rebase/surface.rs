@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::patch::tree::Tree;
+use crate::toml_line;
 
 /// The outside of one release.
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ impl Surface {
             tree.read(path)?
                 .with_context(|| format!("the tree has no {path}"))
         };
-        let manifest: toml::Table = text("Cargo.toml")?.parse().context("parse Cargo.toml")?;
+        let manifest: toml::Table = toml_line::read("Cargo.toml", &text("Cargo.toml")?)?;
         let rust = manifest
             .get("package")
             .and_then(|package| package.get("rust-version")?.as_str())
