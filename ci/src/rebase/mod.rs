@@ -61,9 +61,14 @@ pub fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     let patches = manifest::read_all(&root.join("patches"))?;
     let plan = plan::plan(&patches, &tree, Parts::All)?;
     let findings = probe::look(&probe::read_all(&root.join("patches/probes"))?, &tree)?;
-    let now = Surface::of(&tree)?;
-    let differences = pinned
-        .and_then(|pinned| Ok(now.against(&Surface::of(&Tree::open(pinned.path())?)?)))
+    // Hooks and probes were looked at whatever this one says.
+    let now = Surface::of(&tree).with_context(|| format!("read {}", options.tag));
+    let (rust, git_dependencies) = match &now {
+        Ok(now) => (Some(now.rust.clone()), Some(now.git_dependencies.clone())),
+        Err(_) => (None, None),
+    };
+    let differences = now
+        .and_then(|now| Ok(now.against(&Surface::of(&Tree::open(pinned?.path())?)?)))
         .map_err(|error| format!("{error:#}"));
     let tests = (options.test && plan.applies()).then(|| test(root, &tree));
     let report = Report {
@@ -71,8 +76,8 @@ pub fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
         pinned: pinned_tag.clone(),
         hooks: plan.assessments,
         probes: findings,
-        rust: now.rust,
-        git_dependencies: now.git_dependencies,
+        rust,
+        git_dependencies,
         differences,
         tests,
     };
@@ -264,6 +269,21 @@ mod tests {
         let (result, differences) = rebase(&ours, &theirs, Some(&ours.path().join("none")));
         assert!(result.unwrap_err().starts_with("not compared"));
         assert!(differences["Err"].is_string(), "{differences}");
+    }
+
+    #[test]
+    fn a_surface_that_cannot_be_read_does_not_empty_the_report() {
+        let (ours, theirs) = ours_and_theirs();
+        let (_, pinned) = ours_and_theirs();
+        write(theirs.path(), &[("Cargo.toml", "# head\n[package\n")]);
+        let (result, differences) = rebase(&ours, &theirs, Some(pinned.path()));
+        let why = differences["Err"].as_str().unwrap();
+        assert!(
+            why.starts_with("read v9.9.9: Cargo.toml, line 2: "),
+            "{why}"
+        );
+        assert_eq!(why.lines().count(), 1, "{why}");
+        assert!(result.unwrap_err().contains(why));
     }
 
     #[test]

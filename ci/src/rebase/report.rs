@@ -19,10 +19,10 @@ pub struct Report {
     pub hooks: Vec<Assessment>,
     /// One for each probe.
     pub probes: Vec<Finding>,
-    /// The oldest compiler.
-    pub rust: String,
-    /// What does not come from the registry.
-    pub git_dependencies: Vec<String>,
+    /// The oldest compiler; nothing when that could not be read.
+    pub rust: Option<String>,
+    /// What does not come from the registry; nothing when that could not be read.
+    pub git_dependencies: Option<Vec<String>>,
     /// Against the pin, or why that could not be seen.
     pub differences: Result<Vec<Difference>, String>,
     /// What the patches' tests said; nothing when they were not run.
@@ -99,8 +99,12 @@ impl Report {
             )?;
         }
         writeln!(out, "\n## Against {}\n", self.pinned)?;
-        writeln!(out, "* compiler: at least {}", self.rust)?;
-        writeln!(out, "* from git: {}", listed(&self.git_dependencies))?;
+        if let Some(rust) = &self.rust {
+            writeln!(out, "* compiler: at least {rust}")?;
+        }
+        if let Some(from) = &self.git_dependencies {
+            writeln!(out, "* from git: {}", listed(from))?;
+        }
         match &self.differences {
             Ok(differences) => {
                 for one in differences {
@@ -200,8 +204,8 @@ mod tests {
                     detail: "`/readyz` is not there; relied on: it is asked".to_owned(),
                 },
             ],
-            rust: "1.97".to_owned(),
-            git_dependencies: vec!["https://a/b#c".to_owned()],
+            rust: Some("1.97".to_owned()),
+            git_dependencies: Some(vec!["https://a/b#c".to_owned()]),
             differences: Ok(vec![Difference {
                 what: "arguments",
                 new: vec!["--new".to_owned()],
