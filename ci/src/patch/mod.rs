@@ -147,11 +147,15 @@ fn apply(
 
 /// One line for each hook that does not apply.
 fn refusals(plan: &plan::Plan) -> String {
-    let mut lines: Vec<String> = plan
+    let lines: Vec<String> = plan
         .refusals()
-        .map(|one| format!("{}, {}, {}: {}", one.patch, one.hook, one.file, one.detail))
+        .map(|one| {
+            format!(
+                "{}, {}, {}: {}; the tree is as it was",
+                one.patch, one.hook, one.file, one.detail
+            )
+        })
         .collect();
-    lines.push("the tree is as it was".to_owned());
     lines.join("\n       ")
 }
 

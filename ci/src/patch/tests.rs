@@ -241,7 +241,7 @@ fn an_ambiguous_rule_is_refused_with_its_candidates_and_the_tree_is_as_it_was() 
     assert_eq!(
         error.to_string(),
         "0001-flush, flush, src/store.rs: `$FILE.publish($NAME)` matches 2 places in `impl Store › fn save` \
-         (line 6, 7), wanted 1\n       the tree is as it was"
+         (line 6, 7), wanted 1; the tree is as it was"
     );
     assert_eq!(contents(folder.path()), before);
 }
