@@ -10,6 +10,15 @@ pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// git, for a repository that is named: whoever runs this from a hook has git look at theirs.
+pub fn git() -> Command {
+    let mut git = Command::new("git");
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        git.env_remove(name);
+    }
+    git
+}
+
 /// Runs to the end and gives standard output, trimmed.
 ///
 /// # Errors

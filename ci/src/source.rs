@@ -222,21 +222,15 @@ struct Objects {
 
 impl Objects {
     fn new(folder: &Path) -> anyhow::Result<Self> {
-        run::output(
-            Process::new("git")
-                .args(["init", "--quiet", "--bare"])
-                .arg(folder),
-        )?;
+        run::output(run::git().args(["init", "--quiet", "--bare"]).arg(folder))?;
         Ok(Self {
             folder: folder.to_path_buf(),
         })
     }
 
     fn git(&self) -> Process {
-        let mut git = Process::new("git");
+        let mut git = run::git();
         git.arg("--git-dir").arg(&self.folder);
-        // Of whoever runs this from a hook.
-        git.env_remove("GIT_INDEX_FILE");
         // Files in large-file storage stay the pointers that the tree holds, whatever is installed here.
         for setting in ["clean=", "smudge=", "process=", "required=false"] {
             git.arg("-c").arg(format!("filter.lfs.{setting}"));

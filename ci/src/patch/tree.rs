@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
@@ -93,7 +92,7 @@ impl Tree {
         if !self.has_history() {
             return Ok(Vec::new());
         }
-        let said = run::output(Command::new("git").arg("-C").arg(&self.root).args([
+        let said = run::output(run::git().arg("-C").arg(&self.root).args([
             "diff",
             "--name-only",
             "--no-renames",

@@ -1,7 +1,6 @@
 //! `cargo ci pin set TAG`: everything that follows from a tag, read from upstream's repository and put into pin.toml.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use sha2::{Digest as _, Sha256};
@@ -25,7 +24,7 @@ pub fn run(root: &Path, pin: &Pin, options: &Set) -> anyhow::Result<()> {
     let from = options.from.as_deref().unwrap_or(&old.repository);
     let folder = tempfile::tempdir().context("make a temporary folder")?;
     let git = || {
-        let mut git = Command::new("git");
+        let mut git = run::git();
         git.arg("--git-dir").arg(folder.path());
         git
     };

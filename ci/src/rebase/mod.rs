@@ -100,7 +100,7 @@ enum Source {
 impl Source {
     fn new(folder: &Path, tag: &str) -> anyhow::Result<Self> {
         let git = || {
-            let mut git = Command::new("git");
+            let mut git = run::git();
             git.arg("-C").arg(folder);
             git
         };
@@ -269,6 +269,50 @@ mod tests {
         let (result, differences) = rebase(&ours, &theirs, Some(&ours.path().join("none")));
         assert!(result.unwrap_err().starts_with("not compared"));
         assert!(differences["Err"].is_string(), "{differences}");
+    }
+
+    /// As a process of its own: the environment belongs to all threads.
+    #[test]
+    fn git_looks_at_the_named_clone_also_from_within_a_hook() {
+        const INSIDE: &str = "CI_TEST_IN_A_HOOK";
+        if let Some(folder) = std::env::var_os(INSIDE) {
+            let folder = Path::new(&folder);
+            assert_eq!(
+                Tree::open(folder).unwrap().changed().unwrap(),
+                ["Cargo.toml"]
+            );
+            assert!(matches!(
+                Source::new(folder, "HEAD").unwrap(),
+                Source::Taken(_)
+            ));
+            return;
+        }
+        let (_, theirs) = ours_and_theirs();
+        for arguments in [
+            "init --quiet",
+            "add .",
+            "-c user.name=t -c user.email=t@localhost -c commit.gpgsign=false commit --quiet -m one",
+        ] {
+            run::output(
+                run::git()
+                    .args(arguments.split(' '))
+                    .current_dir(theirs.path()),
+            )
+            .unwrap();
+        }
+        write(theirs.path(), &[("Cargo.toml", "[package]\n")]);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let name = "rebase::tests::git_looks_at_the_named_clone_also_from_within_a_hook";
+        let said = run::output(
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", name])
+                .env(INSIDE, theirs.path())
+                .env("GIT_DIR", elsewhere.path().join(".git"))
+                .env("GIT_WORK_TREE", elsewhere.path())
+                .env("GIT_INDEX_FILE", elsewhere.path().join("index")),
+        )
+        .unwrap();
+        assert!(said.contains("1 passed"), "{said}");
     }
 
     #[test]
