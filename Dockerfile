@@ -208,10 +208,11 @@ FROM ${RUNTIME_BASE} AS qdrant-from-binary
 COPY --from=qdrant-binary / /given/
 RUN test -f /given/qdrant \
     || { echo 'QDRANT_FROM=binary needs --build-context qdrant-binary=DIR with DIR/qdrant' >&2; exit 1; }; \
-    mkdir -p /out/licenses/qdrant \
-    && cp -r /given/. /out/ && rm /out/LICENSE && chmod 0755 /out/qdrant \
+    mkdir -p /out/licenses/qdrant /out/build \
+    && install /given/qdrant /out/qdrant \
+    && for name in config static sbom licenses; do [ ! -d /given/$name ] || cp -r /given/$name /out/ || exit 1; done \
     && install --mode 0644 /given/LICENSE /out/licenses/qdrant/LICENSE \
-    && mkdir -p /out/build && echo 'from = "binary"' >/out/build/qdrant.toml
+    && echo 'from = "binary"' | tee /out/build/qdrant.toml
 
 FROM ${QDRANT_IMAGE} AS qdrant-official
 

@@ -465,11 +465,10 @@ fn a_dashboard_without_a_mark_a_mark_without_a_dashboard_and_a_pin_without_a_has
     }
 }
 
-/// The commands of the Dockerfile's stage that puts the dashboard into the image, with all that is absolute below `root`.
-fn commands_of_the_dashboards_stage(root: &Path) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Dockerfile");
-    let dockerfile = fs::read_to_string(path).unwrap();
-    let (_, stage) = dockerfile.split_once(" AS qdrant-from-source\n").unwrap();
+/// The commands of a stage of the Dockerfile, with all that is absolute below `root`.
+fn commands_of_stage(name: &str, root: &Path) -> String {
+    let dockerfile = ours("Dockerfile");
+    let (_, stage) = dockerfile.split_once(&format!(" AS {name}\n")).unwrap();
     let (stage, _) = stage.split_once("\nFROM ").unwrap();
     let stage = stage.replace("\\\n", " ");
     let commands: Vec<_> = stage
@@ -506,7 +505,7 @@ fn the_dockerfile_holds_the_dashboard_of_a_release_to_the_pin_and_leaves_the_mar
         fs::copy(image.join("web-ui.sh"), root.join("image/web-ui.sh")).unwrap();
         fs::create_dir(root.join("out")).unwrap();
         let done = Command::new("sh")
-            .args(["-ec", &commands_of_the_dashboards_stage(root)])
+            .args(["-ec", &commands_of_stage("qdrant-from-source", root)])
             .env("RELEASE", release)
             .current_dir(root.join("source"))
             .output()
@@ -522,6 +521,60 @@ fn the_dockerfile_holds_the_dashboard_of_a_release_to_the_pin_and_leaves_the_mar
             assert_eq!(path.exists(), there, "{name}, {case}");
         }
     }
+}
+
+#[test]
+fn of_a_folder_with_a_given_qdrant_only_what_is_documented_gets_into_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for path in [
+        "qdrant",
+        "LICENSE",
+        "config/config.yaml",
+        "licenses/NOTICES.txt",
+        "storage/raft_state.json",
+        "entrypoint",
+        ".env",
+        "build/image.toml",
+    ] {
+        let path = root.join("given").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+    let done = Command::new("sh")
+        .args(["-ec", &commands_of_stage("qdrant-from-binary", root)])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", text(&done));
+    let mut found = Vec::new();
+    let mut folders = vec![root.join("out")];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let path = path.strip_prefix(root.join("out")).unwrap();
+                found.push(path.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "build/qdrant.toml",
+            "config/config.yaml",
+            "licenses/NOTICES.txt",
+            "licenses/qdrant/LICENSE",
+            "qdrant",
+        ]
+    );
+    let mode = fs::metadata(root.join("out/qdrant")).unwrap().permissions();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+        0o755
+    );
 }
 
 #[test]
