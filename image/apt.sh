@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs Debian packages from one day of Debian's archive, and leaves no trace of the installing.
+# Installs Debian packages from one day of Debian's archive. Lists, caches and logs are gone afterwards; apt stays set to
+# that day, so that whoever installs more on top does not mix days.
 #
 #   apt.sh SNAPSHOT PACKAGE…
 #
