@@ -427,7 +427,8 @@ fn a_final_set_is_made_by_who_leads_once_no_client_reaches_anybody() {
     assert_eq!(peers[&PeerId(1)], us());
     assert_eq!(peers[&PeerId(3)].since, Duration::from_millis(700));
     assert!(absent.is_empty());
-    let cases: [(fn(&mut Scene), Waits); 6] = [
+    type Change = fn(&mut Scene);
+    let cases: [(Change, Waits); 6] = [
         (
             |s| s.seen.child = Child::Running(Observed::Unknown("it starts".to_owned())),
             Waits::Starts,
