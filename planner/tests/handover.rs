@@ -524,6 +524,25 @@ fn nothing_ends_when_a_member_goes_on_that_clients_are_sent_to() {
 }
 
 #[test]
+fn who_is_left_by_all_others_without_a_majority_goes_on_alone() {
+    let mut scene = shut();
+    scene.qdrant(|qdrant| qdrant.leads = false);
+    scene.seen.peers.remove(&address(3));
+    let mut together = Together::default();
+    for _ in 0..9 {
+        // One that answers may lead yet.
+        let waits = Last::Wait(Waits::NotOurs);
+        assert_eq!(scene.together(&mut together), waits);
+    }
+    scene.seen.peers.remove(&address(2));
+    for _ in 0..4 {
+        let waits = Last::Wait(Waits::NotOurs);
+        assert_eq!(scene.together(&mut together), waits);
+    }
+    assert_eq!(scene.together(&mut together), Last::Left(PeerId(1)));
+}
+
+#[test]
 fn who_may_be_alive_and_cannot_be_read_is_waited_for_longer() {
     for probe in [
         Probe::Opaque("an open port".to_owned()),

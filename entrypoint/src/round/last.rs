@@ -90,7 +90,7 @@ impl Task {
         }
     }
 
-    async fn last_alone(
+    pub(super) async fn last_alone(
         &mut self,
         began: Instant,
         stamp: &Stamp,

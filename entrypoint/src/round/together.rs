@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use planner::decision::Action;
 use planner::farewell::together::{Party, Shut, Together, Verdict, Waits};
+use planner::farewell::{self, NoSet};
 use planner::heal::names::ShardRef;
 use planner::ids::{PeerId, TaskId};
 use planner::keep::clock::Interval;
@@ -47,6 +48,8 @@ enum End {
     Out,
     /// This one does not end.
     GoesOn(PeerId),
+    /// All others are gone, and have nothing.
+    Left,
 }
 
 /// A set that we make with others.
@@ -83,12 +86,19 @@ impl Task {
             Ok(made) => made,
             Err(_) => Err("the time to SIGKILL leaves no more for it".to_owned()),
         };
+        if let Ok(End::Left) = made {
+            tracing::info!(
+                event = events::SET_LAST_WAITS,
+                "all others are gone, and all copies are here: the final set is made alone"
+            );
+            return self.last_alone(began, stamp, interval).await;
+        }
         let over = matches!(made, Ok(End::Out));
         match made {
             Ok(End::Made(set)) => {
                 tracing::info!(event = events::SET_LAST_MADE, "the final set is {set}");
             }
-            Ok(End::Out) => tracing::info!(event = events::HANDED_OVER, "out of Raft"),
+            Ok(End::Out | End::Left) => tracing::info!(event = events::HANDED_OVER, "out of Raft"),
             Ok(End::GoesOn(peer)) => tracing::info!(
                 event = events::SET_LAST_SKIPPED,
                 "peer {peer} goes on and serves clients"
@@ -136,7 +146,7 @@ impl Task {
             }
             let own = self.ourselves();
             let looked = self.look_at_the_end().await;
-            let (looked, _) = looked.ok_or("our own disk cannot be read")?;
+            let (looked, collections) = looked.ok_or("our own disk cannot be read")?;
             let verdict = together.verdict(&self.settings, &looked.seen, own, looked.passed);
             if verdict != Verdict::Out && looked.decision.action == Action::Kill {
                 return Err(looked.decision.reason.to_string());
@@ -169,6 +179,11 @@ impl Task {
                 Verdict::Make(_) => {}
                 Verdict::Out => return Ok(End::Out),
                 Verdict::GoesOn(peer) => return Ok(End::GoesOn(peer)),
+                Verdict::Left(us) => match farewell::all_here(&collections, us) {
+                    Ok(()) => return Ok(End::Left),
+                    Err(NoSet::Unread(why)) => waits.say(why),
+                    Err(why) => return Err(format!("nobody leads any more, and {why}")),
+                },
                 Verdict::Wait(why) => waits.say(why.to_string()),
             }
             tokio::time::sleep(PAUSE).await;

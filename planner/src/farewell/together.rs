@@ -59,6 +59,8 @@ pub enum Verdict {
     Out,
     /// This member goes on and serves clients: nothing ends, and nothing is to be made.
     GoesOn(PeerId),
+    /// All others are gone, and without them we, this peer, can lead nothing: what can be done is done alone.
+    Left(PeerId),
 }
 
 /// What is missing.
@@ -119,8 +121,18 @@ impl Together {
         let silent = qdrant.peers.iter().copied();
         let silent = silent.filter(|peer| *peer != us && !others.contains_key(peer));
         self.silent = count(&self.silent, silent, passed);
+        let doubt = |probe: &Probe| matches!(probe, Probe::Opaque(_) | Probe::Unasked(_));
+        let patience = match seen.peers.values().any(doubt) {
+            true => settings.beat * BEATS_IN_DOUBT,
+            false => patience,
+        };
         if !qdrant.leads || qdrant.commits == Some(false) {
-            return Verdict::Wait(Waits::NotOurs);
+            // One that was on its way out took the word of its removal with it.
+            let gone = !self.silent.is_empty() && self.silent.values().all(|s| *s >= patience);
+            return match gone && others.is_empty() {
+                true => Verdict::Left(us),
+                false => Verdict::Wait(Waits::NotOurs),
+            };
         }
         let mut peers = BTreeMap::from([(us, own)]);
         let mut absent = BTreeSet::new();
@@ -142,11 +154,6 @@ impl Together {
                 }
             }
         }
-        let doubt = |probe: &Probe| matches!(probe, Probe::Opaque(_) | Probe::Unasked(_));
-        let patience = match seen.peers.values().any(doubt) {
-            true => settings.beat * BEATS_IN_DOUBT,
-            false => patience,
-        };
         if let Some((peer, _)) = self.silent.iter().find(|(_, so_far)| **so_far < patience) {
             return Verdict::Wait(Waits::Silent(*peer));
         }
