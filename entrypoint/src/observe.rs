@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use futures::StreamExt;
 use planner::ids::GenerationId;
@@ -34,6 +35,8 @@ pub struct Senses {
     qdrants: Client,
     /// Addresses that the store named last; asked also while the store does not answer.
     known: BTreeSet<IpAddr>,
+    /// When the others were last asked.
+    asked: Instant,
 }
 
 /// What a round needs to know beforehand.
@@ -85,7 +88,13 @@ impl Senses {
             http_port: config.qdrant.http_port,
             qdrants: qdrant.with_timeout(config.probe_timeout),
             known: BTreeSet::new(),
+            asked: Instant::now(),
         })
+    }
+
+    /// When the others were last asked.
+    pub fn asked(&self) -> Instant {
+        self.asked
     }
 
     /// Sees everything once.
@@ -124,6 +133,7 @@ impl Senses {
             );
         }
         addresses.remove(&self.own);
+        self.asked = Instant::now();
         let peers = self.ask(addresses, wanted).await;
         Observation {
             disk,

@@ -14,7 +14,7 @@ use crate::ids::PeerId;
 use crate::observed::Observed;
 use crate::records::{Hello, Stage, State};
 use crate::settings::{ELECTION, Settings};
-use crate::view::{Child, Observation, Probe};
+use crate::view::{Child, Observation, Probe, Qdrant};
 
 /// What our own Qdrant says of all collections.
 pub type Collections = Observed<BTreeMap<CollectionName, Observed<Collection>>>;
@@ -103,9 +103,9 @@ impl Handover {
             Futile::NoConsensus => ELECTION,
             Futile::NobodyAnswers => settings.beat,
             // Somebody who is not heard for a moment may go on.
-            Futile::AllEnd if !all_listed_end(settings, look.seen) => settings.beat,
+            Futile::AllEnd if !all_listed_end(settings, look.seen) => moment(settings),
             // The others may be asked to stop a moment later, and then all make a final set.
-            Futile::OnlyCopies(_) => settings.beat,
+            Futile::OnlyCopies(_) => moment(settings),
             _ => Duration::ZERO,
         };
         let lasted = match &self.hindered {
@@ -118,6 +118,11 @@ impl Handover {
             false => Verdict::Wait,
         }
     }
+}
+
+/// A beat, but no more of the time that a stop has where beats are rare: hellos are not.
+pub(crate) fn moment(settings: &Settings) -> Duration {
+    settings.beat.min(Duration::from_secs(2))
 }
 
 fn judge(settings: &Settings, look: Look<'_>) -> Verdict {
@@ -146,7 +151,10 @@ fn judge(settings: &Settings, look: Look<'_>) -> Verdict {
         return Verdict::GiveUp(why);
     }
     if others.all(|hello| hello.said.ending) {
-        return Verdict::GiveUp(Futile::AllEnd);
+        return Verdict::GiveUp(match outlasts(qdrant, us) {
+            true => Futile::Alone,
+            false => Futile::AllEnd,
+        });
     }
     if let Observed::Known(qdrant) = qdrant
         && (!qdrant.has_leader || qdrant.commits == Some(false))
@@ -208,16 +216,22 @@ pub fn is_missed(verdict: Option<&Verdict>, seen: &Observation) -> bool {
 pub(crate) fn out(settings: &Settings, seen: &Observation, us: PeerId) -> bool {
     let unlisted = |hello: &Hello| !hello.peers.is_empty() && !hello.peers.contains(&us);
     let others = || members(settings, seen);
-    // One that reads its own removal forgets all others. One that knows no others and leads on has outlasted
-    // them, and has what they had.
+    // One that reads its own removal forgets all others.
     let forgot = match &seen.child {
-        Child::Running(Observed::Known(qdrant)) => {
-            let goes_on = qdrant.leads && !qdrant.consensus_stopped;
-            !goes_on && qdrant.peers.iter().all(|peer| *peer == us)
+        Child::Running(known @ Observed::Known(qdrant)) => {
+            !outlasts(known, us) && qdrant.peers.iter().all(|peer| *peer == us)
         }
         _ => false,
     };
     (forgot && others().next().is_some()) || others().any(|hello| hello.leads && unlisted(hello))
+}
+
+/// It lists nobody but itself and leads on: all others were taken out, and it has what they had.
+fn outlasts(qdrant: &Observed<Qdrant>, us: PeerId) -> bool {
+    qdrant.known().is_some_and(|qdrant| {
+        let alone = qdrant.peers.iter().all(|peer| *peer == us);
+        alone && qdrant.leads && !qdrant.consensus_stopped
+    })
 }
 
 /// The other members of our generation that answer.

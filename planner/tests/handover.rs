@@ -307,7 +307,7 @@ fn who_has_taken_all_others_out_is_not_out_itself() {
         qdrant.peers = peers([1]);
         qdrant.leads = true;
     });
-    assert_eq!(scene.look(), Verdict::GiveUp(Futile::AllEnd));
+    assert_eq!(scene.look(), Verdict::GiveUp(Futile::Alone));
     // It has taken itself out last.
     scene.qdrant(|qdrant| qdrant.consensus_stopped = true);
     assert_eq!(scene.look(), Verdict::Done { quiet: true });
@@ -477,6 +477,9 @@ fn who_was_taken_out_meanwhile_has_no_part_in_it() {
         qdrant.consensus_stopped = true;
     });
     assert_eq!(knows.together(&mut Together::default()), Last::Out);
+    // Also when nobody answers any more.
+    knows.seen.peers.clear();
+    assert_eq!(knows.together(&mut Together::default()), Last::Out);
 }
 
 #[test]
@@ -507,7 +510,8 @@ fn nothing_ends_when_a_member_goes_on_that_clients_are_sent_to() {
     scene.hear(3, |hello| hello.said.ready = true);
     let mut together = Together::default();
     for _ in 0..4 {
-        assert_eq!(scene.together(&mut together), Last::Wait(Waits::NotOurs));
+        let open = Last::Wait(Waits::Open(PeerId(3)));
+        assert_eq!(scene.together(&mut together), open);
     }
     assert_eq!(scene.together(&mut together), Last::GoesOn(PeerId(3)));
     scene.qdrant(|qdrant| qdrant.leads = true);
@@ -524,22 +528,35 @@ fn nothing_ends_when_a_member_goes_on_that_clients_are_sent_to() {
 }
 
 #[test]
-fn who_is_left_by_all_others_without_a_majority_goes_on_alone() {
-    let mut scene = shut();
-    scene.qdrant(|qdrant| qdrant.leads = false);
-    scene.seen.peers.remove(&address(3));
+fn who_is_left_by_the_only_other_one_goes_on_alone() {
+    let left = |of: std::ops::RangeInclusive<u64>| {
+        let mut scene = shut();
+        scene.qdrant(|qdrant| {
+            qdrant.leads = false;
+            qdrant.peers = peers(of);
+        });
+        scene.seen.peers.remove(&address(3));
+        scene
+    };
+    let mut scene = left(1..=2);
     let mut together = Together::default();
+    let waits = Last::Wait(Waits::NotOurs);
     for _ in 0..9 {
         // One that answers may lead yet.
-        let waits = Last::Wait(Waits::NotOurs);
         assert_eq!(scene.together(&mut together), waits);
     }
     scene.seen.peers.remove(&address(2));
     for _ in 0..4 {
-        let waits = Last::Wait(Waits::NotOurs);
         assert_eq!(scene.together(&mut together), waits);
     }
     assert_eq!(scene.together(&mut together), Last::Left(PeerId(1)));
+    // Two others may have decided something without us.
+    let mut three = left(1..=3);
+    three.seen.peers.remove(&address(2));
+    let mut together = Together::default();
+    for _ in 0..20 {
+        assert_eq!(three.together(&mut together), waits);
+    }
 }
 
 #[test]

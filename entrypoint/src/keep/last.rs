@@ -55,12 +55,12 @@ pub struct Last<'a> {
     pub task: &'a TaskId,
     /// Its peer, by its own word.
     pub peer: PeerId,
-    /// Who takes part. Of ourselves alone every copy has to be ours.
+    /// Who takes part.
     pub party: &'a Party,
     /// Where the others hear which set it is.
     pub board: &'a channel::Sender<Board>,
-    /// We take what is ours here and now, because nobody else in this task does.
-    pub takes: bool,
+    /// Nobody reaches our Qdrant, its peers neither: every copy has to be ours, and we take them here and now.
+    pub alone: bool,
     /// What our disk says.
     pub stamp: &'a Stamp,
     /// From one slot to the next.
@@ -96,10 +96,6 @@ impl Last<'_> {
         self.board.send_modify(|board| board.status.set = Some(set));
         let made = self.finish(&plan, &source, failed).await;
         made.map_err(|why| format!("set {set}: {why}"))
-    }
-
-    fn is_alone(&self) -> bool {
-        self.party.len() == 1
     }
 
     async fn plan(
@@ -142,7 +138,7 @@ impl Last<'_> {
             let missing = there.missing.first()?;
             Some(format!("{} cannot be whole: {missing}", there.name))
         });
-        if let Some(lacks) = lacks.filter(|_| !self.is_alone()) {
+        if let Some(lacks) = lacks.filter(|_| !self.alone) {
             return Err(lacks);
         }
         match self.shelf.create(&plan).await {
@@ -167,7 +163,7 @@ impl Last<'_> {
             generation: source.generation.clone(),
             peer: self.peer,
         };
-        if self.takes {
+        if self.alone {
             taker.take_all(&call).await;
         }
         let mut parts = Vec::new();
@@ -195,7 +191,7 @@ impl Last<'_> {
         let manifest = assemble(plan, &parts, end).map_err(|why| why.to_string())?;
         // There are other copies, and older sets that have everything.
         let lacks = manifest.collections.iter().find(|there| !there.whole);
-        if let Some(lacks) = lacks.filter(|_| !self.is_alone()) {
+        if let Some(lacks) = lacks.filter(|_| !self.alone) {
             let missing = lacks.missing.first();
             let why = missing.map_or_else(String::new, |missing| format!(": {missing}"));
             return Err(format!("{} is not whole{why}", lacks.name));
@@ -213,7 +209,7 @@ impl Last<'_> {
     async fn view(&self) -> Result<ClusterView, String> {
         let collections = loop {
             let collections = survey::copies(self.client).await;
-            let all = match self.is_alone() {
+            let all = match self.alone {
                 true => farewell::all_here(&collections, self.peer),
                 false => farewell::all_known(&collections).map(drop),
             };

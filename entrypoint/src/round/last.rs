@@ -152,7 +152,7 @@ impl Task {
                 peer,
                 party: &Party::from([(peer, ourselves)]),
                 board: &self.board,
-                takes: true,
+                alone: true,
                 stamp,
                 interval,
                 left,

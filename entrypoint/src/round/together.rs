@@ -18,6 +18,7 @@ use planner::keep::ids::SetId;
 use planner::keep::layout::Entry;
 use planner::keep::records::{Manifest, Origin};
 use planner::records::Stamp;
+use planner::view::Probe;
 use qdrant_api::Client;
 use tokio::sync::watch as channel;
 use tokio::time::timeout;
@@ -48,7 +49,7 @@ enum End {
     Out,
     /// This one does not end.
     GoesOn(PeerId),
-    /// All others are gone, and have nothing.
+    /// The only other one is gone, and has nothing.
     Left,
 }
 
@@ -78,27 +79,49 @@ impl Task {
             "writes are shut out now, here and by the others that end"
         );
         let grace = budget.grace(began.elapsed());
+        // From this moment on it takes nothing from anybody, however long it needs to end.
+        let at = Instant::now();
         let first = self.qdrant.stop(Signal::SIGINT, grace).await?;
-        self.board
-            .send_modify(|board| board.status.shut = Some(Instant::now()));
+        self.board.send_modify(|board| {
+            let status = &mut board.status;
+            status.shut = Some(at);
+            // What the ended one said of itself.
+            (status.is_voter, status.role) = (None, None);
+        });
         let left = budget.hand_over_left(began.elapsed());
         let made = match timeout(left, self.shut(began, stamp, interval)).await {
             Ok(made) => made,
             Err(_) => Err("the time to SIGKILL leaves no more for it".to_owned()),
         };
-        if let Ok(End::Left) = made {
-            tracing::info!(
-                event = events::SET_LAST_WAITS,
-                "all others are gone, and all copies are here: the final set is made alone"
-            );
-            return self.last_alone(began, stamp, interval).await;
-        }
-        let over = matches!(made, Ok(End::Out));
+        // Who made it may have ended before everybody had heard of it.
+        let made = match made {
+            Err(why) => {
+                let patience = self.config.probe_timeout;
+                let there = timeout(patience, self.newest_final(stamp)).await;
+                there.ok().flatten().map(End::Made).ok_or(why)
+            }
+            made => made,
+        };
+        let mut over = false;
         match made {
+            Ok(End::Left) => {
+                tracing::info!(
+                    event = events::SET_LAST_WAITS,
+                    "the only other one is gone, and all copies are here: the final set is made alone"
+                );
+                let alone = self.last_alone(began, stamp, interval).await;
+                return alone.map(|alone| Farewell {
+                    stopped: better(first, Some(alone.stopped)),
+                    ..alone
+                });
+            }
             Ok(End::Made(set)) => {
                 tracing::info!(event = events::SET_LAST_MADE, "the final set is {set}");
             }
-            Ok(End::Out | End::Left) => tracing::info!(event = events::HANDED_OVER, "out of Raft"),
+            Ok(End::Out) => {
+                over = true;
+                tracing::info!(event = events::HANDED_OVER, "out of Raft");
+            }
             Ok(End::GoesOn(peer)) => tracing::info!(
                 event = events::SET_LAST_SKIPPED,
                 "peer {peer} goes on and serves clients"
@@ -144,8 +167,8 @@ impl Task {
             if child.is_none() {
                 return Err("Qdrant has ended by itself".to_owned());
             }
-            let own = self.ourselves();
             let looked = self.look_at_the_end().await;
+            let own = self.ourselves();
             let (looked, collections) = looked.ok_or("our own disk cannot be read")?;
             let verdict = together.verdict(&self.settings, &looked.seen, own, looked.passed);
             if verdict != Verdict::Out && looked.decision.action == Action::Kill {
@@ -190,7 +213,10 @@ impl Task {
             if let Some(done) = work.take_if(|work| work.made.is_finished()) {
                 let (made, lost) = done.made.await.map_err(|error| error.to_string())?;
                 match made {
-                    Ok(manifest) => return Ok(End::Made(manifest.set)),
+                    Ok(manifest) => {
+                        self.until_heard().await;
+                        return Ok(End::Made(manifest.set));
+                    }
                     Err(why) => waits.say(why),
                 }
                 failed.extend(lost);
@@ -210,8 +236,36 @@ impl Task {
         Shut {
             task: self.settings.task.clone(),
             uri: self.qdrant.uri().to_owned(),
-            since: shut.map_or(Duration::ZERO, |at| at.elapsed()),
+            // As of the moment at which the others were asked for theirs.
+            since: shut.map_or(Duration::ZERO, |at| {
+                self.senses.asked().saturating_duration_since(at)
+            }),
         }
+    }
+
+    /// The others end when they have heard of the set, and whoever has not would make another: so they are
+    /// answered until they are gone, or for a while.
+    async fn until_heard(&mut self) {
+        let until = Instant::now() + self.config.probe_timeout * 2;
+        while Instant::now() < until {
+            let Some((looked, _)) = self.look_at_the_end().await else {
+                return;
+            };
+            let is_there = |probe: &Probe| match probe {
+                Probe::Task { hello, .. } => hello.said.shut.is_some(),
+                _ => false,
+            };
+            if !looked.seen.peers.values().any(is_there) {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The final set of this generation, when it is the newest of all.
+    async fn newest_final(&self, stamp: &Stamp) -> Option<SetId> {
+        let newest = self.shelf.sets().await.ok()?.last().copied()?;
+        self.is_final(newest, stamp).await.then_some(newest)
     }
 
     /// Whether this set is finished, and the final one of this generation.
@@ -280,7 +334,7 @@ async fn make(making: Making) -> (Result<Manifest, String>, Failed) {
         peer: *peer,
         party: &making.party.peers,
         board: &making.board,
-        takes: false,
+        alone: false,
         stamp: &making.stamp,
         interval: making.interval,
         left: making.left,

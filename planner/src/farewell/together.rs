@@ -8,18 +8,18 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::handover::{members, out};
+use crate::handover::{members, moment, out};
 use crate::ids::{PeerId, TaskId};
 use crate::observed::Observed;
 use crate::records::Hello;
 use crate::settings::Settings;
 use crate::view::{Child, Observation, Probe};
 
-/// A peer that nobody answers for is done without after so many beats: one that ends with the others and
+/// A peer that nobody answers for is done without after so many moments: one that ends with the others and
 /// has had less time than they. So is a member that goes on.
-const BEATS: u32 = 2;
+const MOMENTS: u32 = 2;
 /// The same while somebody is alive who cannot be read: it may be that peer.
-const BEATS_IN_DOUBT: u32 = 4;
+const MOMENTS_IN_DOUBT: u32 = 4;
 
 /// What is remembered between two looks: for how long peers have not been answered for, or went on.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,8 @@ pub enum Verdict {
     Out,
     /// This member goes on and serves clients: nothing ends, and nothing is to be made.
     GoesOn(PeerId),
-    /// All others are gone, and without them we, this peer, can lead nothing: what can be done is done alone.
+    /// The only other one is gone, and without it we, this peer, can lead nothing: what can be done is done
+    /// alone.
     Left(PeerId),
 }
 
@@ -100,7 +101,7 @@ impl Together {
             Child::Running(Observed::Known(qdrant)) => Some(qdrant.peer_id),
             _ => seen.disk.peer_id,
         };
-        if us.is_some_and(|us| out(settings, seen, us)) {
+        if us.is_some_and(|us| out(settings, seen, us)) || is_removed(&seen.child) {
             return Verdict::Out;
         }
         let others: BTreeMap<PeerId, &Hello> = members(settings, seen)
@@ -110,7 +111,7 @@ impl Together {
         let serves = |hello: &&Hello| hello.said.ready && !hello.said.ending;
         let serving = others.iter().filter(|(_, hello)| serves(hello));
         self.serving = count(&self.serving, serving.map(|(peer, _)| *peer), passed);
-        let patience = settings.beat * BEATS;
+        let patience = moment(settings) * MOMENTS;
         if let Some((peer, _)) = self.serving.iter().find(|(_, so_far)| **so_far >= patience) {
             return Verdict::GoesOn(*peer);
         }
@@ -123,13 +124,24 @@ impl Together {
         self.silent = count(&self.silent, silent, passed);
         let doubt = |probe: &Probe| matches!(probe, Probe::Opaque(_) | Probe::Unasked(_));
         let patience = match seen.peers.values().any(doubt) {
-            true => settings.beat * BEATS_IN_DOUBT,
+            true => moment(settings) * MOMENTS_IN_DOUBT,
             false => patience,
         };
+        // It has just come, and the load balancer does not know it.
+        let is_new = |hello: &Hello| !hello.said.ready && !hello.said.ending;
+        let mut others_open = others
+            .iter()
+            .filter(|(_, hello)| hello.said.shut.is_none() && !is_new(hello));
+        // Whoever makes the set.
+        if let Some((peer, _)) = others_open.next() {
+            return Verdict::Wait(Waits::Open(*peer));
+        }
         if !qdrant.leads || qdrant.commits == Some(false) {
-            // One that was on its way out took the word of its removal with it.
+            // Of two the one that was on its way out took the word of its removal with it. Of more, the others may
+            // have decided something that is not known here.
+            let of_two = qdrant.peers.len() == 2 && others.is_empty();
             let gone = !self.silent.is_empty() && self.silent.values().all(|s| *s >= patience);
-            return match gone && others.is_empty() {
+            return match of_two && gone {
                 true => Verdict::Left(us),
                 false => Verdict::Wait(Waits::NotOurs),
             };
@@ -138,11 +150,7 @@ impl Together {
         let mut absent = BTreeSet::new();
         for (peer, hello) in others {
             match hello.said.shut {
-                // It has just come, and the load balancer does not know it.
-                None if !hello.said.ready && !hello.said.ending => {
-                    absent.insert(peer);
-                }
-                None => return Verdict::Wait(Waits::Open(peer)),
+                None => drop(absent.insert(peer)),
                 Some(_) if !hello.serves => return Verdict::Wait(Waits::Silent(peer)),
                 Some(since) => {
                     let shut = Shut {
@@ -159,6 +167,16 @@ impl Together {
         }
         absent.extend(self.silent.keys());
         Verdict::Make(Party { peers, absent })
+    }
+}
+
+/// Its own Qdrant has read its removal: it knows nobody else, and has stopped.
+fn is_removed(child: &Child) -> bool {
+    match child {
+        Child::Running(Observed::Known(qdrant)) => {
+            qdrant.consensus_stopped && qdrant.peers.iter().all(|peer| *peer == qdrant.peer_id)
+        }
+        _ => false,
     }
 }
 
