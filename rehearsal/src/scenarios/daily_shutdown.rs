@@ -4,6 +4,7 @@
 use planner::keep::records::Origin;
 
 use super::healing::{Points, Wanted, begin_with};
+use super::lose_everything::nobody_served_less;
 use super::prelude::*;
 use super::rolling;
 use crate::ecs::{agent, api};
@@ -129,7 +130,7 @@ async fn days(world: &World) -> Result<(), Failure> {
         ));
         points.more(world, 30).await?;
     }
-    end(world, points).await
+    nobody_served_less(world, points).await
 }
 
 async fn killed(world: &World) -> Result<(), Failure> {
@@ -156,13 +157,13 @@ async fn killed(world: &World) -> Result<(), Failure> {
     }
     points.resume();
     points.more(world, 30).await?;
-    end(world, points).await
+    nobody_served_less(world, points).await
 }
 
 async fn start_first(world: &World) -> Result<(), Failure> {
     let points = begin_with(world, ONE).await?;
     rolling::roll_out(world, &points).await?;
-    end(world, points).await
+    nobody_served_less(world, points).await
 }
 
 /// A container that is stopped and started again keeps its disk, whose generation has ended.
@@ -188,7 +189,7 @@ async fn same_disk(world: &World) -> Result<(), Failure> {
         .healed_within("it was started again", since, 1, BACK)
         .await?;
     points.more(world, 30).await?;
-    end(world, points).await
+    nobody_served_less(world, points).await
 }
 
 async fn store_hangs(world: &World) -> Result<(), Failure> {
@@ -215,7 +216,7 @@ async fn store_hangs(world: &World) -> Result<(), Failure> {
     start(world, RESTORED).await?;
     points.resume();
     points.more(world, 30).await?;
-    end(world, points).await
+    nobody_served_less(world, points).await
 }
 
 /// Has the only task stopped while it is written to as fast as it takes it.
@@ -273,19 +274,4 @@ fn newest(world: &World) -> Result<Option<Set>, Failure> {
 fn is_final(set: &Set) -> bool {
     let origin = set.manifest.as_ref().map(|manifest| manifest.origin);
     origin == Some(Origin::Stop)
-}
-
-/// Nothing that was promised is missing, and no read has found less or nothing, at any time.
-async fn end(world: &World, points: Points) -> Result<(), Failure> {
-    let tally = points.audit(world).await?;
-    let absent = |complaint: &&String| complaint.contains("404");
-    let absent = tally.complaints.iter().filter(absent).count();
-    match (tally.stale_reads, absent) {
-        (0, 0) => Ok(()),
-        (stale, absent) => {
-            let complaints = &tally.complaints;
-            let detail = format!("{stale} reads found less, {absent} nothing: {complaints:?}");
-            Err(Failure::new("nobody serves before it is restored", detail))
-        }
-    }
 }

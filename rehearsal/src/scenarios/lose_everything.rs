@@ -270,8 +270,13 @@ pub(super) async fn restored_within(
         let detail = format!("set {taken:?} was restored, not {from}");
         return Err(Failure::new("the right set is restored", detail));
     }
+    nobody_served_less(world, points).await
+}
+
+/// Nothing that was promised is missing, and through every task that called itself ready, all the time, nobody has
+/// read less, or found no collection at all.
+pub(super) async fn nobody_served_less(world: &World, points: Points) -> Result<(), Failure> {
     let tally = points.audit(world).await?;
-    // Through every task that called itself ready, all the time: less, or no collection at all.
     let absent = |complaint: &&String| complaint.contains("404");
     let absent = tally.complaints.iter().filter(absent).count();
     match (tally.stale_reads, absent) {

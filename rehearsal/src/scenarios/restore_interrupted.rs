@@ -53,8 +53,11 @@ const MORE: usize = 7;
 /// Three tasks are replaced meanwhile, one after the other.
 const LONGEST: Duration = Duration::from_secs(240);
 
-/// Who dies, one after the other.
-const VICTIMS: [Victim; 3] = [Victim::Founder, Victim::Steward, Victim::Member];
+/// Who dies, one after the other: the founder, who is the first steward as well, while it is that; a member; and, when
+/// the others are replaced before all is restored, the steward of then.
+const VICTIMS: [Victim; 3] = [Victim::Founder, Victim::Member, Victim::Steward];
+/// So many of them can die at once without a majority being lost.
+const AT_ONCE: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
@@ -85,7 +88,7 @@ async fn formed(world: &World) -> Result<(), Failure> {
     restored_within(world, points, since, from, size, RESTORED).await
 }
 
-/// At this step of whichever collection. The next one dies when the task of the one before is replaced.
+/// At this step of whichever collection.
 async fn interrupted(world: &World, step: &str) -> Result<(), Failure> {
     let points = begin(world).await?;
     let since = world.timeline.now();
@@ -98,8 +101,20 @@ async fn interrupted(world: &World, step: &str) -> Result<(), Failure> {
     let (mut points, then) = one_more(world, points).await?;
     let since = lose(world, &mut points, then).await?;
     let from = newest(world)?.id;
-    for victim in VICTIMS {
-        let steward = at_work(world, &[step]).await?;
+    for (number, victim) in VICTIMS.into_iter().enumerate() {
+        let steward = match number < AT_ONCE {
+            true => at_work(world, &[step]).await?,
+            false => {
+                replaced(world).await?;
+                match at_work_or_over(world, step).await? {
+                    Some(steward) => steward,
+                    None => {
+                        world.step("all was restored before another one could die");
+                        break;
+                    }
+                }
+            }
+        };
         let dies = match victim {
             Victim::Steward => steward,
             Victim::Founder => world.founder()?,
@@ -111,18 +126,51 @@ async fn interrupted(world: &World, step: &str) -> Result<(), Failure> {
         world
             .kill(&dies, &format!("a restore is at: {step}"))
             .await?;
-        replaced(world, &dies).await?;
+        gone(world, &dies).await?;
     }
     let size = world.size();
     restored_within(world, points, since, from, size, LONGEST).await
 }
 
-/// Waits until another task votes in the place of the one that died: three dead ones would be half of all.
-async fn replaced(world: &World, dead: &Arc<Task>) -> Result<(), Failure> {
+/// What is seen next is the restore after that.
+async fn gone(world: &World, dead: &Arc<Task>) -> Result<(), Failure> {
+    let seen = || {
+        world
+            .observer
+            .latest()
+            .running()
+            .any(|view| view.id == dead.id)
+    };
+    let what = "the killed one is seen no more";
+    world.aim(what, RESTORED, || (!seen()).then_some(())).await
+}
+
+/// The steward that is at this step; `None` once everybody is ready, because all is restored.
+async fn at_work_or_over(world: &World, step: &str) -> Result<Option<Arc<Task>>, Failure> {
     let size = world.size();
-    let what = format!("the replacement of {}", dead.name());
+    let there = || {
+        let sample = world.observer.latest();
+        let views: Vec<_> = sample.running().collect();
+        let at_work = views.iter().find(|view| {
+            let status = view.status.as_ref();
+            status.is_some_and(|status| status.restore.contains(step))
+        });
+        if let Some(view) = at_work {
+            return Some(world.ecs.task(&view.id));
+        }
+        let ready = views.iter().filter(|view| view.ready()).count();
+        (ready == size).then_some(None)
+    };
     world
-        .until(&what, RESTORED, |sample| {
+        .aim("a restore that is under way, or over", RESTORED, there)
+        .await
+}
+
+/// Waits until other tasks vote in the place of those that died: three dead ones would be half of all.
+async fn replaced(world: &World) -> Result<(), Failure> {
+    let size = world.size();
+    world
+        .until("the replacements of the dead", RESTORED, |sample| {
             let all: Vec<_> = sample.running().collect();
             let listed = |view: &&View| {
                 view.raft
