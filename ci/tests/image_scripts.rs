@@ -296,25 +296,32 @@ fn a_skeleton_has_every_target_and_no_source() {
     assert!(done.status.success(), "{}", text(&done));
 }
 
+/// Every file below a folder, as seen from there, in order.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).unwrap().to_path_buf());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
 #[test]
 fn a_change_in_a_source_changes_no_byte_of_the_skeleton() {
     let workspace = workspace();
     let listing = |folder: &Path| {
-        let mut found = Vec::new();
-        let mut folders = vec![folder.to_path_buf()];
-        while let Some(next) = folders.pop() {
-            for entry in fs::read_dir(next).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    let content = fs::read(&path).unwrap();
-                    found.push((path.strip_prefix(folder).unwrap().to_path_buf(), content));
-                }
-            }
-        }
-        found.sort();
-        found
+        let paths = files_below(folder).into_iter();
+        paths
+            .map(|path| (path.clone(), fs::read(folder.join(path)).unwrap()))
+            .collect::<Vec<_>>()
     };
     let (_before, before) = skeleton(workspace.path());
     fs::write(workspace.path().join("member/src/main.rs"), "fn main() {}").unwrap();
@@ -546,22 +553,8 @@ fn of_a_folder_with_a_given_qdrant_only_what_is_documented_gets_into_the_image()
         .output()
         .unwrap();
     assert!(done.status.success(), "{}", text(&done));
-    let mut found = Vec::new();
-    let mut folders = vec![root.join("out")];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let path = path.strip_prefix(root.join("out")).unwrap();
-                found.push(path.to_str().unwrap().to_owned());
-            }
-        }
-    }
-    found.sort();
     assert_eq!(
-        found,
+        files_below(&root.join("out")),
         [
             "build/qdrant.toml",
             "config/config.yaml",
@@ -569,6 +562,7 @@ fn of_a_folder_with_a_given_qdrant_only_what_is_documented_gets_into_the_image()
             "licenses/qdrant/LICENSE",
             "qdrant",
         ]
+        .map(PathBuf::from)
     );
     let mode = fs::metadata(root.join("out/qdrant")).unwrap().permissions();
     assert_eq!(

@@ -89,7 +89,7 @@ impl fmt::Display for Waits {
 }
 
 impl Together {
-    /// Takes in one look, `passed` after the one before. `own`: we ourselves, when that look began.
+    /// Takes in one look, `passed` after the one before. `own`: we ourselves, when the others were asked.
     pub fn verdict(
         &mut self,
         settings: &Settings,
