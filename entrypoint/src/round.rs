@@ -105,8 +105,6 @@ pub struct Task {
     state: State,
     /// A signal has asked us to stop: rounds go on, and nothing is done any more.
     ending: bool,
-    /// No client reaches our Qdrant any more: what it acknowledged becomes the final set.
-    shut: bool,
     generation: Option<GenerationId>,
     lease: u64,
     probe_commit: bool,
@@ -296,7 +294,6 @@ impl Task {
             board,
             state,
             ending: false,
-            shut: false,
             generation: None,
             lease: 0,
             probe_commit: false,
@@ -541,7 +538,8 @@ impl Task {
         };
         let ordered = ordered.filter(|order| order.peer == PeerId(listed.peer_id));
         let known = decision.state == State::Member && self.memory.verified;
-        match known && (!self.ending || self.shut) {
+        let shut = self.board.borrow().status.shut.is_some();
+        match known && (!self.ending || shut) {
             true => self.calls.hear(call),
             false => self.calls.end(),
         }
@@ -549,7 +547,7 @@ impl Task {
             true => self.orders.hear(ordered),
             false => self.orders.end(),
         }
-        if self.shut {
+        if shut {
             // Nobody who goes by this has anything to do any more.
             return;
         }

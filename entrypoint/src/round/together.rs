@@ -148,7 +148,6 @@ impl Task {
         let patience = self.config.probe_timeout * 3;
         let started = self.qdrant.start_shut(patience).await;
         started.map_err(|error| chain(&error))?;
-        self.shut = true;
         // A set of before is nobody's any more.
         self.board.send_modify(|board| board.status.set = None);
         // Every answer that is missed costs the set.
